@@ -1,0 +1,18 @@
+//! Words, rules and flows of Stillframe.
+//!
+//! Everything that must be correct lives here and can be tested without a server, a store or a plugin engine: the backup-mode
+//! session, the catalog of sentinels, the WAL archive, retention, and the preparation of a restored data directory. What touches
+//! the world comes in through five seams: [`postgres::Connection`], [`store::Store`], [`provider::Provider`], [`clock::Clock`]
+//! and [`files`].
+
+pub mod catalog;
+pub mod clock;
+pub mod error;
+//files
+//flows
+pub mod postgres;
+pub mod provider;
+//retention
+pub mod store;
+//ct
+//testing
