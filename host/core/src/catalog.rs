@@ -1,5 +1,215 @@
-//! The catalog: which backups exist, and which are about to.
+//! The catalog: which backups exist, which are about to, and which WAL is archived.
+//!
+//! The intent is written before the first side effect of a backup, the sentinel as its very last step: a backup exists when its
+//! sentinel does. A sentinel never changes; what may change later (permanence, a deletion that has begun) lies in objects of its
+//! own beside it. Reading tells apart what is absent from what is unreadable, so that whoever deletes can fail closed.
 
+mod archive;
+mod codec;
+mod error;
+mod intent;
+mod layout;
 mod name;
+mod sentinel;
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use archive::{ArchiveError, ArchivedFile, PushOutcome, WalArchive};
+pub use error::CatalogError;
+pub use intent::Intent;
+pub use layout::{ClusterName, InvalidClusterName, Layout};
 pub use name::{BackupName, InvalidBackupName};
+pub use sentinel::{BackupPath, Consistency, Permanence, Sentinel};
+
+use crate::store::{self, Key, PutOutcome, Store};
+use layout::Record;
+
+/// One backup that exists.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backup {
+    /// What was written when it was published.
+    pub sentinel: Sentinel,
+    /// Whether retention may delete it, as last marked.
+    pub permanence: Permanence,
+    /// Whether its deletion has begun: its snapshot may be gone, so nobody may restore from it.
+    pub is_condemned: bool,
+}
+
+/// Everything that the catalog holds about one cluster.
+#[derive(Debug, Default)]
+pub struct CatalogContents {
+    /// Published backups, by name and so by time.
+    pub backups: Vec<Backup>,
+    /// Intents without a sentinel: running, interrupted, or waiting for an undo to be finished.
+    pub intents: Vec<Intent>,
+    /// Names of which only a mark of deletion is left: the last step of an interrupted deletion.
+    pub remnants: Vec<BackupName>,
+    /// What could not be read.
+    pub unreadable: Vec<CatalogError>,
+}
+
+impl CatalogContents {
+    /// Gives the contents only if everything could be read: nothing may be deleted on a partial view.
+    pub fn complete(mut self) -> Result<Self, CatalogError> {
+        match self.unreadable.pop() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+
+    /// Finds a backup by name.
+    #[must_use]
+    pub fn find(&self, name: &BackupName) -> Option<&Backup> {
+        self.backups.iter().find(|backup| &backup.sentinel.name == name)
+    }
+}
+
+/// Reads and writes the records of one cluster's backups.
+pub struct Catalog<'a> {
+    store: &'a dyn Store,
+    layout: &'a Layout,
+}
+
+impl<'a> Catalog<'a> {
+    /// Opens the catalog of the cluster that the layout describes.
+    #[must_use]
+    pub fn new(store: &'a dyn Store, layout: &'a Layout) -> Self {
+        Self { store, layout }
+    }
+
+    /// Records that a backup begins. From here on its snapshots are accounted for.
+    pub async fn begin(&self, intent: &Intent) -> Result<(), CatalogError> {
+        let key = self.layout.record(&intent.name, Record::Intent);
+        match self.store.put_if_absent(&key, intent.to_bytes(&key)?).await? {
+            PutOutcome::Created => Ok(()),
+            PutOutcome::AlreadyExists => Err(CatalogError::NameTaken { name: intent.name.clone() }),
+        }
+    }
+
+    /// Publishes a backup. This is the commit point; the intent goes afterwards.
+    ///
+    /// A write whose answer got lost is looked up: the same sentinel in its place is a success.
+    pub async fn publish(&self, sentinel: &Sentinel) -> Result<(), CatalogError> {
+        let key = self.layout.record(&sentinel.name, Record::Sentinel);
+        let body = sentinel.to_bytes(&key)?;
+        match self.store.put_if_absent(&key, body.clone()).await {
+            Ok(PutOutcome::Created) => Ok(()),
+            Ok(PutOutcome::AlreadyExists) if self.store.get(&key).await?.is_some_and(|found| found == body) => Ok(()),
+            Ok(PutOutcome::AlreadyExists) => Err(CatalogError::NameTaken { name: sentinel.name.clone() }),
+            Err(error) => match self.store.get(&key).await {
+                Ok(Some(found)) if found == body => Ok(()),
+                Ok(None) => Err(error.into()),
+                Ok(Some(_)) | Err(_) => Err(CatalogError::PublicationUnknown { name: sentinel.name.clone(), source: error }),
+            },
+        }
+    }
+
+    /// Removes the intent: the backup is published, or everything that it announced is undone.
+    pub async fn remove_intent(&self, name: &BackupName) -> Result<(), CatalogError> {
+        Ok(self.store.delete(&self.layout.record(name, Record::Intent)).await?)
+    }
+
+    /// Marks a backup as permanent or not.
+    pub async fn mark(&self, name: &BackupName, permanence: Permanence, now: Timestamp) -> Result<(), CatalogError> {
+        let mark = Mark { format_version: FORMAT_VERSION, permanent: permanence == Permanence::Permanent, marked_at: now };
+        let key = self.layout.record(name, Record::Mark);
+        Ok(self.store.put(&key, codec::to_bytes(&key, &mark)?).await?)
+    }
+
+    /// Records that the deletion of a backup has begun, before anything of it goes. From here on nobody restores from it.
+    pub async fn condemn(&self, name: &BackupName, now: Timestamp) -> Result<(), CatalogError> {
+        let key = self.layout.record(name, Record::Condemned);
+        let body = codec::to_bytes(&key, &Condemned { format_version: FORMAT_VERSION, condemned_at: now })?;
+        // Condemned before is as good: an interrupted deletion goes on.
+        let (PutOutcome::Created | PutOutcome::AlreadyExists) = self.store.put_if_absent(&key, body).await?;
+        Ok(())
+    }
+
+    /// Removes every record of a backup whose snapshots are gone. The mark of deletion goes last, so that an interruption is seen.
+    pub async fn forget(&self, name: &BackupName) -> Result<(), CatalogError> {
+        for record in [Record::Sentinel, Record::Mark, Record::Intent, Record::Condemned] {
+            self.store.delete(&self.layout.record(name, record)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads everything; what cannot be read is listed as such.
+    pub async fn contents(&self) -> Result<CatalogContents, CatalogError> {
+        let prefix = self.layout.records();
+        let mut records: BTreeMap<BackupName, Vec<Record>> = BTreeMap::new();
+        let mut contents = CatalogContents::default();
+        for entry in store::list(self.store, &prefix).await? {
+            match self.layout.parse_record(&entry.key) {
+                Some((name, record)) => records.entry(name).or_default().push(record),
+                None => contents.unreadable.push(CatalogError::Unknown { key: entry.key }),
+            }
+        }
+        for (name, records) in records {
+            if let Err(error) = self.read_backup(&name, &records, &mut contents).await {
+                contents.unreadable.push(error);
+            }
+        }
+        Ok(contents)
+    }
+
+    async fn read_backup(&self, name: &BackupName, records: &[Record], contents: &mut CatalogContents) -> Result<(), CatalogError> {
+        let is_condemned = records.contains(&Record::Condemned);
+        if records.contains(&Record::Sentinel) {
+            let Some(body) = self.read(name, Record::Sentinel).await? else { return Ok(()) };
+            let sentinel = Sentinel::from_bytes(&self.layout.record(name, Record::Sentinel), name, &body)?;
+            let permanence = if records.contains(&Record::Mark) { self.read_mark(name).await? } else { None };
+            let permanence = permanence.unwrap_or(sentinel.permanence);
+            contents.backups.push(Backup { sentinel, permanence, is_condemned });
+        } else if records.contains(&Record::Intent) {
+            let Some(body) = self.read(name, Record::Intent).await? else { return Ok(()) };
+            contents.intents.push(Intent::from_bytes(&self.layout.record(name, Record::Intent), name, &body)?);
+        } else {
+            contents.remnants.push(name.clone());
+        }
+        Ok(())
+    }
+
+    async fn read_mark(&self, name: &BackupName) -> Result<Option<Permanence>, CatalogError> {
+        let Some(body) = self.read(name, Record::Mark).await? else { return Ok(None) };
+        let mark: Mark = codec::from_bytes(&self.layout.record(name, Record::Mark), &body)?;
+        Ok(Some(if mark.permanent { Permanence::Permanent } else { Permanence::Ordinary }))
+    }
+
+    /// Reads a record; none when it has gone since the listing, which another process may do at any time.
+    async fn read(&self, name: &BackupName, record: Record) -> Result<Option<Bytes>, CatalogError> {
+        Ok(self.store.get(&self.layout.record(name, record)).await?)
+    }
+
+    /// Tells whether base backups of WAL-G share this place: their WAL is not ours to judge.
+    pub async fn shares_with_walg(&self) -> Result<bool, CatalogError> {
+        Ok(!self.store.list_page(&self.layout.walg_backups(), None, 1).await?.is_empty())
+    }
+
+    /// The key of a sentinel, for messages.
+    #[must_use]
+    pub fn sentinel_key(&self, name: &BackupName) -> Key {
+        self.layout.record(name, Record::Sentinel)
+    }
+}
+
+/// Version of every record's format. A reader refuses what it does not know.
+const FORMAT_VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mark {
+    format_version: u32,
+    permanent: bool,
+    marked_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Condemned {
+    format_version: u32,
+    condemned_at: Timestamp,
+}

@@ -7,12 +7,14 @@
 
 pub mod catalog;
 pub mod clock;
+pub mod data_directory;
 pub mod error;
-//files
-//flows
+pub mod files;
+pub mod flows;
+pub mod paths;
 pub mod postgres;
 pub mod provider;
-//retention
+pub mod retention;
 pub mod store;
-//ct
-//testing
+#[cfg(feature = "testing")]
+pub mod testing;

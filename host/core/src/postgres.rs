@@ -1,13 +1,26 @@
 //! PostgreSQL's words: positions, timelines, segments, the files of a backup, and the connection to a server.
 
 mod connection;
+mod control;
+mod history;
+mod label;
 mod lsn;
 mod segment;
 mod server;
+mod session;
+mod tablespace_map;
+mod verbatim;
 
 pub use connection::{CheckpointMode, Connection, ConnectionError, ConnectionFault, StoppedBackup};
+#[cfg(test)]
+pub(crate) use control::tests::image as control_image;
+pub use control::{ControlFileError, PgControl};
+pub use history::{Fork, InvalidHistory, TimelineHistory};
+pub use label::{BackupLabel, InvalidLabel};
 pub use lsn::{InvalidLsn, Lsn};
 pub use segment::{InvalidWalName, WalFileName, WalRange, WalSegment};
 pub use server::{
     ArchiveMode, ArchiverStatus, InvalidValue, PgVersion, ServerFacts, SystemIdentifier, Tablespace, TimelineId, WalSegmentSize,
 };
+pub use session::BackupSession;
+pub use tablespace_map::{InvalidTablespaceMap, TablespaceLink, TablespaceMap};

@@ -1,0 +1,101 @@
+//! Why the catalog could not be read or written.
+
+use thiserror::Error;
+
+use super::{BackupName, FORMAT_VERSION};
+use crate::error::{Classify, ErrorClass};
+use crate::store::{Key, StoreError};
+
+/// A failed operation on the catalog.
+#[derive(Debug, Error)]
+pub enum CatalogError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record is cut off or is not what its key says.
+    #[error("the catalog record `{key}` is damaged")]
+    Malformed {
+        /// Its key.
+        key: Key,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record whose values contradict each other or its key.
+    #[error("the catalog record `{key}` is damaged: {reason}")]
+    Inconsistent {
+        /// Its key.
+        key: Key,
+        /// The contradiction.
+        reason: String,
+    },
+    /// A record of another version of Stillframe.
+    #[error("the catalog record `{key}` has format version {found}, and this version of Stillframe knows {FORMAT_VERSION}")]
+    UnknownVersion {
+        /// Its key.
+        key: Key,
+        /// Its version.
+        found: u32,
+    },
+    /// An object that nobody of this version put there.
+    #[error("the catalog holds an unknown object `{key}`")]
+    Unknown {
+        /// Its key.
+        key: Key,
+    },
+    /// Two backups with one name.
+    #[error("a backup named `{name}` exists already")]
+    NameTaken {
+        /// The name.
+        name: BackupName,
+    },
+    /// The sentinel may or may not have been written.
+    #[error("it is not known whether the sentinel of `{name}` was written")]
+    PublicationUnknown {
+        /// The backup.
+        name: BackupName,
+        /// What the store said to the write.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl CatalogError {
+    /// The record that is at fault, where one is.
+    #[must_use]
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Malformed { key, .. } | Self::Inconsistent { key, .. } | Self::UnknownVersion { key, .. } | Self::Unknown { key } => {
+                Some(key)
+            }
+            Self::Store(_) | Self::NameTaken { .. } | Self::PublicationUnknown { .. } => None,
+        }
+    }
+}
+
+impl Classify for CatalogError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Malformed { .. } | Self::Inconsistent { .. } | Self::Unknown { .. } => ErrorClass::Corrupt,
+            Self::UnknownVersion { .. } => ErrorClass::Config,
+            Self::NameTaken { .. } => ErrorClass::Refused,
+            Self::PublicationUnknown { .. } => ErrorClass::Transient,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Malformed { key, .. } | Self::Inconsistent { key, .. } => Some(format!(
+                "restore `{key}` from a copy of the store; until then nothing is deleted, and the other backups can be restored by name"
+            )),
+            Self::UnknownVersion { .. } => Some("use the version of Stillframe that wrote it, or a newer one".to_owned()),
+            Self::Unknown { key } => Some(format!("move `{key}` elsewhere if it does not belong there; until then nothing is deleted")),
+            Self::NameTaken { .. } => Some("run it again: the next name is another one".to_owned()),
+            Self::PublicationUnknown { .. } => Some(
+                "see with `stillframe backup-list` whether it is there; its snapshot and its intent were left in place".to_owned(),
+            ),
+        }
+    }
+}

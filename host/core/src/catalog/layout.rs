@@ -1,0 +1,182 @@
+//! The layout of the store: the only place that spells object keys.
+//!
+//! No key of ours holds 24 hexadecimal digits or lies in `basebackups_005/`: WAL-G, which may share the bucket, would take the
+//! one for a segment and the other for a backup. WAL lies where WAL-G puts it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::BackupName;
+use crate::postgres::WalFileName;
+use crate::store::Key;
+
+/// Where our own records lie.
+const RECORDS: &str = "snapshots_001";
+
+/// Where archived WAL lies, as WAL-G has it.
+const WAL: &str = "wal_005";
+
+/// Where WAL-G keeps base backups.
+const WALG_BACKUPS: &str = "basebackups_005";
+
+/// Name of a cluster, the prefix of its objects: `[A-Za-z0-9_-]`, 1 to 63 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClusterName(String);
+
+impl ClusterName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that cannot name a cluster.
+#[derive(Debug, Error)]
+#[error("`{0}` is not a cluster name: use letters, digits, `_` and `-`, at most 63, and no 24 hexadecimal digits in a row")]
+pub struct InvalidClusterName(pub String);
+
+impl TryFrom<String> for ClusterName {
+    type Error = InvalidClusterName;
+
+    fn try_from(text: String) -> Result<Self, InvalidClusterName> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let looks_like_a_segment = text.split(|letter: char| !letter.is_ascii_hexdigit()).any(|run| run.len() >= 24);
+        if (1..=63).contains(&text.len()) && text.bytes().all(legal) && !looks_like_a_segment {
+            Ok(Self(text))
+        } else {
+            Err(InvalidClusterName(text))
+        }
+    }
+}
+
+impl From<ClusterName> for String {
+    fn from(name: ClusterName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// One kind of record about a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Record {
+    Intent,
+    Sentinel,
+    Mark,
+    Condemned,
+}
+
+impl Record {
+    const ALL: [Self; 4] = [Self::Intent, Self::Sentinel, Self::Mark, Self::Condemned];
+
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::Intent => "intent.json",
+            Self::Sentinel => "sentinel.json",
+            Self::Mark => "mark.json",
+            Self::Condemned => "condemned.json",
+        }
+    }
+}
+
+/// How one cluster's objects are named.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    cluster: ClusterName,
+}
+
+impl Layout {
+    /// Describes the objects of this cluster.
+    #[must_use]
+    pub fn new(cluster: ClusterName) -> Self {
+        Self { cluster }
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterName {
+        &self.cluster
+    }
+
+    /// Prefix of all records of backups.
+    pub(super) fn records(&self) -> String {
+        format!("{}/{RECORDS}/", self.cluster)
+    }
+
+    /// Prefix of WAL-G's base backups.
+    pub(super) fn walg_backups(&self) -> String {
+        format!("{}/{WALG_BACKUPS}/", self.cluster)
+    }
+
+    /// Key of one record.
+    pub(super) fn record(&self, name: &BackupName, record: Record) -> Key {
+        legal(&format!("{}{name}/{}", self.records(), record.file_name()))
+    }
+
+    /// Tells which record a key is; none for a foreign object.
+    pub(super) fn parse_record(&self, key: &Key) -> Option<(BackupName, Record)> {
+        let (name, file_name) = key.as_str().strip_prefix(&self.records())?.split_once('/')?;
+        let record = Record::ALL.into_iter().find(|record| record.file_name() == file_name)?;
+        Some((name.parse().ok()?, record))
+    }
+
+    /// Prefix of all archived WAL.
+    pub(super) fn wal(&self) -> String {
+        format!("{}/{WAL}/", self.cluster)
+    }
+
+    /// Key of one archived file; the extension names the compression and is empty for none.
+    pub(super) fn wal_file(&self, name: WalFileName, extension: &str) -> Key {
+        legal(&format!("{}{name}{extension}", self.wal()))
+    }
+}
+
+/// Every part of our keys is of a type that allows legal characters only and is short enough, which the tests below prove.
+fn legal(text: &str) -> Key {
+    #[expect(clippy::expect_used, reason = "cluster names, backup names and WAL names are all legal in keys")]
+    Key::parse(text).expect("keys are built of legal parts")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn layout() -> Layout {
+        Layout::new(ClusterName::try_from("main".to_owned()).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_key_is_legal_and_read_back(seconds in 0i64..4_000_000_000, random: [u8; 5], cluster in "[A-Za-z0-9_-]{1,20}") {
+            let layout = Layout::new(ClusterName::try_from(cluster).unwrap());
+            let name = BackupName::new(jiff::Timestamp::from_second(seconds).unwrap(), random);
+            for record in Record::ALL {
+                prop_assert_eq!(layout.parse_record(&layout.record(&name, record)), Some((name.clone(), record)));
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_objects_are_not_taken_for_records() {
+        for key in ["main/snapshots_001/x/sentinel.json", "main/snapshots_001/sf-20261121T083214Z-9k3m2p7x/other.json", "main/snapshots_001/a"] {
+            assert_eq!(layout().parse_record(&Key::parse(key).unwrap()), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn refuses_cluster_names_that_could_leave_their_prefix() {
+        for name in ["", "a/b", "..", "a b", "0123456789ABCDEF01234567"] {
+            assert!(ClusterName::try_from(name.to_owned()).is_err(), "{name}");
+        }
+    }
+}

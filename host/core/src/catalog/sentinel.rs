@@ -1,0 +1,238 @@
+//! The sentinel: the committed record of a backup.
+//!
+//! Where WAL-G's `BackupSentinelDto` has a field, its key name is used, so that people and scripts recognise it; what a snapshot
+//! needs beyond it is added. The object is written once and never changed.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{BackupName, CatalogError, FORMAT_VERSION, codec};
+use crate::postgres::{BackupLabel, Lsn, PgVersion, SystemIdentifier, TablespaceMap, TimelineId, WalRange, WalSegmentSize};
+use crate::provider::{DataPathName, DataRole, ProviderName, SnapshotSet};
+use crate::store::Key;
+
+/// Whether retention may delete a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permanence {
+    /// Retention decides.
+    Ordinary,
+    /// No rule deletes it.
+    Permanent,
+}
+
+/// Why the parts of a set fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consistency {
+    /// All volumes were cut at one instant.
+    Atomic,
+    /// The cuts are from different instants inside backup mode: replaying the WAL of the backup makes them one.
+    CoveredByBackupMode,
+    /// Not a snapshot at all: the set changes with the live cluster. For tests only.
+    NotIsolated,
+}
+
+/// One directory of the cluster, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupPath {
+    /// Its name within the backup.
+    pub name: DataPathName,
+    /// What it holds.
+    pub role: DataRole,
+    /// Where it was, links resolved.
+    pub path: PathBuf,
+}
+
+/// The committed record of a backup.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sentinel {
+    /// Name of the backup.
+    pub name: BackupName,
+    /// Where replay must begin.
+    pub start_lsn: Lsn,
+    /// Before this position a restore is not consistent.
+    pub stop_lsn: Lsn,
+    /// The timeline of both.
+    pub timeline: TimelineId,
+    /// Segment size of the cluster.
+    pub segment_size: WalSegmentSize,
+    /// Version of the server.
+    pub version: PgVersion,
+    /// Identifier of the cluster.
+    pub system_identifier: SystemIdentifier,
+    /// When backup mode began, by the server's clock.
+    pub started_at: Timestamp,
+    /// When backup mode had ended, by the server's clock.
+    pub finished_at: Timestamp,
+    /// Host that took it.
+    pub hostname: String,
+    /// The server's `data_directory`.
+    pub data_directory: PathBuf,
+    /// Contents of `backup_label`.
+    pub backup_label: BackupLabel,
+    /// Contents of `tablespace_map`.
+    pub tablespace_map: TablespaceMap,
+    /// Permanence at the time of the backup; a later mark overrides it.
+    pub permanence: Permanence,
+    /// What the operator added.
+    pub user_data: Option<serde_json::Value>,
+    /// The provider.
+    pub provider: ProviderName,
+    /// What the provider made.
+    pub snapshot: SnapshotSet,
+    /// The directories of the cluster.
+    pub paths: Vec<BackupPath>,
+    /// Why the parts fit together.
+    pub consistency: Consistency,
+    /// Whether the server was a standby.
+    pub from_standby: bool,
+}
+
+impl Sentinel {
+    /// The segments without which the backup cannot be restored.
+    #[must_use]
+    pub fn wal_range(&self) -> WalRange {
+        WalRange::of_backup(self.timeline, self.start_lsn, self.stop_lsn, self.segment_size)
+    }
+
+    /// Bytes of data in the snapshot set, where the provider knows all of them.
+    #[must_use]
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.snapshot.members.iter().map(|member| member.size_bytes).sum()
+    }
+
+    pub(super) fn to_bytes(&self, key: &Key) -> Result<Bytes, CatalogError> {
+        codec::to_bytes(key, &Stored::from(self))
+    }
+
+    pub(super) fn from_bytes(key: &Key, name: &BackupName, body: &[u8]) -> Result<Self, CatalogError> {
+        let stored: Stored = codec::from_bytes(key, body)?;
+        let inconsistent = |reason: String| CatalogError::Inconsistent { key: key.clone(), reason };
+        if &stored.name != name {
+            return Err(inconsistent(format!("it is about `{}`", stored.name)));
+        }
+        if stored.finish_lsn < stored.lsn {
+            return Err(inconsistent(format!("it stops at {} before it starts at {}", stored.finish_lsn, stored.lsn)));
+        }
+        if !stored.paths.iter().any(|path| path.name == DataPathName::Data) {
+            return Err(inconsistent("it names no data directory".to_owned()));
+        }
+        Ok(stored.into())
+    }
+}
+
+/// The form in the store. Keys in WAL-G's spelling first, ours after them.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format_version: u32,
+    #[serde(rename = "Name")]
+    name: BackupName,
+    #[serde(rename = "LSN")]
+    lsn: Lsn,
+    #[serde(rename = "FinishLSN")]
+    finish_lsn: Lsn,
+    #[serde(rename = "PgVersion")]
+    pg_version: PgVersion,
+    #[serde(rename = "SystemIdentifier")]
+    system_identifier: SystemIdentifier,
+    #[serde(rename = "UncompressedSize")]
+    uncompressed_size: u64,
+    #[serde(rename = "CompressedSize")]
+    compressed_size: u64,
+    #[serde(rename = "FilesMetadataDisabled")]
+    files_metadata_disabled: bool,
+    #[serde(rename = "StartTime")]
+    start_time: Timestamp,
+    #[serde(rename = "FinishTime")]
+    finish_time: Timestamp,
+    #[serde(rename = "Hostname")]
+    hostname: String,
+    #[serde(rename = "DataDir")]
+    data_dir: PathBuf,
+    #[serde(rename = "IsPermanent")]
+    is_permanent: bool,
+    #[serde(rename = "UserData", skip_serializing_if = "Option::is_none")]
+    user_data: Option<serde_json::Value>,
+    #[serde(rename = "BackupLabel")]
+    backup_label: BackupLabel,
+    #[serde(rename = "TablespaceMap")]
+    tablespace_map: TablespaceMap,
+    #[serde(rename = "Timeline")]
+    timeline: TimelineId,
+    #[serde(rename = "WalSegmentSize")]
+    wal_segment_size: WalSegmentSize,
+    #[serde(rename = "Provider")]
+    provider: ProviderName,
+    #[serde(rename = "Snapshot")]
+    snapshot: SnapshotSet,
+    #[serde(rename = "Paths")]
+    paths: Vec<BackupPath>,
+    #[serde(rename = "Consistency")]
+    consistency: Consistency,
+    #[serde(rename = "FromStandby")]
+    from_standby: bool,
+}
+
+impl From<&Sentinel> for Stored {
+    fn from(sentinel: &Sentinel) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            name: sentinel.name.clone(),
+            lsn: sentinel.start_lsn,
+            finish_lsn: sentinel.stop_lsn,
+            pg_version: sentinel.version,
+            system_identifier: sentinel.system_identifier,
+            uncompressed_size: sentinel.size_bytes().unwrap_or(0),
+            // The data stays in the storage system: nothing of it is in this store.
+            compressed_size: 0,
+            files_metadata_disabled: true,
+            start_time: sentinel.started_at,
+            finish_time: sentinel.finished_at,
+            hostname: sentinel.hostname.clone(),
+            data_dir: sentinel.data_directory.clone(),
+            is_permanent: sentinel.permanence == Permanence::Permanent,
+            user_data: sentinel.user_data.clone(),
+            backup_label: sentinel.backup_label.clone(),
+            tablespace_map: sentinel.tablespace_map.clone(),
+            timeline: sentinel.timeline,
+            wal_segment_size: sentinel.segment_size,
+            provider: sentinel.provider.clone(),
+            snapshot: sentinel.snapshot.clone(),
+            paths: sentinel.paths.clone(),
+            consistency: sentinel.consistency,
+            from_standby: sentinel.from_standby,
+        }
+    }
+}
+
+impl From<Stored> for Sentinel {
+    fn from(stored: Stored) -> Self {
+        Self {
+            name: stored.name,
+            start_lsn: stored.lsn,
+            stop_lsn: stored.finish_lsn,
+            timeline: stored.timeline,
+            segment_size: stored.wal_segment_size,
+            version: stored.pg_version,
+            system_identifier: stored.system_identifier,
+            started_at: stored.start_time,
+            finished_at: stored.finish_time,
+            hostname: stored.hostname,
+            data_directory: stored.data_dir,
+            backup_label: stored.backup_label,
+            tablespace_map: stored.tablespace_map,
+            permanence: if stored.is_permanent { Permanence::Permanent } else { Permanence::Ordinary },
+            user_data: stored.user_data,
+            provider: stored.provider,
+            snapshot: stored.snapshot,
+            paths: stored.paths,
+            consistency: stored.consistency,
+            from_standby: stored.from_standby,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! A data directory on disk: what lies in it, and how a restored one is made ready to recover.
+//!
+//! Whatever a crash interrupts here, a server must never start on a half-prepared copy as if it were whole. So the copy is sealed
+//! first, `backup_label` is removed next and written last, and a second run completes what a first one began. A refusal comes
+//! before the first change. Synchronous: callers move it off their executor.
+
+mod clean;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod occupation;
+mod preparation;
+mod recovery;
+mod settings;
+mod tablespaces;
+mod wal;
+
+pub use error::{InspectError, PrepareError};
+pub use occupation::{Occupation, inspect};
+pub(crate) use occupation::{linked_directory, read_control};
+pub use preparation::{OriginalLocations, Preparation, PreparationReport, prepare};
+pub use recovery::{Archiving, Inclusion, InvalidTarget, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};

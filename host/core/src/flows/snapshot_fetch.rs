@@ -1,0 +1,162 @@
+//! Restores a backup: choose it, prove that it can reach the target, restore or take what is mounted, and prepare the recovery.
+//!
+//! Every refusal comes before the first change. An empty destination is filled by the provider; one that holds this cluster is
+//! taken as what the operator mounted. From then on the copy is sealed: without its `backup_label` no server starts on it.
+
+mod choose;
+mod error;
+mod restore;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+pub use choose::BackupSelector;
+pub use error::FetchError;
+
+use crate::catalog::{Backup, Sentinel};
+use crate::data_directory::{self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget};
+use crate::flows::{Isolation, Ports};
+use crate::postgres::WalSegment;
+use crate::provider::Token;
+
+/// What to restore, where to, and how to recover.
+#[derive(Debug, Clone)]
+pub struct FetchRequest {
+    /// The new data directory: missing, empty, or with what the operator mounted.
+    pub destination: PathBuf,
+    /// Which backup.
+    pub selector: BackupSelector,
+    /// How to recover.
+    pub recovery: RecoverySettings,
+    /// Pairs of OLD and NEW locations of tablespaces.
+    pub tablespace_mapping: Vec<(PathBuf, PathBuf)>,
+    /// Where the link `pg_wal` shall point, when the original has it elsewhere.
+    pub wal_directory: Option<PathBuf>,
+    /// Whether a set that changed with the live cluster is refused.
+    pub isolation: Isolation,
+    /// Token of the request to the provider.
+    pub token: Token,
+    /// Directories of providers: nobody may start a server inside a snapshot.
+    pub snapshot_roots: Vec<PathBuf>,
+}
+
+/// What was restored.
+#[derive(Debug)]
+pub struct FetchReport {
+    /// The backup.
+    pub backup: Backup,
+    /// Whether the provider restored it; otherwise it was mounted.
+    pub restored_by_provider: bool,
+    /// What the preparation did.
+    pub preparation: PreparationReport,
+}
+
+/// Restores a backup into the destination and prepares its recovery; starting the server is the operator's act.
+pub async fn snapshot_fetch(
+    ports: &Ports<'_>,
+    request: &FetchRequest,
+    interrupted: impl Future<Output = ()> + Send,
+) -> Result<FetchReport, FetchError> {
+    let contents = ports.catalog().contents().await?;
+    for error in &contents.unreadable {
+        tracing::warn!(%error, "left out");
+    }
+    let backup = choose::choose(&ports.archive(), &contents, &request.selector, &request.recovery, ports.clock.now()).await?;
+    let sentinel = &backup.sentinel;
+    tracing::info!(backup = %sentinel.name, "restoring");
+    if !sentinel.snapshot.isolated && request.isolation == Isolation::Required {
+        return Err(FetchError::NotIsolated(sentinel.name.clone()));
+    }
+    // Recovery would notice, but only after hours of restoring.
+    check_wal(ports, sentinel, &request.recovery.target).await?;
+    let occupation = check_destination(request, sentinel)?;
+
+    let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
+    if restored_by_provider {
+        let mut interrupted = pin!(interrupted);
+        tokio::select! {
+            biased;
+            () = &mut interrupted => return Err(FetchError::Interrupted),
+            restored = restore::restore(ports, request, sentinel) => restored?,
+        }
+    }
+    let preparation = prepare(request, sentinel, restored_by_provider).await?;
+    tracing::info!(directory = %request.destination.display(), "ready to recover");
+    Ok(FetchReport { backup, restored_by_provider, preparation })
+}
+
+/// Every segment of the backup must be in the archive, and those on the way to a position that is asked for.
+async fn check_wal(ports: &Ports<'_>, sentinel: &Sentinel, target: &RecoveryTarget) -> Result<(), FetchError> {
+    let files = ports.archive().list().await?;
+    let size = sentinel.segment_size;
+    let archived: BTreeSet<WalSegment> = files.iter().filter_map(|file| file.name.segment(size)).collect();
+    let range = sentinel.wal_range();
+    if let Some(missing) = range.segments().find(|segment| !archived.contains(segment)) {
+        return Err(FetchError::WalMissing { name: sentinel.name.clone(), missing: missing.file_name(size) });
+    }
+    if let RecoveryTarget::Lsn(position) = target {
+        let last = WalSegment::containing(sentinel.timeline, *position, size).number;
+        let numbers: BTreeSet<u64> = archived.iter().map(|segment| segment.number).collect();
+        if let Some(number) = (range.last + 1..=last).find(|number| !numbers.contains(number)) {
+            let missing = WalSegment { timeline: sentinel.timeline, number }.file_name(size);
+            return Err(FetchError::WalMissing { name: sentinel.name.clone(), missing });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses every destination that is neither empty nor what this backup cut.
+fn check_destination(request: &FetchRequest, sentinel: &Sentinel) -> Result<Occupation, FetchError> {
+    let destination = &request.destination;
+    if !destination.is_absolute() {
+        return Err(FetchError::RelativeDestination(destination.clone()));
+    }
+    let resolved = resolve_existing(destination);
+    if let Some(root) = request.snapshot_roots.iter().find(|root| resolved.starts_with(resolve_existing(root))) {
+        return Err(FetchError::InsideSnapshots { destination: destination.clone(), root: root.clone() });
+    }
+    let occupation = data_directory::inspect(destination)?;
+    match &occupation {
+        Occupation::Missing | Occupation::Empty => Ok(occupation),
+        Occupation::Cluster { running: Some(pid), .. } => Err(FetchError::Running { destination: destination.clone(), pid: *pid }),
+        Occupation::Cluster { system_identifier, .. } if *system_identifier != sentinel.system_identifier => {
+            Err(FetchError::OtherCluster {
+                destination: destination.clone(),
+                found: *system_identifier,
+                expected: sentinel.system_identifier,
+            })
+        }
+        Occupation::Cluster { .. } => Ok(occupation),
+        Occupation::Incomplete { missing } => Err(FetchError::Incomplete { destination: destination.clone(), missing }),
+        Occupation::Foreign { example } => Err(FetchError::Foreign { destination: destination.clone(), example: example.clone() }),
+    }
+}
+
+/// Resolves the links of the part of a path that exists.
+fn resolve_existing(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let (Ok(resolved), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
+            return resolved.join(rest);
+        }
+    }
+    path.to_owned()
+}
+
+async fn prepare(request: &FetchRequest, sentinel: &Sentinel, restored_by_provider: bool) -> Result<PreparationReport, FetchError> {
+    let preparation = Preparation {
+        data_directory: request.destination.clone(),
+        original_data_directory: sentinel.data_directory.clone(),
+        system_identifier: sentinel.system_identifier,
+        version: sentinel.version,
+        stop_lsn: sentinel.stop_lsn,
+        label: sentinel.backup_label.clone(),
+        tablespace_map: sentinel.tablespace_map.clone(),
+        tablespace_mapping: request.tablespace_mapping.clone(),
+        original_locations: if restored_by_provider { OriginalLocations::Ours } else { OriginalLocations::Foreign },
+        wal_directory: request.wal_directory.clone(),
+        recovery: request.recovery.clone(),
+    };
+    let prepared = tokio::task::spawn_blocking(move || data_directory::prepare(&preparation)).await;
+    Ok(prepared.map_err(FetchError::Lost)??)
+}

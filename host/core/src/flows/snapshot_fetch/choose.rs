@@ -1,0 +1,126 @@
+//! Chooses the backup: the one that is named, or the newest from which the target can be reached.
+//!
+//! A target is reachable only from a backup that had STOPPED before it, on the way to the timeline that is followed: a backup
+//! that merely started before it is not consistent there yet.
+
+use jiff::Timestamp;
+
+use super::FetchError;
+use crate::catalog::{Backup, BackupName, CatalogContents, WalArchive};
+use crate::data_directory::{RecoverySettings, RecoveryTarget, TargetTimeline};
+use crate::postgres::{TimelineHistory, TimelineId};
+
+/// Which backup the operator means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupSelector {
+    /// The newest from which the target can be reached.
+    Automatic,
+    /// The newest of all.
+    Latest,
+    /// This one.
+    Named(BackupName),
+}
+
+/// Chooses, or says why none will do.
+pub(super) async fn choose(
+    archive: &WalArchive<'_>,
+    contents: &CatalogContents,
+    selector: &BackupSelector,
+    recovery: &RecoverySettings,
+    now: Timestamp,
+) -> Result<Backup, FetchError> {
+    if let RecoveryTarget::Time(moment) = recovery.target {
+        if moment > now {
+            return Err(FetchError::Future { target: moment, now });
+        }
+    }
+    let mut usable: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
+    usable.sort_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone()));
+    match selector {
+        BackupSelector::Named(name) => {
+            let backup = contents.find(name).ok_or_else(|| no_such_backup(contents, name))?;
+            if backup.is_condemned {
+                return Err(FetchError::Condemned(name.clone()));
+            }
+            prove_reachable(archive, backup, recovery).await?;
+            Ok(backup.clone())
+        }
+        BackupSelector::Latest => {
+            let backup = usable.last().ok_or(FetchError::NoBackups)?;
+            prove_reachable(archive, backup, recovery).await?;
+            Ok((*backup).clone())
+        }
+        BackupSelector::Automatic => newest_reachable(archive, &usable, recovery).await,
+    }
+}
+
+/// A sentinel that cannot be read says more than "there is no such backup".
+fn no_such_backup(contents: &CatalogContents, name: &BackupName) -> FetchError {
+    let unreadable = contents.unreadable.iter().find(|error| error.key().is_some_and(|key| key.as_str().contains(name.as_str())));
+    match unreadable {
+        Some(error) => FetchError::Unreadable { name: name.clone(), reason: error.to_string() },
+        None => FetchError::NoSuchBackup(name.clone()),
+    }
+}
+
+async fn newest_reachable(archive: &WalArchive<'_>, usable: &[&Backup], recovery: &RecoverySettings) -> Result<Backup, FetchError> {
+    // Where a transaction or a restore point lies in the WAL is not known: from a backup after it, recovery would run past it.
+    let is_unknown = matches!(recovery.target, RecoveryTarget::Xid(_) | RecoveryTarget::Name(_));
+    if is_unknown && usable.len() > 1 {
+        return Err(FetchError::Ambiguous { backups: usable.len() });
+    }
+    let mut refusal = FetchError::NoBackups;
+    for backup in usable.iter().rev() {
+        match prove_reachable(archive, backup, recovery).await {
+            Ok(()) => return Ok((*backup).clone()),
+            Err(error @ FetchError::Unreachable { .. }) => refusal = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refusal)
+}
+
+/// Proves what can be proven: that the backup had stopped before the target, on the way to the timeline.
+async fn prove_reachable(archive: &WalArchive<'_>, backup: &Backup, recovery: &RecoverySettings) -> Result<(), FetchError> {
+    let sentinel = &backup.sentinel;
+    let unreachable = |reason: String| FetchError::Unreachable { name: sentinel.name.clone(), reason };
+    match recovery.target {
+        RecoveryTarget::Time(moment) if moment < sentinel.finished_at => {
+            return Err(unreachable(format!("it finished at {}, after the target {moment}", sentinel.finished_at)));
+        }
+        RecoveryTarget::Lsn(position) if position < sentinel.stop_lsn => {
+            return Err(unreachable(format!("it stopped at {}, after the target {position}", sentinel.stop_lsn)));
+        }
+        _ => {}
+    }
+    let path = followed_path(archive, sentinel.timeline, recovery.timeline).await?;
+    if !path.contains(sentinel.timeline, sentinel.stop_lsn) {
+        let timeline = path.timeline();
+        return Err(unreachable(format!("timeline {timeline} left timeline {} before {}", sentinel.timeline, sentinel.stop_lsn)));
+    }
+    Ok(())
+}
+
+/// The timelines that recovery would go through, as PostgreSQL finds them.
+async fn followed_path(
+    archive: &WalArchive<'_>,
+    backup_timeline: TimelineId,
+    target: TargetTimeline,
+) -> Result<TimelineHistory, FetchError> {
+    let timeline = match target {
+        TargetTimeline::Current => return Ok(TimelineHistory::root(backup_timeline)),
+        TargetTimeline::Number(timeline) => timeline,
+        TargetTimeline::Latest => {
+            // From the backup's timeline on, as long as there is a history for the next number.
+            let mut newest = backup_timeline;
+            while archive.history(newest.next()).await?.is_some() {
+                newest = newest.next();
+            }
+            newest
+        }
+    };
+    if timeline == backup_timeline {
+        return Ok(TimelineHistory::root(timeline));
+    }
+    archive.history(timeline).await?.ok_or(FetchError::NoSuchTimeline(timeline))
+}

@@ -1,0 +1,203 @@
+//! Why a backup was not restored.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::catalog::{ArchiveError, BackupName, CatalogError};
+use crate::data_directory::{InspectError, PrepareError};
+use crate::error::{Classify, ErrorClass};
+use crate::files::FileError;
+use crate::postgres::{InvalidTablespaceMap, SystemIdentifier, TimelineId, WalFileName};
+use crate::provider::ProviderError;
+
+/// Why a backup was not restored.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The archive failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The provider failed.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// A directory cannot be read.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// A directory cannot be made.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The copy cannot be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The stored tablespace map is damaged.
+    #[error(transparent)]
+    Map(#[from] InvalidTablespaceMap),
+    /// A background task died.
+    #[error("the preparation died")]
+    Lost(#[source] tokio::task::JoinError),
+    /// The operator interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// The catalog is empty.
+    #[error("the catalog holds no backup that can be restored")]
+    NoBackups,
+    /// There is none of that name.
+    #[error("there is no backup `{0}`")]
+    NoSuchBackup(BackupName),
+    /// Its record is damaged.
+    #[error("the backup `{name}` cannot be read: {reason}")]
+    Unreadable {
+        /// The backup.
+        name: BackupName,
+        /// Why.
+        reason: String,
+    },
+    /// It is being deleted.
+    #[error("the deletion of the backup `{0}` has begun")]
+    Condemned(BackupName),
+    /// The target cannot be reached from it.
+    #[error("the target cannot be reached from the backup `{name}`: {reason}")]
+    Unreachable {
+        /// The backup.
+        name: BackupName,
+        /// Why.
+        reason: String,
+    },
+    /// The target is still to come.
+    #[error("the target {target} lies in the future: it is {now}")]
+    Future {
+        /// The target.
+        target: Timestamp,
+        /// Now.
+        now: Timestamp,
+    },
+    /// It is not known which backup lies before the target.
+    #[error("{backups} backups exist, and it is not known which of them lie before the target")]
+    Ambiguous {
+        /// How many.
+        backups: usize,
+    },
+    /// No history of that timeline is archived.
+    #[error("the archive holds no history of timeline {0}")]
+    NoSuchTimeline(TimelineId),
+    /// A segment that recovery needs is not archived.
+    #[error("`{missing}`, which recovery from the backup `{name}` needs, is not in the archive")]
+    WalMissing {
+        /// The backup.
+        name: BackupName,
+        /// The first file that is missing.
+        missing: WalFileName,
+    },
+    /// The set changed with the live cluster.
+    #[error("the backup `{0}` is not isolated: it holds data from after its end")]
+    NotIsolated(BackupName),
+    /// A path that depends on the working directory.
+    #[error("the destination `{}` is not an absolute path", .0.display())]
+    RelativeDestination(PathBuf),
+    /// A server started there would write into a snapshot.
+    #[error("the destination `{}` lies in `{}`, where a provider keeps its snapshots", destination.display(), root.display())]
+    InsideSnapshots {
+        /// The destination.
+        destination: PathBuf,
+        /// The provider's root.
+        root: PathBuf,
+    },
+    /// A server runs there.
+    #[error("a server runs on `{}` (process {pid})", destination.display())]
+    Running {
+        /// The destination.
+        destination: PathBuf,
+        /// Its process.
+        pid: u32,
+    },
+    /// It is another cluster.
+    #[error("`{}` holds the cluster {found}, and the backup is of the cluster {expected}", destination.display())]
+    OtherCluster {
+        /// The destination.
+        destination: PathBuf,
+        /// In its `pg_control`.
+        found: SystemIdentifier,
+        /// In the backup.
+        expected: SystemIdentifier,
+    },
+    /// A restore was interrupted there.
+    #[error("`{}` holds an incomplete cluster: it lacks `{missing}`", destination.display())]
+    Incomplete {
+        /// The destination.
+        destination: PathBuf,
+        /// The file that it lacks.
+        missing: &'static str,
+    },
+    /// Something else is there.
+    #[error("`{}` is neither empty nor a data directory: it holds `{example}`", destination.display())]
+    Foreign {
+        /// The destination.
+        destination: PathBuf,
+        /// One entry.
+        example: String,
+    },
+    /// A tablespace would be restored over something.
+    #[error("`{}`, where tablespace {oid} would be restored, is not empty: it holds `{example}`", location.display())]
+    TablespaceInUse {
+        /// Its object identifier.
+        oid: u32,
+        /// Where it would go.
+        location: PathBuf,
+        /// One entry.
+        example: String,
+    },
+}
+
+impl Classify for FetchError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Catalog(error) => error.class(),
+            Self::Archive(error) => error.class(),
+            Self::Provider(error) => error.class(),
+            Self::Inspect(error) => error.class(),
+            Self::File(error) => error.class(),
+            Self::Prepare(error) => error.class(),
+            Self::Map(error) => error.class(),
+            Self::Lost(_) => ErrorClass::Internal,
+            Self::Interrupted => ErrorClass::Transient,
+            Self::Unreadable { .. } => ErrorClass::Corrupt,
+            Self::RelativeDestination(_) => ErrorClass::Usage,
+            _ => ErrorClass::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let advice = match self {
+            Self::Catalog(error) => return error.hint(),
+            Self::Archive(error) => return error.hint(),
+            Self::Provider(error) => return error.hint(),
+            Self::Inspect(error) => return error.hint(),
+            Self::File(error) => return error.hint(),
+            Self::Prepare(error) => return error.hint(),
+            Self::Map(error) => return error.hint(),
+            Self::Lost(_) | Self::Interrupted => "the destination is incomplete; empty it and run again",
+            Self::NoBackups => "take one with `stillframe snapshot-push`",
+            Self::NoSuchBackup(_) | Self::Condemned(_) => "see the names with `stillframe backup-list`",
+            Self::Unreadable { .. } => "restore its record from a copy of the store, or use another backup",
+            Self::Unreachable { .. } => "see with `stillframe backup-list` which backup had finished before the target",
+            Self::Future { .. } => "leave the target out to recover as far as the archive goes",
+            Self::Ambiguous { .. } => "name the newest backup that had finished before the target",
+            Self::NoSuchTimeline(_) => "use `--target-timeline current` to stay on the backup's own timeline",
+            Self::WalMissing { .. } => "archive it from the server's pg_wal if it is still there, or use an older backup or target",
+            Self::NotIsolated(_) => "use an isolated backup; for a test, add --allow-not-isolated",
+            Self::RelativeDestination(_) => "give it with a leading `/`",
+            Self::InsideSnapshots { .. } => "choose a directory elsewhere: starting a server there would change the snapshot",
+            Self::Running { .. } => "never restore over a running server; stop it, or choose another directory",
+            Self::OtherCluster { .. } | Self::Foreign { .. } => "choose an empty directory, or check the configuration",
+            Self::Incomplete { .. } => "a restore was interrupted there; empty the directory and run again",
+            Self::TablespaceInUse { .. } => {
+                "it may be the live cluster's; restore it elsewhere with `--tablespace-mapping OLD=NEW`"
+            }
+        };
+        Some(advice.to_owned())
+    }
+}

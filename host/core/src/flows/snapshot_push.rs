@@ -1,0 +1,168 @@
+//! Takes a backup: preflight, intent, backup mode, cut, stop, WAL archived, snapshot ready, sentinel.
+//!
+//! The intent is written before anything is cut, so that no snapshot is ever unknown. The sentinel is written last, so that no
+//! backup is listed that cannot be restored. Backup mode lasts from just before the cut to just after it, never for an upload.
+//! When a step fails or the operator interrupts, backup mode has ended and what was cut is deleted, or stays under its intent.
+
+mod cut;
+mod error;
+mod preflight;
+mod undo;
+mod wait;
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use crate::catalog::{Backup, BackupName, BackupPath, CatalogError, Consistency, Permanence, Sentinel};
+use crate::flows::{Isolation, Ports};
+use crate::paths::Locator;
+use crate::postgres::{CheckpointMode, Connection};
+use crate::provider::{ProviderName, Token};
+
+use cut::Cut;
+pub use error::PushError;
+use preflight::Prepared;
+
+/// What to back up, and how.
+#[derive(Debug, Clone)]
+pub struct PushRequest {
+    /// Name of the new backup.
+    pub name: BackupName,
+    /// Token of the request to the provider.
+    pub token: Token,
+    /// The provider.
+    pub provider: ProviderName,
+    /// Whether retention may delete it.
+    pub permanence: Permanence,
+    /// What the operator wants to find in the sentinel.
+    pub user_data: Option<serde_json::Value>,
+    /// How the first checkpoint is written.
+    pub checkpoint: CheckpointMode,
+    /// Whether a set that changes with the live cluster is refused.
+    pub isolation: Isolation,
+    /// Host that takes the backup.
+    pub hostname: String,
+    /// How long to wait.
+    pub deadlines: PushDeadlines,
+}
+
+/// How long the steps after the cut may take.
+#[derive(Debug, Clone, Copy)]
+pub struct PushDeadlines {
+    /// From the start of backup mode until the cut.
+    pub cut: Duration,
+    /// Until the WAL of the backup is in the archive.
+    pub archive: Duration,
+    /// Until the storage system says that the set is ready.
+    pub ready: Duration,
+}
+
+/// The server to back up.
+pub struct Server<'a> {
+    /// The session for backup mode.
+    pub connection: Box<dyn Connection>,
+    /// The primary of a standby: only there can the last segment of the backup be completed.
+    pub primary: Option<Box<dyn Connection>>,
+    /// Finds the server's directories on this machine.
+    pub locator: &'a dyn Locator,
+}
+
+/// Takes a backup and publishes it.
+///
+/// `interrupted` resolves when the operator wants to stop; it is heeded until the sentinel is about to be written.
+pub async fn snapshot_push(
+    ports: &Ports<'_>,
+    mut server: Server<'_>,
+    request: &PushRequest,
+    interrupted: impl Future<Output = ()> + Send,
+) -> Result<Backup, PushError> {
+    let mut interrupted = pin!(interrupted);
+    // Everything that can be wrong is found here, while nothing has happened yet.
+    let prepared = stoppable(preflight::prepare(ports, &mut server, request), interrupted.as_mut()).await?;
+    // From here on the catalog knows of the backup; nothing is cut before.
+    match ports.catalog().begin(&prepared.intent).await {
+        Ok(()) => {}
+        // The intent of that name is somebody else's.
+        Err(error @ CatalogError::NameTaken { .. }) => return Err(error.into()),
+        Err(error) => return Err(undo::withdraw(ports, &request.name, error.into()).await),
+    }
+    let taken = stoppable(take(ports, server, request, &prepared), interrupted).await;
+    let sentinel = match taken {
+        Ok(sentinel) => sentinel,
+        Err(error) => return Err(undo::undo(ports, &prepared, error).await),
+    };
+    // The commit point: before it there is no backup, after it there is one.
+    match ports.catalog().publish(&sentinel).await {
+        Ok(()) => {}
+        // It may be there: then its snapshot must be, too. The intent keeps it accounted for.
+        Err(error @ CatalogError::PublicationUnknown { .. }) => return Err(error.into()),
+        Err(error) => return Err(undo::undo(ports, &prepared, error.into()).await),
+    }
+    // The sentinel accounts for the snapshot now. An intent that stays beside it means nothing to any reader.
+    if let Err(error) = ports.catalog().remove_intent(&request.name).await {
+        tracing::warn!(%error, "the backup is published, and its intent could not be removed; that does no harm");
+    }
+    tracing::info!(backup = %sentinel.name, "published");
+    Ok(Backup { permanence: sentinel.permanence, sentinel, is_condemned: false })
+}
+
+/// Runs a step until it is done or the operator interrupts. Dropping the step ends backup mode, since it owns the session.
+async fn stoppable<T>(
+    step: impl Future<Output = Result<T, PushError>>,
+    interrupted: Pin<&mut (impl Future<Output = ()> + Send)>,
+) -> Result<T, PushError> {
+    tokio::select! {
+        biased;
+        () = interrupted => Err(PushError::Interrupted),
+        result = step => result,
+    }
+}
+
+/// Everything from backup mode to a restorable snapshot.
+async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prepared: &Prepared) -> Result<Sentinel, PushError> {
+    let mut cut = cut::cut(ports, server.connection, request, prepared).await?;
+    // On a standby nobody completes the last segment of an idle primary: do it there.
+    if let Some(mut primary) = server.primary {
+        primary.create_restore_point_and_switch(request.name.as_str()).await?;
+    }
+    // Without start…stop in the archive the set cannot be restored: the stop record is written after the cut.
+    wait::until_archived(ports, &mut cut, request, prepared).await?;
+    wait::until_ready(ports, &mut cut, request, prepared).await?;
+    // Everybody who deletes WAL reckons with the intent until it expires, and not one second longer.
+    if ports.clock.now() >= prepared.intent.expires_at {
+        return Err(PushError::Expired { at: prepared.intent.expires_at });
+    }
+    Ok(sentinel(request, prepared, cut))
+}
+
+fn sentinel(request: &PushRequest, prepared: &Prepared, cut: Cut) -> Sentinel {
+    let facts = &prepared.facts;
+    let consistency = match (cut.set.isolated, cut.set.atomic) {
+        (false, _) => Consistency::NotIsolated,
+        (true, true) => Consistency::Atomic,
+        (true, false) => Consistency::CoveredByBackupMode,
+    };
+    let paths = prepared.paths.iter();
+    Sentinel {
+        name: request.name.clone(),
+        start_lsn: cut.start_lsn,
+        stop_lsn: cut.stop_lsn,
+        timeline: facts.timeline,
+        segment_size: facts.segment_size,
+        version: facts.version,
+        system_identifier: facts.system_identifier,
+        started_at: facts.now,
+        finished_at: cut.finished_at,
+        hostname: request.hostname.clone(),
+        data_directory: facts.data_directory.clone(),
+        backup_label: cut.label,
+        tablespace_map: cut.tablespace_map,
+        permanence: request.permanence,
+        user_data: request.user_data.clone(),
+        provider: request.provider.clone(),
+        snapshot: cut.set,
+        paths: paths.map(|path| BackupPath { name: path.name.clone(), role: path.role, path: path.path.clone() }).collect(),
+        consistency,
+        from_standby: facts.in_recovery,
+    }
+}

@@ -1,0 +1,103 @@
+//! Backup mode and the cut: as short as can be, and void at the first doubt.
+
+use jiff::Timestamp;
+
+use super::preflight::Prepared;
+use super::{PushError, PushRequest};
+use crate::flows::{Isolation, Ports};
+use crate::postgres::{BackupLabel, BackupSession, Connection, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
+use crate::provider::{DataPathName, MemberState, SnapshotSet};
+
+/// What was cut, and what the server says about it.
+pub(super) struct Cut {
+    pub(super) set: SnapshotSet,
+    pub(super) start_lsn: Lsn,
+    pub(super) stop_lsn: Lsn,
+    pub(super) label: BackupLabel,
+    pub(super) tablespace_map: TablespaceMap,
+    pub(super) finished_at: Timestamp,
+    pub(super) connection: Box<dyn Connection>,
+}
+
+/// Enters backup mode, lets the provider cut, and leaves backup mode.
+pub(super) async fn cut(
+    ports: &Ports<'_>,
+    connection: Box<dyn Connection>,
+    request: &PushRequest,
+    prepared: &Prepared,
+) -> Result<Cut, PushError> {
+    tracing::info!(backup = %request.name, "entering backup mode");
+    let mut session = BackupSession::start(connection, request.name.as_str(), request.checkpoint).await?;
+    let start_lsn = session.start_lsn();
+    tracing::info!(start = %start_lsn, provider = %request.provider, "cutting");
+    let created = tokio::select! {
+        set = prepared.provider.create(&prepared.create) => set.map_err(PushError::from),
+        lost = session.keep_alive(ports.clock) => Err(lost.into()),
+        () = ports.clock.sleep(request.deadlines.cut) => Err(PushError::CutDeadline(request.deadlines.cut)),
+    };
+    let set = match created {
+        Ok(set) => set,
+        Err(error) => {
+            session.abort(ports.clock).await;
+            return Err(error);
+        }
+    };
+    // At once, before the answer is even looked at: the server pays for every second of backup mode.
+    let (stopped, mut connection) = session.stop().await?;
+    tracing::info!(stop = %stopped.stop_lsn, "left backup mode");
+    let after = connection.facts().await?;
+    check_server(&prepared.facts, &after)?;
+    check_set(&set, request)?;
+    let (label, tablespace_map) = check_label(start_lsn, &stopped, prepared)?;
+    Ok(Cut { set, start_lsn, stop_lsn: stopped.stop_lsn, label, tablespace_map, finished_at: after.now, connection })
+}
+
+/// A promotion in the middle voids the backup: its WAL would lie on two timelines.
+fn check_server(before: &ServerFacts, after: &ServerFacts) -> Result<(), PushError> {
+    if before.timeline != after.timeline || before.in_recovery != after.in_recovery {
+        return Err(PushError::Promoted { before: before.timeline, after: after.timeline });
+    }
+    Ok(())
+}
+
+fn check_set(set: &SnapshotSet, request: &PushRequest) -> Result<(), PushError> {
+    if !set.isolated && request.isolation == Isolation::Required {
+        return Err(PushError::NotIsolated);
+    }
+    check_members(set)
+}
+
+/// A member that failed, is gone, or was not even cut makes the set worthless.
+pub(super) fn check_members(set: &SnapshotSet) -> Result<(), PushError> {
+    for member in &set.members {
+        let reason = match &member.state {
+            MemberState::Cut | MemberState::Ready => continue,
+            MemberState::Failed(reason) => reason.clone(),
+            MemberState::Cutting => "its point in time is not fixed".to_owned(),
+            MemberState::Deleting | MemberState::Absent => "it is being deleted".to_owned(),
+        };
+        return Err(PushError::SnapshotFailed { member: member.id.clone(), reason });
+    }
+    Ok(())
+}
+
+/// The files are kept byte for byte; here they are only compared with what is known otherwise.
+fn check_label(start: Lsn, stopped: &StoppedBackup, prepared: &Prepared) -> Result<(BackupLabel, TablespaceMap), PushError> {
+    let label = BackupLabel::parse(stopped.label_file.clone()).map_err(|error| PushError::Label(error.to_string()))?;
+    if label.start() != start {
+        return Err(PushError::Label(format!("it starts at {}, and the server said {start}", label.start())));
+    }
+    if label.timeline() != prepared.facts.timeline {
+        return Err(PushError::Label(format!("it is on timeline {}", label.timeline())));
+    }
+    if stopped.stop_lsn < start {
+        return Err(PushError::Label(format!("it stops at {}, before its start", stopped.stop_lsn)));
+    }
+    let map = TablespaceMap::new(stopped.tablespace_map_file.clone());
+    for link in map.links().map_err(|error| PushError::Label(error.to_string()))? {
+        if !prepared.paths.iter().any(|path| path.name == DataPathName::Tablespace(link.oid)) {
+            return Err(PushError::NewTablespace { oid: link.oid });
+        }
+    }
+    Ok((label, map))
+}

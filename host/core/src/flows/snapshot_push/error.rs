@@ -1,0 +1,153 @@
+//! Why a backup was not taken.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::catalog::{ArchiveError, BackupName, CatalogError};
+use crate::error::{Classify, ErrorClass};
+use crate::paths::PathError;
+use crate::postgres::{ConnectionError, TimelineId, WalFileName};
+use crate::provider::ProviderError;
+
+/// Why a backup was not taken.
+#[derive(Debug, Error)]
+pub enum PushError {
+    /// The server failed, or the session was lost.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The provider failed.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The archive failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The server's directories are not what or where it says.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The server does not archive its WAL.
+    #[error("the server does not archive its WAL: `{setting}`")]
+    NotArchiving {
+        /// The setting and its value.
+        setting: &'static str,
+    },
+    /// The set changes with the live cluster.
+    #[error("the provider's set is not isolated: it would change with the live cluster")]
+    NotIsolated,
+    /// The operator interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// The cut took too long.
+    #[error("the cut took longer than {} s", .0.as_secs())]
+    CutDeadline(Duration),
+    /// The server was promoted, or restarted on another timeline, in the middle.
+    #[error("the server was promoted during the backup: it was on timeline {before} and is on {after}")]
+    Promoted {
+        /// Timeline before.
+        before: TimelineId,
+        /// Timeline after.
+        after: TimelineId,
+    },
+    /// The server's answers about the backup contradict each other.
+    #[error("the server's backup_label does not describe this backup: {0}")]
+    Label(String),
+    /// A tablespace that did not exist at the beginning.
+    #[error("the tablespace with oid {oid} was created while the backup began, and is not in the snapshot")]
+    NewTablespace {
+        /// Its object identifier.
+        oid: u32,
+    },
+    /// WAL of the backup is missing in the archive.
+    #[error("`{missing}` is not in the archive after {} s", .waited.as_secs())]
+    NotArchived {
+        /// First file that is missing.
+        missing: WalFileName,
+        /// Deadline.
+        waited: Duration,
+        /// What the server says its archiver failed on last.
+        last_failed: Option<String>,
+    },
+    /// The storage system gave up.
+    #[error("the snapshot `{member}` failed in the storage system: {reason}")]
+    SnapshotFailed {
+        /// Its id there.
+        member: String,
+        /// Its words.
+        reason: String,
+    },
+    /// The storage system takes too long.
+    #[error("the snapshot set is not ready after {} s", .0.as_secs())]
+    NotReady(Duration),
+    /// The intent's time ran out before the sentinel could be written.
+    #[error("the backup took longer than all its deadlines together, until {at}")]
+    Expired {
+        /// The moment.
+        at: Timestamp,
+    },
+    /// It failed, and what it had cut could not be removed.
+    #[error("the backup failed, and what it had cut could not be removed: it stays recorded as the intent `{name}`")]
+    LeftUnderIntent {
+        /// The backup.
+        name: BackupName,
+        /// Why the backup failed.
+        #[source]
+        cause: Box<PushError>,
+        /// Why the removal failed.
+        removal: Box<PushError>,
+    },
+}
+
+impl Classify for PushError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connection(error) => error.class(),
+            Self::Provider(error) => error.class(),
+            Self::Catalog(error) => error.class(),
+            Self::Archive(error) => error.class(),
+            Self::Path(error) => error.class(),
+            Self::NotArchiving { .. } => ErrorClass::Config,
+            Self::NotIsolated => ErrorClass::Refused,
+            Self::Interrupted
+            | Self::CutDeadline(_)
+            | Self::Promoted { .. }
+            | Self::NewTablespace { .. }
+            | Self::NotArchived { .. }
+            | Self::SnapshotFailed { .. }
+            | Self::NotReady(_)
+            | Self::Expired { .. } => ErrorClass::Transient,
+            Self::Label(_) => ErrorClass::Internal,
+            Self::LeftUnderIntent { cause, .. } => cause.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connection(error) => error.hint(),
+            Self::Provider(error) => error.hint(),
+            Self::Catalog(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
+            Self::Path(error) => error.hint(),
+            Self::NotArchiving { .. } => Some(
+                "set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned(),
+            ),
+            Self::NotIsolated => Some("choose another `method` or provider; for a test, add --allow-not-isolated".to_owned()),
+            Self::NotArchived { last_failed: Some(file), .. } => {
+                Some(format!("the server's archiver fails on `{file}`: its log shows what archive_command said"))
+            }
+            Self::NotArchived { .. } => {
+                Some("does archive_command push into this store and cluster? On a standby, set `primary_conninfo`".to_owned())
+            }
+            Self::CutDeadline(_) => Some("raise `cut_timeout_secs` under `[backup]`".to_owned()),
+            Self::NotReady(_) => Some("raise `ready_timeout_secs` under `[backup]`".to_owned()),
+            Self::Promoted { .. } | Self::NewTablespace { .. } | Self::Expired { .. } => Some("run it again".to_owned()),
+            Self::LeftUnderIntent { removal, .. } => Some(format!(
+                "removing it failed because {removal}; `stillframe delete garbage` tries again once the intent has expired"
+            )),
+            Self::Interrupted | Self::Label(_) | Self::SnapshotFailed { .. } => None,
+        }
+    }
+}

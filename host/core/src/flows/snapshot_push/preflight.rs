@@ -1,0 +1,124 @@
+//! What is proven before a backup begins: server, archiving, directories, provider.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{PushError, PushRequest, Server};
+use crate::catalog::{CatalogContents, Intent};
+use crate::flows::Ports;
+use crate::postgres::{ArchiveMode, ServerFacts};
+use crate::provider::{CreateRequest, DataPath, OWNER_LABEL, Provider, ProviderError, ProviderFault, ProviderName, Volume};
+
+/// What the steps after the deadlines may need: writing and removing a few small objects.
+const SLACK: Duration = Duration::from_secs(3600);
+
+/// A backup that can begin.
+pub(super) struct Prepared {
+    pub(super) facts: ServerFacts,
+    pub(super) paths: Vec<DataPath>,
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) create: CreateRequest,
+    pub(super) intent: Intent,
+}
+
+/// Proves everything that can be proven without a side effect.
+pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request: &PushRequest) -> Result<Prepared, PushError> {
+    let provider = ports.providers.open(&request.provider)?;
+    for warning in provider.check().await? {
+        tracing::warn!(provider = %request.provider, "{warning}");
+    }
+    let facts = server.connection.facts().await?;
+    check_archiving(server, &facts).await?;
+    let paths = server.locator.locate(&facts)?;
+    let volumes = in_cutting_order(provider.resolve(&paths).await?);
+    check_covered(&request.provider, &paths, &volumes)?;
+    let contents = ports.catalog().contents().await?;
+    let labels = BTreeMap::from([
+        (OWNER_LABEL.to_owned(), owner(ports, &facts)),
+        ("stillframe-backup".to_owned(), request.name.to_string()),
+        ("stillframe-token".to_owned(), request.token.0.clone()),
+    ]);
+    let create = CreateRequest {
+        token: request.token.clone(),
+        name: request.name.clone(),
+        volumes,
+        labels,
+        previous: previous_handle(&contents, request, &facts),
+    };
+    let intent = intent(ports, request, &facts);
+    Ok(Prepared { facts, paths, provider, create, intent })
+}
+
+/// Whose snapshots they are: two clusters of one name must not take each other's for leftovers.
+fn owner(ports: &Ports<'_>, facts: &ServerFacts) -> String {
+    format!("{}/{}", ports.layout.cluster(), facts.system_identifier)
+}
+
+async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {
+    // A standby does not archive by itself; its primary does, and the archive is watched in the end.
+    if facts.in_recovery {
+        if server.primary.is_none() && facts.archive_mode != ArchiveMode::Always {
+            tracing::warn!("without `primary_conninfo` the WAL of this backup is archived only when the primary goes on writing");
+        }
+        return Ok(());
+    }
+    if facts.archive_mode == ArchiveMode::Off {
+        return Err(PushError::NotArchiving { setting: "archive_mode = off" });
+    }
+    if !facts.archiver_is_set {
+        return Err(PushError::NotArchiving { setting: "archive_command = ''" });
+    }
+    let archiver = server.connection.archiver().await?;
+    if archiver.is_failing {
+        tracing::warn!(file = archiver.last_failed_wal, "the server's archiver fails at present");
+    }
+    Ok(())
+}
+
+/// A volume with files that must come last is cut last: on a standby the end of the backup is what `pg_control` says.
+fn in_cutting_order(mut volumes: Vec<Volume>) -> Vec<Volume> {
+    volumes.sort_by_key(|volume| volume.paths.iter().any(|path| !path.last.is_empty()));
+    volumes
+}
+
+/// The provider's word is not taken for it: each path must lie on exactly one of its volumes.
+fn check_covered(provider: &ProviderName, paths: &[DataPath], volumes: &[Volume]) -> Result<(), ProviderError> {
+    let fault = |fault| ProviderError { provider: provider.clone(), operation: "map the directories to volumes", fault };
+    for path in paths {
+        let holders = volumes.iter().flat_map(|volume| &volume.paths).filter(|held| held.name == path.name).count();
+        match holders {
+            1 => {}
+            0 => return Err(fault(ProviderFault::UnmanagedPath(path.path.display().to_string()))),
+            _ => return Err(fault(ProviderFault::BadAnswer(format!("`{}` lies on {holders} volumes", path.path.display())))),
+        }
+    }
+    Ok(())
+}
+
+fn previous_handle(contents: &CatalogContents, request: &PushRequest, facts: &ServerFacts) -> Option<String> {
+    let usable = contents.backups.iter().filter(|backup| {
+        let sentinel = &backup.sentinel;
+        let same_source = sentinel.provider == request.provider && sentinel.system_identifier == facts.system_identifier;
+        same_source && sentinel.snapshot.isolated && !backup.is_condemned
+    });
+    usable.max_by_key(|backup| backup.sentinel.started_at).map(|backup| backup.sentinel.snapshot.handle.clone())
+}
+
+fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts) -> Intent {
+    let begun_at = ports.clock.now();
+    let deadlines = request.deadlines;
+    let lifetime = deadlines.cut.saturating_add(deadlines.archive).saturating_add(deadlines.ready).saturating_add(SLACK);
+    Intent {
+        name: request.name.clone(),
+        token: request.token.clone(),
+        provider: request.provider.clone(),
+        system_identifier: facts.system_identifier,
+        timeline: facts.timeline,
+        wal_position: facts.wal_position,
+        segment_size: facts.segment_size,
+        begun_at,
+        expires_at: begun_at.saturating_add(lifetime).unwrap_or(begun_at),
+        hostname: request.hostname.clone(),
+    }
+}

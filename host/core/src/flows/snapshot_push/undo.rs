@@ -1,0 +1,47 @@
+//! Undoes a backup that failed: what was cut is deleted, and only then its intent.
+//!
+//! Backup mode has ended before this begins. The provider is asked by token, since an answer may have been lost; when it cannot
+//! say or cannot delete, the intent stays and accounts for the snapshot.
+
+use std::time::Duration;
+
+use super::PushError;
+use super::preflight::Prepared;
+use crate::catalog::BackupName;
+use crate::flows::Ports;
+use crate::provider::{Deletion, SetReference};
+
+/// How often a deletion that is under way is asked about, and how many times.
+const DELETION_POLLS: (Duration, u32) = (Duration::from_secs(2), 60);
+
+/// Deletes what was cut; gives the error that the operator must see.
+pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushError) -> PushError {
+    let name = &prepared.intent.name;
+    tracing::warn!(backup = %name, "undoing: {cause}");
+    match remove_set(ports, prepared).await {
+        Ok(()) => withdraw(ports, name, cause).await,
+        Err(removal) => PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal) },
+    }
+}
+
+/// Removes the intent of a backup of which nothing is left.
+pub(super) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushError) -> PushError {
+    match ports.catalog().remove_intent(name).await {
+        Ok(()) => cause,
+        Err(removal) => PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal.into()) },
+    }
+}
+
+async fn remove_set(ports: &Ports<'_>, prepared: &Prepared) -> Result<(), PushError> {
+    let reference = SetReference::Token(prepared.intent.token.clone());
+    let Some(set) = prepared.provider.get(&reference).await? else { return Ok(()) };
+    let mut outcome = prepared.provider.delete(&set.handle).await?;
+    for _ in 0..DELETION_POLLS.1 {
+        if outcome != Deletion::Pending {
+            return Ok(());
+        }
+        ports.clock.sleep(DELETION_POLLS.0).await;
+        outcome = prepared.provider.delete(&set.handle).await?;
+    }
+    Err(PushError::NotReady(DELETION_POLLS.0 * DELETION_POLLS.1))
+}

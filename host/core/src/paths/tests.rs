@@ -1,0 +1,142 @@
+//! A server's directories in a made-up tree, with a made-up `/proc` and `/sys`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::postgres::{
+    ArchiveMode, Lsn, PgVersion, ServerFacts, SystemIdentifier, Tablespace, TimelineId, WalSegmentSize, control_image,
+};
+
+struct Machine {
+    root: PathBuf,
+    facts: ServerFacts,
+    _directory: tempfile::TempDir,
+}
+
+impl Machine {
+    /// PGDATA with `pg_wal` elsewhere and one tablespace; each on a mount of its own.
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        for name in ["pg/data/global", "pg/data/pg_tblspc", "wal/main", "fast disk/space", "proc/self", "sys"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::write(root.join("pg/data/global/pg_control"), control_image(42, 288)).unwrap();
+        symlink("../../wal/main", root.join("pg/data/pg_wal")).unwrap();
+        symlink(root.join("fast disk/space"), root.join("pg/data/pg_tblspc/16384")).unwrap();
+        let mount = |id: u32, name: &str, rest: &str| {
+            format!("{id} 1 0:{id} / {} rw - {rest} rw\n", root.join(name).display().to_string().replace(' ', "\\040"))
+        };
+        let mountinfo = "1 0 254:0 / / rw - ext4 /dev/vda1 rw\n".to_owned()
+            + &mount(2, "pg", "zfs tank/pg")
+            + &mount(3, "wal", "xfs /dev/mapper/vg0-wal")
+            + &mount(4, "fast disk", "zfs tank/fast");
+        fs::write(root.join("proc/self/mountinfo"), mountinfo).unwrap();
+        let facts = ServerFacts {
+            version: PgVersion(150_018),
+            system_identifier: SystemIdentifier(42),
+            data_directory: root.join("pg/data"),
+            segment_size: WalSegmentSize::DEFAULT,
+            in_recovery: false,
+            timeline: TimelineId::FIRST,
+            wal_position: Lsn(0),
+            archive_mode: ArchiveMode::On,
+            archiver_is_set: true,
+            tablespaces: vec![Tablespace { oid: 16384, name: "fast".into(), location: root.join("fast disk/space") }],
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        Self { root, facts, _directory: directory }
+    }
+
+    fn locate(&self) -> Result<Vec<DataPath>, PathError> {
+        let kernel = KernelFiles { proc: self.root.join("proc"), sys: self.root.join("sys") };
+        LocalPaths { pgdata: self.root.join("pg/data"), kernel }.locate(&self.facts)
+    }
+
+    fn in_pgdata(&self, name: &str) -> PathBuf {
+        self.root.join("pg/data").join(name)
+    }
+}
+
+#[test]
+fn names_every_directory_with_its_links_resolved_and_its_mount() {
+    let machine = Machine::new();
+    let found: Vec<_> = machine.locate().unwrap();
+    let shown: Vec<_> = found.iter().map(|path| (path.name.to_string(), path.path.clone(), path.mount_source.as_str())).collect();
+    let expected = [
+        ("data".to_owned(), machine.root.join("pg/data"), "tank/pg"),
+        ("wal".to_owned(), machine.root.join("wal/main"), "/dev/mapper/vg0-wal"),
+        ("tablespace-16384".to_owned(), machine.root.join("fast disk/space"), "tank/fast"),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!((found[0].mount_point.clone(), found[0].fs_type.as_str()), (machine.root.join("pg"), "zfs"));
+    assert_eq!(found[0].last, ["global/pg_control"]);
+    assert!(found[1].last.is_empty() && found[2].last.is_empty());
+    assert!(found[0].skip.contains(&"pg_wal/*".to_owned()) && found[2].skip.contains(&"**/pgsql_tmp*".to_owned()));
+}
+
+#[test]
+fn a_link_to_pgdata_leads_to_the_same_paths() {
+    let machine = Machine::new();
+    let link = machine.root.join("link");
+    symlink(machine.in_pgdata(""), &link).unwrap();
+    let kernel = KernelFiles { proc: machine.root.join("proc"), sys: machine.root.join("sys") };
+    assert_eq!(LocalPaths { pgdata: link, kernel }.locate(&machine.facts).unwrap(), machine.locate().unwrap());
+}
+
+#[test]
+fn refuses_another_cluster_and_a_copy_of_this_one() {
+    let mut machine = Machine::new();
+    machine.facts.data_directory = machine.root.join("wal/main");
+    assert!(matches!(machine.locate(), Err(PathError::OtherDirectory { .. })));
+    machine.facts.data_directory = "/in/a/container".into();
+    assert!(machine.locate().is_ok());
+    machine.facts.system_identifier = SystemIdentifier(43);
+    assert!(matches!(machine.locate(), Err(PathError::OtherCluster { .. })));
+    fs::remove_file(machine.in_pgdata("global/pg_control")).unwrap();
+    assert!(matches!(machine.locate(), Err(PathError::NotACluster { .. })));
+}
+
+#[test]
+fn refuses_a_tablespace_that_disk_and_server_disagree_about_and_names_it() {
+    let machine = Machine::new();
+    let link = machine.in_pgdata("pg_tblspc/16384");
+    fs::remove_file(&link).unwrap();
+    let error = machine.locate().unwrap_err().to_string();
+    assert!(error.starts_with("tablespace `fast` is at") && error.ends_with("does not exist here"), "{error}");
+    symlink(machine.root.join("wal"), &link).unwrap();
+    let error = machine.locate().unwrap_err().to_string();
+    assert!(error.contains("leads to"), "{error}");
+}
+
+#[test]
+fn refuses_a_link_that_the_server_did_not_name() {
+    let mut machine = Machine::new();
+    machine.facts.tablespaces.clear();
+    assert!(matches!(machine.locate(), Err(PathError::UnknownTablespace { .. })));
+}
+
+#[test]
+fn refuses_data_behind_a_link_that_no_backup_would_contain() {
+    let machine = Machine::new();
+    symlink(machine.root.join("wal"), machine.in_pgdata("pg_xact")).unwrap();
+    assert!(matches!(machine.locate(), Err(PathError::LinkedDirectory { .. })));
+}
+
+#[test]
+fn refuses_a_tablespace_whose_directory_is_gone() {
+    let machine = Machine::new();
+    fs::remove_dir(machine.root.join("fast disk/space")).unwrap();
+    assert!(matches!(machine.locate(), Err(PathError::File(_))));
+}
+
+#[test]
+fn the_machine_s_own_files_tell_where_a_directory_is_mounted() {
+    let mut machine = Machine::new();
+    machine.facts.tablespaces.clear();
+    fs::remove_file(machine.in_pgdata("pg_tblspc/16384")).unwrap();
+    let paths = LocalPaths { pgdata: machine.in_pgdata(""), kernel: KernelFiles::default() }.locate(&machine.facts).unwrap();
+    assert!(paths[0].path.starts_with(&paths[0].mount_point));
+    assert!(!paths[0].fs_type.is_empty());
+}

@@ -1,0 +1,252 @@
+//! `global/pg_control`: which cluster a directory holds, and the seal that keeps a copy from starting without its label.
+//!
+//! A hot copy that starts without `backup_label` recovers from the wrong checkpoint and looks healthy. Sealed, its checkpoint
+//! pointer leads nowhere: with a label the server does not read the pointer, without one it refuses to start. Nobody unseals; the
+//! server writes a true pointer itself once it has read the label. The checksum's offset differs between versions, so it is found
+//! by its value.
+
+use thiserror::Error;
+
+use crate::error::{Classify, ErrorClass};
+use crate::postgres::{Lsn, SystemIdentifier};
+
+/// Size of the file in every supported version.
+const FILE_BYTES: usize = 8192;
+
+/// `pg_control_version` of PostgreSQL 10.
+const OLDEST_VERSION: u32 = 1002;
+
+/// Where the fields begin that stand at the same place in every supported version.
+const SYSTEM_IDENTIFIER: usize = 0;
+const CONTROL_VERSION: usize = 8;
+const CATALOG_VERSION: usize = 12;
+const STATE: usize = 16;
+const CHECKPOINT: usize = 32;
+
+/// States of a server that was shut down, as a primary and as a standby.
+const SHUT_DOWN: [u32; 2] = [1, 2];
+
+/// Where the checksum may stand: after the fields that every version has, within the sector that is written atomically.
+const CHECKSUM_OFFSETS: std::ops::RangeInclusive<usize> = 200..=508;
+
+/// A position that no record can have, since it lies in the very first segment, yet plausible enough as an offset in a page that
+/// the server does not stumble over the field itself.
+const SEALED_CHECKPOINT: Lsn = Lsn(0xDEAD);
+
+/// The contents of `global/pg_control`, with a checksum that matches.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PgControl {
+    bytes: Vec<u8>,
+    checksum_offset: usize,
+}
+
+impl PgControl {
+    /// Where the file lies within a data directory.
+    pub const PATH: &str = "global/pg_control";
+
+    /// Reads the contents of the file; fails unless size, version and checksum are right.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ControlFileError> {
+        if bytes.len() != FILE_BYTES {
+            return Err(ControlFileError::WrongSize { size_bytes: bytes.len() });
+        }
+        let version = u32::from_ne_bytes(field(bytes, CONTROL_VERSION));
+        if version.swap_bytes() < 10_000 && version >= 10_000 {
+            return Err(ControlFileError::ForeignByteOrder);
+        }
+        let checksum_offset = find_checksum(bytes).ok_or(ControlFileError::Torn)?;
+        if version < OLDEST_VERSION {
+            return Err(ControlFileError::TooOld { version });
+        }
+        Ok(Self { bytes: bytes.to_vec(), checksum_offset })
+    }
+
+    /// Identifier of the cluster.
+    #[must_use]
+    pub fn system_identifier(&self) -> SystemIdentifier {
+        SystemIdentifier(u64::from_ne_bytes(field(&self.bytes, SYSTEM_IDENTIFIER)))
+    }
+
+    /// `pg_control_version`: 1300 for PostgreSQL 13 to 17.
+    #[must_use]
+    pub fn control_version(&self) -> u32 {
+        u32::from_ne_bytes(field(&self.bytes, CONTROL_VERSION))
+    }
+
+    /// `catalog_version_no`, which differs between all major versions.
+    #[must_use]
+    pub fn catalog_version(&self) -> u32 {
+        u32::from_ne_bytes(field(&self.bytes, CATALOG_VERSION))
+    }
+
+    /// Position of the newest checkpoint record, or of nothing in a sealed file.
+    #[must_use]
+    pub fn checkpoint(&self) -> Lsn {
+        Lsn(u64::from_ne_bytes(field(&self.bytes, CHECKPOINT)))
+    }
+
+    /// Whether a server was shut down on these files, which a copy cut in backup mode never shows.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        SHUT_DOWN.contains(&u32::from_ne_bytes(field(&self.bytes, STATE)))
+    }
+
+    /// Whether the server can start from it only with a `backup_label`.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.checkpoint() == SEALED_CHECKPOINT
+    }
+
+    /// The same file, sealed.
+    #[must_use]
+    pub fn sealed(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        bytes[CHECKPOINT..CHECKPOINT + 8].copy_from_slice(&SEALED_CHECKPOINT.0.to_ne_bytes());
+        let checksum = crc32c::crc32c(&bytes[..self.checksum_offset]);
+        bytes[self.checksum_offset..self.checksum_offset + 4].copy_from_slice(&checksum.to_ne_bytes());
+        bytes
+    }
+}
+
+impl std::fmt::Debug for PgControl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PgControl")
+            .field("system_identifier", &self.system_identifier())
+            .field("control_version", &self.control_version())
+            .field("checkpoint", &self.checkpoint())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file that is not the `pg_control` of a supported version.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ControlFileError {
+    /// Truncated, or something else.
+    #[error("pg_control is {size_bytes} bytes long instead of {FILE_BYTES}")]
+    WrongSize {
+        /// Its size.
+        size_bytes: usize,
+    },
+    /// Read while it was written, or damaged.
+    #[error("no checksum in pg_control matches its contents")]
+    Torn,
+    /// From before PostgreSQL 10.
+    #[error("pg_control has version {version}, which is older than PostgreSQL 10")]
+    TooOld {
+        /// Its version.
+        version: u32,
+    },
+    /// Written on another kind of machine.
+    #[error("pg_control was written on a machine with another byte order")]
+    ForeignByteOrder,
+}
+
+impl Classify for ControlFileError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::WrongSize { .. } | Self::Torn => ErrorClass::Corrupt,
+            Self::TooOld { .. } | Self::ForeignByteOrder => ErrorClass::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Torn => Some("a running server may have been writing it: read it again".to_owned()),
+            Self::WrongSize { .. } | Self::TooOld { .. } | Self::ForeignByteOrder => None,
+        }
+    }
+}
+
+fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    // In range: the size was checked, and every offset is a constant far below it.
+    let mut value = [0; N];
+    value.copy_from_slice(&bytes[offset..offset + N]);
+    value
+}
+
+fn find_checksum(bytes: &[u8]) -> Option<usize> {
+    CHECKSUM_OFFSETS.step_by(4).find(|&offset| u32::from_ne_bytes(field(bytes, offset)) == crc32c::crc32c(&bytes[..offset]))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Offsets of the checksum in 64-bit builds of 10, 11 to 12, 13 to 17, and one that no version uses.
+    const OFFSETS: [usize; 4] = [288, 284, 292, 508];
+
+    /// A `pg_control` as a server would write it.
+    pub(crate) fn image(system_identifier: u64, checksum_offset: usize) -> Vec<u8> {
+        let mut bytes = vec![0; FILE_BYTES];
+        bytes[..8].copy_from_slice(&system_identifier.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&1300u32.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&202_209_061u32.to_ne_bytes());
+        bytes[16] = 6;
+        bytes[32..40].copy_from_slice(&0x0200_0060u64.to_ne_bytes());
+        bytes[120] = 7;
+        let checksum = crc32c::crc32c(&bytes[..checksum_offset]);
+        bytes[checksum_offset..checksum_offset + 4].copy_from_slice(&checksum.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn finds_the_checksum_wherever_a_version_puts_it() {
+        for offset in OFFSETS {
+            let control = PgControl::parse(&image(7_300_000_000_000_000_001, offset)).unwrap();
+            assert_eq!(control.checksum_offset, offset);
+            assert_eq!(control.system_identifier(), SystemIdentifier(7_300_000_000_000_000_001));
+            assert_eq!(control.control_version(), 1300);
+            assert_eq!(control.catalog_version(), 202_209_061);
+            assert_eq!(control.checkpoint(), Lsn(0x0200_0060));
+            assert!(!control.is_sealed() && !control.is_shut_down());
+        }
+    }
+
+    #[test]
+    fn a_seal_changes_the_pointer_and_the_checksum_and_nothing_else() {
+        for offset in OFFSETS {
+            let original = image(42, offset);
+            let sealed = PgControl::parse(&original).unwrap().sealed();
+            let changed = |place: usize| (32..40).contains(&place) || (offset..offset + 4).contains(&place);
+            assert!((0..FILE_BYTES).all(|place| changed(place) || sealed[place] == original[place]));
+            let control = PgControl::parse(&sealed).unwrap();
+            assert!(control.is_sealed());
+            assert_eq!(control.sealed(), sealed, "sealing twice is sealing once");
+        }
+    }
+
+    #[test]
+    fn refuses_a_torn_a_truncated_and_an_old_file() {
+        let mut torn = image(42, 288);
+        torn[33] ^= 1;
+        assert_eq!(PgControl::parse(&torn), Err(ControlFileError::Torn));
+        assert_eq!(PgControl::parse(&image(42, 288)[..512]), Err(ControlFileError::WrongSize { size_bytes: 512 }));
+        let mut old = image(42, 288);
+        old[8..12].copy_from_slice(&960u32.to_ne_bytes());
+        let checksum = crc32c::crc32c(&old[..288]);
+        old[288..292].copy_from_slice(&checksum.to_ne_bytes());
+        assert_eq!(PgControl::parse(&old), Err(ControlFileError::TooOld { version: 960 }));
+        let mut swapped = image(42, 288);
+        swapped[8..12].copy_from_slice(&1300u32.swap_bytes().to_ne_bytes());
+        assert_eq!(PgControl::parse(&swapped), Err(ControlFileError::ForeignByteOrder));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_byte_before_the_checksum_is_noticed(place in 16usize..288, bits in 1u8..) {
+            let mut bytes = image(42, 288);
+            bytes[place] ^= bits;
+            prop_assert_eq!(PgControl::parse(&bytes), Err(ControlFileError::Torn));
+        }
+
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..600), fill: u8) {
+            let _ = PgControl::parse(&bytes);
+            let mut whole = bytes;
+            whole.resize(FILE_BYTES, fill);
+            let _ = PgControl::parse(&whole);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A session in backup mode.
+//!
+//! Backup mode belongs to one connection and ends with it. So the session owns the connection from start to stop: dropping it,
+//! wherever that happens, closes the connection and ends backup mode, and a stop on another connection cannot be written.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::postgres::{CheckpointMode, Connection, ConnectionError, Lsn, StoppedBackup};
+
+/// How often the session proves that it lives: a lost one is noticed now and not at the stop, hours later.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long an aborted backup waits for an orderly stop before it just closes the connection.
+const ABORT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A connection whose server is in backup mode because of it.
+#[must_use = "dropping the session ends backup mode and makes the backup void"]
+pub struct BackupSession {
+    connection: Box<dyn Connection>,
+    start_lsn: Lsn,
+}
+
+impl BackupSession {
+    /// Enters backup mode.
+    pub async fn start(mut connection: Box<dyn Connection>, label: &str, checkpoint: CheckpointMode) -> Result<Self, ConnectionError> {
+        let start_lsn = connection.start_backup(label, checkpoint).await?;
+        Ok(Self { connection, start_lsn })
+    }
+
+    /// Where replay must begin.
+    #[must_use]
+    pub fn start_lsn(&self) -> Lsn {
+        self.start_lsn
+    }
+
+    /// Pings for ever; returns only when the session is lost, and with it backup mode.
+    pub async fn keep_alive(&mut self, clock: &dyn Clock) -> ConnectionError {
+        loop {
+            clock.sleep(PING_INTERVAL).await;
+            if let Err(error) = self.connection.ping().await {
+                return error;
+            }
+        }
+    }
+
+    /// Leaves backup mode and gives the connection back.
+    pub async fn stop(mut self) -> Result<(StoppedBackup, Box<dyn Connection>), ConnectionError> {
+        let stopped = self.connection.stop_backup().await?;
+        Ok((stopped, self.connection))
+    }
+
+    /// Leaves backup mode of a backup that failed. Whatever the server answers, the connection is closed afterwards.
+    pub async fn abort(mut self, clock: &dyn Clock) {
+        tokio::select! {
+            result = self.connection.stop_backup() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "backup mode ends with its connection");
+                }
+            }
+            () = clock.sleep(ABORT_DEADLINE) => tracing::warn!("the server does not answer; backup mode ends with its connection"),
+        }
+    }
+}

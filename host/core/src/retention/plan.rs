@@ -1,0 +1,284 @@
+//! The plan of a deletion: a decision and a reason for every object.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::protected::KeepRecovery;
+use super::{Ancestry, Cutoff, ProtectedWal, RetentionRule, WalReason};
+use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, Intent, Permanence};
+use crate::error::{Classify, ErrorClass};
+
+/// Why a backup stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeepReason {
+    /// It is permanent.
+    Permanent,
+    /// It is among the newest.
+    AmongNewest(usize),
+    /// It is not older than the cutoff.
+    NotOlder,
+    /// The rule names another backup.
+    NotNamed,
+    /// The rule deletes no backups.
+    NotGarbage,
+}
+
+/// Why a backup goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoveReason {
+    /// It is older than the rule keeps.
+    TooOld,
+    /// The rule names it.
+    Named,
+    /// The rule names all.
+    Everything,
+    /// Its deletion began in an earlier run.
+    Condemned,
+}
+
+/// Keep or remove, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It stays.
+    Keep(KeepReason),
+    /// It goes.
+    Remove(RemoveReason),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep(KeepReason::Permanent) => formatter.write_str("permanent"),
+            Self::Keep(KeepReason::AmongNewest(count)) => write!(formatter, "among the newest {count}"),
+            Self::Keep(KeepReason::NotOlder) => formatter.write_str("not older than the cutoff"),
+            Self::Keep(KeepReason::NotNamed) => formatter.write_str("another backup is named"),
+            Self::Keep(KeepReason::NotGarbage) => formatter.write_str("published"),
+            Self::Remove(RemoveReason::TooOld) => formatter.write_str("older than the rule keeps"),
+            Self::Remove(RemoveReason::Named) => formatter.write_str("named by the rule"),
+            Self::Remove(RemoveReason::Everything) => formatter.write_str("the rule names everything"),
+            Self::Remove(RemoveReason::Condemned) => formatter.write_str("its deletion was interrupted"),
+        }
+    }
+}
+
+impl fmt::Display for WalReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::History => formatter.write_str("timeline history"),
+            Self::PartOfBackup(name) => write!(formatter, "part of the backup {name}"),
+            Self::Recovery(name) => write!(formatter, "point-in-time recovery from {name}"),
+            Self::RunningBackup(name) => write!(formatter, "the backup {name} runs or is not settled"),
+            Self::NothingToJudgeBy => formatter.write_str("no backup stays that could tell what is needed"),
+            Self::SharedWithWalG => formatter.write_str("base backups of WAL-G share the archive"),
+        }
+    }
+}
+
+/// What happens to one backup, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The backup.
+    pub backup: Backup,
+    /// Keep or remove.
+    pub reason: Reason,
+}
+
+/// What happens to one archived file, and why: none means that nothing needs it and it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalDecision {
+    /// The file.
+    pub file: ArchivedFile,
+    /// Why it stays.
+    pub kept_for: Option<WalReason>,
+}
+
+/// What an interrupted run left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leftover {
+    /// A backup that was announced and never published, and whose deadlines have all passed.
+    Intent(Intent),
+    /// The mark of a deletion whose last step was not reached.
+    Remnant(BackupName),
+}
+
+/// A decision about everything in the catalog and in the archive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeletePlan {
+    /// Every backup, oldest first.
+    pub backups: Vec<Decision>,
+    /// Every archived file, by name.
+    pub wal: Vec<WalDecision>,
+    /// What goes besides.
+    pub leftovers: Vec<Leftover>,
+}
+
+impl DeletePlan {
+    /// The backups that go, oldest first.
+    pub fn removed_backups(&self) -> impl Iterator<Item = &Backup> {
+        self.backups.iter().filter(|decision| matches!(decision.reason, Reason::Remove(_))).map(|decision| &decision.backup)
+    }
+
+    /// The archived files that go, oldest first.
+    pub fn removed_wal(&self) -> impl Iterator<Item = &ArchivedFile> {
+        self.wal.iter().filter(|decision| decision.kept_for.is_none()).map(|decision| &decision.file)
+    }
+
+    /// Whether applying it would change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.leftovers.is_empty() && self.removed_backups().next().is_none() && self.removed_wal().next().is_none()
+    }
+}
+
+/// A rule that cannot be applied.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// The rule names a backup that is not there.
+    #[error("there is no backup `{0}`")]
+    NoSuchBackup(BackupName),
+    /// The rule names a permanent backup.
+    #[error("the backup `{0}` is permanent")]
+    Permanent(BackupName),
+    /// Nothing ordinary would stay.
+    #[error("no ordinary backup is as new as {0}, so the rule would delete the last one")]
+    NothingAsNew(String),
+    /// `retain 0`.
+    #[error("`retain` must keep at least 1 backup")]
+    RetainNothing,
+}
+
+impl Classify for PlanError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::RetainNothing => ErrorClass::Usage,
+            Self::NoSuchBackup(_) | Self::Permanent(_) | Self::NothingAsNew(_) => ErrorClass::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoSuchBackup(_) => "see the names with `stillframe backup-list`".to_owned(),
+            Self::Permanent(name) => format!("make it ordinary first: `stillframe backup-mark {name} --impermanent`"),
+            Self::NothingAsNew(_) => "take a new backup first, or use `stillframe delete everything`".to_owned(),
+            Self::RetainNothing => "use `stillframe delete everything` to delete all".to_owned(),
+        })
+    }
+}
+
+/// Applies a rule to the whole catalog and archive.
+pub fn plan(
+    rule: &RetentionRule,
+    contents: &CatalogContents,
+    archive: &[ArchivedFile],
+    ancestry: Ancestry,
+    shared_with_walg: bool,
+    now: Timestamp,
+) -> Result<DeletePlan, PlanError> {
+    let backups = decide_backups(rule, in_order(&contents.backups))?;
+    let kept: Vec<&Backup> =
+        backups.iter().filter(|decision| matches!(decision.reason, Reason::Keep(_))).map(|decision| &decision.backup).collect();
+
+    let (expired, running): (Vec<Intent>, Vec<Intent>) = contents.intents.iter().cloned().partition(|intent| intent.expires_at < now);
+    let recovery = if *rule == RetentionRule::Everything { KeepRecovery::No } else { KeepRecovery::Yes };
+    // Nothing stays that says what is needed: then all of it may be, unless the operator means everything.
+    let nothing_to_judge_by = kept.is_empty() && running.is_empty() && recovery == KeepRecovery::Yes;
+    let protected = ProtectedWal::new(&kept, &running, ancestry, recovery);
+    let wal = archive
+        .iter()
+        .map(|file| {
+            let kept_for = if shared_with_walg {
+                Some(WalReason::SharedWithWalG)
+            } else {
+                protected.reason_to_keep(file.name).or(nothing_to_judge_by.then_some(WalReason::NothingToJudgeBy))
+            };
+            WalDecision { file: file.clone(), kept_for }
+        })
+        .collect();
+
+    let settles = matches!(rule, RetentionRule::Garbage | RetentionRule::Everything);
+    let intents = expired.into_iter().filter(|_| settles).map(Leftover::Intent);
+    let leftovers = intents.chain(contents.remnants.iter().cloned().map(Leftover::Remnant)).collect();
+    Ok(DeletePlan { backups, wal, leftovers })
+}
+
+/// Oldest first. Clusters that followed each other in one place (`pg_upgrade`, `initdb`) stay together, the one with the newest
+/// backup last: positions and timelines begin anew with each, so neither may be compared across them.
+fn in_order(backups: &[Backup]) -> Vec<Backup> {
+    let newest_of_cluster = |backup: &Backup| {
+        let same = backups.iter().filter(|other| other.sentinel.system_identifier == backup.sentinel.system_identifier);
+        same.map(|other| other.sentinel.started_at).max()
+    };
+    let mut ordered = backups.to_vec();
+    ordered.sort_by_key(|backup| (newest_of_cluster(backup), backup.sentinel.started_at, backup.sentinel.name.clone()));
+    ordered
+}
+
+fn decide_backups(rule: &RetentionRule, backups: Vec<Backup>) -> Result<Vec<Decision>, PlanError> {
+    check(rule, &backups)?;
+    let ordinary: Vec<Backup> = backups.iter().filter(|backup| is_ordinary(backup)).cloned().collect();
+    let newest_first = |name: &BackupName| ordinary.iter().rev().position(|backup| &backup.sentinel.name == name).unwrap_or(usize::MAX);
+    let is_older = |backup: &Backup, cutoff: &Cutoff| match cutoff {
+        Cutoff::Time(moment) => backup.sentinel.started_at < *moment,
+        Cutoff::Backup(name) => backups
+            .iter()
+            .take_while(|other| &other.sentinel.name != name)
+            .any(|other| other.sentinel.name == backup.sentinel.name),
+    };
+    let decide = |backup: &Backup| {
+        let name = &backup.sentinel.name;
+        if backup.is_condemned {
+            return Reason::Remove(RemoveReason::Condemned);
+        }
+        if backup.permanence == Permanence::Permanent {
+            return Reason::Keep(KeepReason::Permanent);
+        }
+        match rule {
+            RetentionRule::Retain { count, .. } if newest_first(name) < *count => Reason::Keep(KeepReason::AmongNewest(*count)),
+            RetentionRule::Retain { after: Some(cutoff), .. } | RetentionRule::Before(cutoff) if !is_older(backup, cutoff) => {
+                Reason::Keep(KeepReason::NotOlder)
+            }
+            RetentionRule::Retain { .. } | RetentionRule::Before(_) => Reason::Remove(RemoveReason::TooOld),
+            RetentionRule::Target(target) if target == name => Reason::Remove(RemoveReason::Named),
+            RetentionRule::Target(_) => Reason::Keep(KeepReason::NotNamed),
+            RetentionRule::Everything => Reason::Remove(RemoveReason::Everything),
+            RetentionRule::Garbage => Reason::Keep(KeepReason::NotGarbage),
+        }
+    };
+    let decisions: Vec<Decision> = backups.iter().map(|backup| Decision { reason: decide(backup), backup: backup.clone() }).collect();
+    if let RetentionRule::Before(cutoff) = rule {
+        let one_stays = decisions.iter().any(|decision| decision.reason == Reason::Keep(KeepReason::NotOlder));
+        if !one_stays && !ordinary.is_empty() {
+            return Err(PlanError::NothingAsNew(match cutoff {
+                Cutoff::Backup(name) => name.to_string(),
+                Cutoff::Time(moment) => moment.to_string(),
+            }));
+        }
+    }
+    Ok(decisions)
+}
+
+fn is_ordinary(backup: &Backup) -> bool {
+    backup.permanence == Permanence::Ordinary && !backup.is_condemned
+}
+
+/// Refuses rules that name what is not there or may not go.
+fn check(rule: &RetentionRule, backups: &[Backup]) -> Result<(), PlanError> {
+    let named = match rule {
+        RetentionRule::Retain { count: 0, .. } => return Err(PlanError::RetainNothing),
+        RetentionRule::Retain { after: Some(Cutoff::Backup(name)), .. }
+        | RetentionRule::Before(Cutoff::Backup(name))
+        | RetentionRule::Target(name) => name,
+        RetentionRule::Retain { .. } | RetentionRule::Before(Cutoff::Time(_)) | RetentionRule::Everything | RetentionRule::Garbage => {
+            return Ok(());
+        }
+    };
+    let Some(backup) = backups.iter().find(|backup| &backup.sentinel.name == named) else {
+        return Err(PlanError::NoSuchBackup(named.clone()));
+    };
+    if matches!(rule, RetentionRule::Target(_)) && backup.permanence == Permanence::Permanent {
+        return Err(PlanError::Permanent(named.clone()));
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Fakes of every seam, for tests: fast, observable, and able to fail at any step.
+//!
+//! They stand below the real parts, never instead of them: each claim about PostgreSQL, a file system or a plugin is tested with
+//! the real thing as well.
+
+mod clock;
+mod connection;
+mod provider;
+mod store;
+
+pub use clock::ManualClock;
+pub use connection::{FakeConnection, FakeServer};
+pub use provider::{FakeProvider, FakeProviders, ProviderCall, ProviderFailure};
+pub use store::{FaultyStore, MemoryStore, When};

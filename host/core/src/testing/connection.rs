@@ -1,0 +1,169 @@
+//! A server that knows how many sessions are in backup mode, and connections to it that can be lost at any call.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::postgres::{
+    ArchiveMode, ArchiverStatus, CheckpointMode, Connection, ConnectionError, ConnectionFault, Lsn, PgVersion, ServerFacts,
+    StoppedBackup, SystemIdentifier, TimelineId, WalSegmentSize,
+};
+
+/// A server.
+#[derive(Debug, Clone)]
+pub struct FakeServer {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    facts: ServerFacts,
+    in_backup_mode: usize,
+    calls: usize,
+    lost_at: Option<usize>,
+    tablespace_map: Vec<u8>,
+}
+
+impl FakeServer {
+    /// A primary of PostgreSQL 15 that archives, at `0/3000028` on timeline 1.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        let facts = ServerFacts {
+            version: PgVersion(150_018),
+            system_identifier: SystemIdentifier(7_000_000_000_000_000_001),
+            data_directory: PathBuf::from("/pgdata"),
+            segment_size: WalSegmentSize::DEFAULT,
+            in_recovery: false,
+            timeline: TimelineId::FIRST,
+            wal_position: Lsn(0x300_0028),
+            archive_mode: ArchiveMode::On,
+            archiver_is_set: true,
+            tablespaces: Vec::new(),
+            now,
+        };
+        let state = State { facts, in_backup_mode: 0, calls: 0, lost_at: None, tablespace_map: Vec::new() };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Opens a session.
+    #[must_use]
+    pub fn connect(&self) -> Box<dyn Connection> {
+        Box::new(FakeConnection { server: self.clone(), is_in_backup_mode: false, is_lost: false })
+    }
+
+    /// Changes what the server says about itself.
+    pub fn change(&self, change: impl FnOnce(&mut ServerFacts)) {
+        change(&mut self.state().facts);
+    }
+
+    /// Sets the `tablespace_map` of the next backup.
+    pub fn set_tablespace_map(&self, map: &[u8]) {
+        self.state().tablespace_map = map.to_vec();
+    }
+
+    /// Loses the session at its n-th call, counted from 0 over all sessions.
+    pub fn lose_at(&self, call: usize) {
+        self.state().lost_at = Some(call);
+    }
+
+    /// Calls so far.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.state().calls
+    }
+
+    /// Sessions in backup mode.
+    #[must_use]
+    pub fn in_backup_mode(&self) -> usize {
+        self.state().in_backup_mode
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session on a [`FakeServer`].
+#[derive(Debug)]
+pub struct FakeConnection {
+    server: FakeServer,
+    is_in_backup_mode: bool,
+    is_lost: bool,
+}
+
+impl FakeConnection {
+    fn call(&mut self, operation: &'static str) -> Result<(), ConnectionError> {
+        let mut state = self.server.state();
+        let number = state.calls;
+        state.calls += 1;
+        self.is_lost |= state.lost_at == Some(number);
+        drop(state);
+        if self.is_lost {
+            self.leave_backup_mode();
+            let fault = ConnectionFault::Lost("connection closed".to_owned());
+            return Err(ConnectionError { server: "fake".to_owned(), operation, fault });
+        }
+        Ok(())
+    }
+
+    fn leave_backup_mode(&mut self) {
+        if std::mem::take(&mut self.is_in_backup_mode) {
+            self.server.state().in_backup_mode -= 1;
+        }
+    }
+}
+
+impl Drop for FakeConnection {
+    fn drop(&mut self) {
+        self.leave_backup_mode();
+    }
+}
+
+#[async_trait]
+impl Connection for FakeConnection {
+    async fn facts(&mut self) -> Result<ServerFacts, ConnectionError> {
+        self.call("ask for its state")?;
+        Ok(self.server.state().facts.clone())
+    }
+
+    async fn start_backup(&mut self, _label: &str, _checkpoint: CheckpointMode) -> Result<Lsn, ConnectionError> {
+        self.call("start the backup")?;
+        self.is_in_backup_mode = true;
+        let mut state = self.server.state();
+        state.in_backup_mode += 1;
+        Ok(state.facts.wal_position)
+    }
+
+    async fn stop_backup(&mut self) -> Result<StoppedBackup, ConnectionError> {
+        self.call("stop the backup")?;
+        self.leave_backup_mode();
+        let state = self.server.state();
+        let start = state.facts.wal_position;
+        let label = format!(
+            "START WAL LOCATION: {start} (file 000000010000000000000003)\nCHECKPOINT LOCATION: {}\nBACKUP METHOD: streamed\n\
+             BACKUP FROM: primary\nSTART TIME: 2026-11-21 08:00:00 UTC\nLABEL: fake\nSTART TIMELINE: 1\n",
+            Lsn(start.0 + 0x38)
+        );
+        Ok(StoppedBackup {
+            stop_lsn: Lsn(start.0 + 0x100),
+            label_file: label.into_bytes(),
+            tablespace_map_file: state.tablespace_map.clone(),
+        })
+    }
+
+    async fn ping(&mut self) -> Result<(), ConnectionError> {
+        self.call("ping")
+    }
+
+    async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {
+        self.call("ask for the archiver")?;
+        Ok(ArchiverStatus::default())
+    }
+
+    async fn create_restore_point_and_switch(&mut self, _name: &str) -> Result<Lsn, ConnectionError> {
+        self.call("switch the WAL")?;
+        Ok(self.server.state().facts.wal_position)
+    }
+}
