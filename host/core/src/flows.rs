@@ -9,6 +9,8 @@ mod wal_push;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 pub use backup_mark::{MarkError, backup_mark};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};
 pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, snapshot_fetch};
@@ -44,9 +46,10 @@ impl Ports<'_> {
 }
 
 /// Opens providers by their names in the configuration, when a flow needs one and not before.
+#[async_trait]
 pub trait ProviderSource: Send + Sync {
     /// Loads the provider; fails when it is not configured, or not what it must be.
-    fn open(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError>;
+    async fn open(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError>;
 }
 
 /// Whether a snapshot set may change with the live cluster.

@@ -5,10 +5,12 @@
 
 mod clock;
 mod connection;
+mod locator;
 mod provider;
 mod store;
 
 pub use clock::ManualClock;
 pub use connection::{FakeConnection, FakeServer};
+pub use locator::FakeLocator;
 pub use provider::{FakeProvider, FakeProviders, ProviderCall, ProviderFailure};
 pub use store::{FaultyStore, MemoryStore, When};

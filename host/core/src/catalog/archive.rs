@@ -17,7 +17,10 @@ use crate::store::{self, Key, PutOutcome, Store, StoreError};
 use frame::FrameError;
 
 /// What an archived file's key may end with: ours (and WAL-G's zstd), or uncompressed.
-const EXTENSIONS: [&str; 2] = [".zst", ""];
+const EXTENSIONS: [&str; 2] = [ZSTD, ""];
+
+/// Extension of what is compressed with zstd.
+const ZSTD: &str = ".zst";
 
 /// Archived WAL of one cluster.
 pub struct WalArchive<'a> {
@@ -59,7 +62,7 @@ impl<'a> WalArchive<'a> {
         if self.store.head(&foreign).await?.is_some() {
             return self.compare(name, &foreign, content).await;
         }
-        let key = self.layout.wal_file(name, ".zst");
+        let key = self.layout.wal_file(name, ZSTD);
         let body = frame::encode(content).map_err(|source| ArchiveError::Frame { key: key.clone(), source })?;
         match self.store.put_if_absent(&key, body.into()).await? {
             PutOutcome::Created => Ok(PushOutcome::Stored),
@@ -102,7 +105,7 @@ impl<'a> WalArchive<'a> {
             .into_iter()
             .filter_map(|entry| {
                 let file_name = entry.key.file_name();
-                let name = file_name.strip_suffix(".zst").unwrap_or(file_name).parse().ok()?;
+                let name = file_name.strip_suffix(ZSTD).unwrap_or(file_name).parse().ok()?;
                 Some(ArchivedFile { name, key: entry.key, size_bytes: entry.size_bytes })
             })
             .collect())
@@ -127,7 +130,7 @@ impl<'a> WalArchive<'a> {
 }
 
 fn decode(key: &Key, body: &Bytes) -> Result<Vec<u8>, ArchiveError> {
-    if !key.as_str().ends_with(".zst") {
+    if !key.as_str().ends_with(ZSTD) {
         return Ok(body.to_vec());
     }
     frame::decode(body).map_err(|source| ArchiveError::Frame { key: key.clone(), source })
@@ -186,7 +189,8 @@ impl Classify for ArchiveError {
         match self {
             Self::Store(error) => error.hint(),
             Self::Conflict { .. } => Some(
-                "two servers archive to one place, or this one was cloned or rolled back: give it a cluster name of its own".to_owned(),
+                "two servers archive to one place, or this one was cloned or rolled back: give it a cluster name of its own"
+                    .to_owned(),
             ),
             Self::Frame { key, .. } => Some(format!("restore `{key}` from a copy of the store, or take a new backup")),
             Self::Vanished { .. } => None,

@@ -65,9 +65,10 @@ impl CatalogError {
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
         match self {
-            Self::Malformed { key, .. } | Self::Inconsistent { key, .. } | Self::UnknownVersion { key, .. } | Self::Unknown { key } => {
-                Some(key)
-            }
+            Self::Malformed { key, .. }
+            | Self::Inconsistent { key, .. }
+            | Self::UnknownVersion { key, .. }
+            | Self::Unknown { key } => Some(key),
             Self::Store(_) | Self::NameTaken { .. } | Self::PublicationUnknown { .. } => None,
         }
     }
@@ -91,7 +92,9 @@ impl Classify for CatalogError {
                 "restore `{key}` from a copy of the store; until then nothing is deleted, and the other backups can be restored by name"
             )),
             Self::UnknownVersion { .. } => Some("use the version of Stillframe that wrote it, or a newer one".to_owned()),
-            Self::Unknown { key } => Some(format!("move `{key}` elsewhere if it does not belong there; until then nothing is deleted")),
+            Self::Unknown { key } => {
+                Some(format!("move `{key}` elsewhere if it does not belong there; until then nothing is deleted"))
+            }
             Self::NameTaken { .. } => Some("run it again: the next name is another one".to_owned()),
             Self::PublicationUnknown { .. } => Some(
                 "see with `stillframe backup-list` whether it is there; its snapshot and its intent were left in place".to_owned(),

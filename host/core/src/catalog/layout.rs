@@ -168,7 +168,11 @@ mod tests {
 
     #[test]
     fn foreign_objects_are_not_taken_for_records() {
-        for key in ["main/snapshots_001/x/sentinel.json", "main/snapshots_001/sf-20261121T083214Z-9k3m2p7x/other.json", "main/snapshots_001/a"] {
+        for key in [
+            "main/snapshots_001/x/sentinel.json",
+            "main/snapshots_001/sf-20261121T083214Z-9k3m2p7x/other.json",
+            "main/snapshots_001/a",
+        ] {
             assert_eq!(layout().parse_record(&Key::parse(key).unwrap()), None, "{key}");
         }
     }

@@ -94,7 +94,10 @@ pub enum PrepareError {
         pid: u32,
     },
     /// It is this cluster at another time.
-    #[error("`{}` was not cut by this backup: its checkpoint is at {checkpoint}, not between {start} and {stop}", directory.display())]
+    #[error(
+        "`{}` was not cut by this backup: its checkpoint is at {checkpoint}, not between {start} and {stop}",
+        directory.display()
+    )]
     OtherMoment {
         /// The directory.
         directory: PathBuf,
@@ -163,6 +166,12 @@ pub enum PrepareError {
         /// OLD.
         from: PathBuf,
     },
+    /// A location that releases of PostgreSQL read differently.
+    #[error("`{}` holds a backslash or a line break, which a tablespace cannot be moved to", path.display())]
+    AmbiguousLocation {
+        /// NEW.
+        path: PathBuf,
+    },
     /// A path that depends on the working directory.
     #[error("`{}` is not an absolute path", path.display())]
     Relative {
@@ -178,7 +187,7 @@ impl Classify for PrepareError {
             Self::File(error) => error.class(),
             Self::Map(error) => error.class(),
             Self::Target(error) => error.class(),
-            Self::UnknownMapping { .. } | Self::Relative { .. } => ErrorClass::Usage,
+            Self::UnknownMapping { .. } | Self::AmbiguousLocation { .. } | Self::Relative { .. } => ErrorClass::Usage,
             _ => ErrorClass::Refused,
         }
     }
@@ -206,6 +215,7 @@ impl Classify for PrepareError {
             }
             Self::TablespaceShared { .. } => "give each tablespace a directory of its own",
             Self::UnknownMapping { .. } => "`backup-show` lists where the tablespaces of the backup were",
+            Self::AmbiguousLocation { .. } => "use a directory with a plain name",
             Self::Relative { .. } => "write the whole path",
         };
         Some(advice.to_owned())

@@ -160,6 +160,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::process::{Child, Command, Stdio};
 
     use super::super::fixture::{Fixture, SYSTEM_IDENTIFIER};
@@ -169,9 +170,14 @@ mod tests {
     struct Process(Child);
 
     impl Process {
+        /// Starts `cat` under some name; when this returns, it runs under that name.
         fn start(program: &Path, working_directory: &Path) -> Self {
             let mut command = Command::new(program);
-            Self(command.current_dir(working_directory).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+            let started = command.current_dir(working_directory).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+            let mut process = Self(started.unwrap());
+            process.0.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+            process.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            process
         }
     }
 

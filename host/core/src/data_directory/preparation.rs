@@ -1,8 +1,8 @@
 //! Makes a restored copy of PGDATA ready to recover from its backup label, or refuses to.
 //!
 //! The order is the contract. Every refusal comes before the first change. The seal comes first and the label last: whatever
-//! interrupts the steps between, the copy cannot start, since a sealed `pg_control` without a label leads nowhere. Every step can be
-//! repeated.
+//! interrupts the steps between, the copy cannot start, since a sealed `pg_control` without a label leads nowhere. Every step can
+//! be repeated.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -165,7 +165,10 @@ impl<'preparation> ProvenCopy<'preparation> {
     fn link_tablespaces(&self, report: &mut PreparationReport) -> Result<(), FileError> {
         let unknown = tablespaces::link(self.directory, &self.tablespaces.links, self.directory_mode)?;
         report.warnings.extend(unknown.into_iter().map(|oid| {
-            format!("removed the link of tablespace {oid}, which the backup does not know; if it was created later, recovery needs its directory")
+            format!(
+                "removed the link of tablespace {oid}, which the backup does not know; if it was created later, replaying that \
+                 uses the original location"
+            )
         }));
         report.tablespaces.clone_from(&self.tablespaces.links);
         Ok(())
@@ -243,202 +246,4 @@ fn prove_moment(preparation: &Preparation, control: &PgControl) -> Result<(), Pr
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::super::fixture::Fixture;
-    use super::super::{RecoveryTarget, TargetTimeline};
-    use super::*;
-
-    /// The tree with the fixture's own path taken out, so that two fixtures can be compared.
-    fn comparable_tree(fixture: &Fixture) -> Vec<(String, String)> {
-        let root = fixture.beside("");
-        let neutral = |text: String| text.replace(root.to_str().unwrap(), "ROOT/");
-        fixture.tree().into_iter().map(|(name, contents)| (name, neutral(contents))).collect()
-    }
-
-    fn is_sealed(fixture: &Fixture) -> bool {
-        occupation::read_control(&fixture.directory).unwrap().unwrap().is_sealed()
-    }
-
-    fn refuses_without_a_change(fixture: &Fixture, preparation: &Preparation) -> PrepareError {
-        let before = fixture.tree();
-        let error = prepare(preparation).unwrap_err();
-        assert_eq!(fixture.tree(), before, "{error}");
-        error
-    }
-
-    #[test]
-    fn writes_label_and_map_byte_for_byte_and_seals() {
-        let fixture = Fixture::new(15);
-        let mut preparation = fixture.preparation();
-        preparation.label = BackupLabel::parse([preparation.label.as_bytes(), b"LABEL: \xFF \r\n"].concat()).unwrap();
-        let report = prepare(&preparation).unwrap();
-        assert_eq!(std::fs::read(fixture.directory.join(LABEL_FILE)).unwrap(), preparation.label.as_bytes());
-        assert_eq!(fixture.read(MAP_FILE).unwrap(), format!("16384 {}\n", fixture.tablespace.display()));
-        assert!(is_sealed(&fixture));
-        assert_eq!(fixture.read(SIGNAL_FILE).unwrap(), "");
-        assert_eq!(fixture.read("standby.signal"), None);
-        let settings = fixture.read(SETTINGS_FILE).unwrap();
-        assert!(settings.starts_with("work_mem = '4MB'\n# Written by") && !settings.contains("'old'"), "{settings}");
-        assert!(settings.contains("recovery_target_name = 'it''s here'\n") && settings.contains("archive_mode = 'off'\n"));
-        assert_eq!(report.tablespaces[0].location, fixture.tablespace);
-        assert!(report.removed.contains(&"standby.signal".to_owned()), "{:?}", report.removed);
-    }
-
-    #[test]
-    fn interrupted_after_any_step_it_cannot_start_and_a_second_run_completes_it() {
-        for major in [11, 15] {
-            let whole = Fixture::new(major);
-            prepare(&whole.preparation()).unwrap();
-            let expected = comparable_tree(&whole);
-            for steps in 0..=ProvenCopy::STEPS.len() {
-                let fixture = Fixture::new(major);
-                let preparation = fixture.preparation();
-                // A label that an operator, or an earlier run, had put there.
-                fixture.write(LABEL_FILE, "stale");
-                let copy = ProvenCopy::prove(&preparation).unwrap();
-                for step in &ProvenCopy::STEPS[..steps] {
-                    step(&copy, &mut PreparationReport::default()).unwrap();
-                }
-                if steps >= 2 {
-                    let has_label = fixture.read(LABEL_FILE).is_some();
-                    assert!(is_sealed(&fixture));
-                    assert_eq!(has_label, steps == ProvenCopy::STEPS.len(), "{steps} steps");
-                }
-                prepare(&preparation).unwrap();
-                assert_eq!(comparable_tree(&fixture), expected, "{steps} steps");
-                prepare(&preparation).unwrap();
-                assert_eq!(comparable_tree(&fixture), expected, "again after {steps} steps");
-            }
-        }
-    }
-
-    #[test]
-    fn a_step_that_fails_leaves_a_copy_that_cannot_start() {
-        let fixture = Fixture::new(15);
-        fixture.write(LABEL_FILE, "stale");
-        std::fs::create_dir_all(fixture.directory.join("recovery.signal/in the way")).unwrap();
-        let error = prepare(&fixture.preparation()).unwrap_err();
-        assert!(matches!(error, PrepareError::File(_)), "{error}");
-        assert!(is_sealed(&fixture) && fixture.read(LABEL_FILE).is_none());
-    }
-
-    #[test]
-    fn a_second_run_with_another_target_leaves_nothing_of_the_first() {
-        let fixture = Fixture::new(15);
-        let mut preparation = fixture.preparation();
-        prepare(&preparation).unwrap();
-        preparation.recovery.target = RecoveryTarget::Xid(77);
-        preparation.recovery.archiving = Archiving::Keep;
-        prepare(&preparation).unwrap();
-        let settings = fixture.read(SETTINGS_FILE).unwrap();
-        assert_eq!(settings.matches("restore_command").count(), 1);
-        assert!(settings.contains("recovery_target_xid = '77'") && settings.contains("recovery_target_name = ''"));
-        assert!(!settings.contains("archive_mode"), "{settings}");
-    }
-
-    #[test]
-    fn before_12_the_settings_are_in_recovery_conf() {
-        let fixture = Fixture::new(11);
-        let mut preparation = fixture.preparation();
-        preparation.recovery.timeline = TargetTimeline::Current;
-        prepare(&preparation).unwrap();
-        let expected = "restore_command = 'stillframe wal-fetch %f %p'\nrecovery_target_name = 'it''s here'\n\
-            recovery_target_action = 'promote'\n";
-        assert_eq!(fixture.read(OLD_RECOVERY_FILE).unwrap(), expected);
-        assert_eq!(fixture.read(SIGNAL_FILE), None);
-        let settings = fixture.read(SETTINGS_FILE).unwrap();
-        assert!(settings.contains("archive_mode = 'off'") && !settings.contains("restore_command"), "{settings}");
-    }
-
-    #[test]
-    fn without_tablespaces_there_is_no_map() {
-        let fixture = Fixture::new(15);
-        let mut preparation = fixture.preparation();
-        std::fs::remove_file(fixture.directory.join("pg_tblspc/16384")).unwrap();
-        (preparation.tablespace_map, preparation.tablespace_mapping) = (TablespaceMap::default(), Vec::new());
-        let report = prepare(&preparation).unwrap();
-        assert_eq!((fixture.read(MAP_FILE), report.warnings), (None, Vec::new()));
-    }
-
-    #[test]
-    fn refuses_another_cluster_another_version_and_no_cluster() {
-        let fixture = Fixture::new(15);
-        let mut preparation = fixture.preparation();
-        preparation.system_identifier = SystemIdentifier(43);
-        assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::OtherCluster { .. }));
-        let mut preparation = fixture.preparation();
-        preparation.version = PgVersion(140_004);
-        assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::OtherVersion { .. }));
-        for missing in [PgControl::PATH, VERSION_FILE] {
-            std::fs::remove_file(fixture.directory.join(missing)).unwrap();
-            let error = refuses_without_a_change(&fixture, &fixture.preparation());
-            assert!(matches!(error, PrepareError::NotACluster { missing: found, .. } if found == missing));
-        }
-    }
-
-    #[test]
-    fn refuses_a_live_server() {
-        let fixture = Fixture::new(15);
-        let mut process = std::process::Command::new("/bin/cat")
-            .current_dir(&fixture.directory)
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        fixture.write("postmaster.pid", &format!("{}\n{}\n", process.id(), fixture.directory.display()));
-        let error = refuses_without_a_change(&fixture, &fixture.preparation());
-        assert!(matches!(error, PrepareError::Running { pid, .. } if pid == process.id()));
-        drop(process.stdin.take());
-        process.wait().unwrap();
-        prepare(&fixture.preparation()).unwrap();
-        assert_eq!(fixture.read("postmaster.pid"), None);
-    }
-
-    #[test]
-    fn refuses_the_same_cluster_at_another_time() {
-        let fixture = Fixture::new(15);
-        let mut preparation = fixture.preparation();
-        preparation.stop_lsn = Lsn(0x0200_005F);
-        assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::OtherMoment { .. }));
-        let mut preparation = fixture.preparation();
-        let later = String::from_utf8(preparation.label.as_bytes().to_vec()).unwrap().replace("0/2000060", "0/2000061");
-        preparation.label = BackupLabel::parse(later.into_bytes()).unwrap();
-        assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::OtherMoment { .. }));
-    }
-
-    #[test]
-    fn refuses_a_copy_on_which_a_server_has_been_shut_down() {
-        let fixture = Fixture::new(15);
-        let path = fixture.directory.join(PgControl::PATH);
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[16] = 1;
-        let checksum = crc32c::crc32c(&bytes[..288]);
-        bytes[288..292].copy_from_slice(&checksum.to_ne_bytes());
-        std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(refuses_without_a_change(&fixture, &fixture.preparation()), PrepareError::ShutDown { .. }));
-    }
-
-    #[test]
-    fn refuses_links_into_what_may_be_the_living_cluster() {
-        let fixture = Fixture::new(15);
-        let live = fixture.beside("live");
-        std::fs::create_dir(&live).unwrap();
-        symlink(&live, fixture.directory.join("pg_xact")).unwrap();
-        let error = refuses_without_a_change(&fixture, &fixture.preparation());
-        assert!(matches!(error, PrepareError::LinkedDirectory { path } if path.ends_with("pg_xact")));
-        let fixture = Fixture::new(15);
-        let mut preparation = fixture.preparation();
-        preparation.tablespace_mapping.clear();
-        std::fs::create_dir_all(fixture.original_tablespace().join("PG_15_202209061")).unwrap();
-        assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::TablespaceAtOriginal { .. }));
-    }
-
-    #[test]
-    fn refuses_a_target_that_no_server_could_reach() {
-        let fixture = Fixture::new(15);
-        let mut preparation = fixture.preparation();
-        preparation.recovery.target = RecoveryTarget::Name(String::new());
-        assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::Target(_)));
-    }
-}
+mod tests;

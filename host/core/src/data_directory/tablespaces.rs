@@ -29,6 +29,9 @@ pub(super) fn find(preparation: &Preparation, catalog_version: u32) -> Result<Ta
     if let Some(path) = mapping.iter().map(|(_, to)| to).find(|to| !to.is_absolute()) {
         return Err(PrepareError::Relative { path: path.clone() });
     }
+    if let Some(path) = mapping.iter().map(|(_, to)| to).find(|to| is_ambiguous(to)) {
+        return Err(PrepareError::AmbiguousLocation { path: path.clone() });
+    }
     let originals = preparation.tablespace_map.links()?;
     if let Some((from, _)) = mapping.iter().find(|(from, _)| originals.iter().all(|link| link.location != *from)) {
         return Err(PrepareError::UnknownMapping { from: from.clone() });
@@ -78,6 +81,11 @@ pub(super) fn link(directory: &Path, links: &[TablespaceLink], directory_mode: u
     }
     files::sync_directory(&place)?;
     Ok(removed)
+}
+
+/// Up to 13 the server reads a backslash in `tablespace_map` as itself, from 14 as an escape.
+fn is_ambiguous(location: &Path) -> bool {
+    location.as_os_str().as_encoded_bytes().iter().any(|byte| b"\\\n\r".contains(byte))
 }
 
 fn may_use_originals(preparation: &Preparation) -> bool {
@@ -152,13 +160,15 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_mapping_that_maps_nothing_or_to_a_relative_path() {
+    fn refuses_a_mapping_that_maps_nothing_or_to_an_uncertain_path() {
         let fixture = Fixture::new(15);
         let mut preparation = fixture.preparation();
         preparation.tablespace_mapping.push(("/typo".into(), fixture.tablespace.clone()));
         assert!(matches!(refusal(&preparation), PrepareError::UnknownMapping { .. }));
         preparation.tablespace_mapping = vec![(fixture.original_tablespace(), "space".into())];
         assert!(matches!(refusal(&preparation), PrepareError::Relative { .. }));
+        preparation.tablespace_mapping = vec![(fixture.original_tablespace(), "/srv/a\\b".into())];
+        assert!(matches!(refusal(&preparation), PrepareError::AmbiguousLocation { .. }));
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! anywhere is finished by the next run. Planning calls no provider.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -13,7 +12,7 @@ use crate::catalog::{ArchiveError, Backup, BackupName, CatalogError, Intent, Wal
 use crate::error::{Classify, ErrorClass};
 use crate::flows::Ports;
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
-use crate::provider::{Deletion, Provider, ProviderError, ProviderName, SetReference};
+use crate::provider::{Deletion, ProviderError, SetReference};
 use crate::retention::{Ancestry, DeletePlan, Leftover, PlanError, RetentionRule, plan};
 
 /// What was deleted, and what could not be.
@@ -84,7 +83,7 @@ pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &Delete
 async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Deletion, DeleteError> {
     let sentinel = &backup.sentinel;
     // Before the catalog changes: a provider that is not even configured must not cost the backup.
-    let provider = open(ports, &sentinel.provider)?;
+    let provider = ports.providers.open(&sentinel.provider).await?;
     ports.catalog().condemn(&sentinel.name, ports.clock.now()).await?;
     let outcome = provider.delete(&sentinel.snapshot.handle).await?;
     if outcome != Deletion::Pending {
@@ -96,17 +95,13 @@ async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Deletion, D
 
 /// Ends a backup that was interrupted: by its token the provider knows what it cut.
 async fn settle(ports: &Ports<'_>, intent: &Intent) -> Result<(), DeleteError> {
-    let provider = open(ports, &intent.provider)?;
-    if let Some(set) = provider.get(&SetReference::Token(intent.token.clone())).await? {
-        if provider.delete(&set.handle).await? == Deletion::Pending {
-            return Err(DeleteError::StillDeleting(intent.name.clone()));
-        }
+    let provider = ports.providers.open(&intent.provider).await?;
+    if let Some(set) = provider.get(&SetReference::Token(intent.token.clone())).await?
+        && provider.delete(&set.handle).await? == Deletion::Pending
+    {
+        return Err(DeleteError::StillDeleting(intent.name.clone()));
     }
     Ok(ports.catalog().remove_intent(&intent.name).await?)
-}
-
-fn open(ports: &Ports<'_>, name: &ProviderName) -> Result<Arc<dyn Provider>, DeleteError> {
-    Ok(ports.providers.open(name)?)
 }
 
 /// Deletes WAL, oldest first, that the plan released and that nobody has come to need since.

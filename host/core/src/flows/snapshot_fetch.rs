@@ -15,7 +15,9 @@ pub use choose::BackupSelector;
 pub use error::FetchError;
 
 use crate::catalog::{Backup, Sentinel};
-use crate::data_directory::{self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget};
+use crate::data_directory::{
+    self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget,
+};
 use crate::flows::{Isolation, Ports};
 use crate::postgres::WalSegment;
 use crate::provider::Token;
@@ -118,7 +120,6 @@ fn check_destination(request: &FetchRequest, sentinel: &Sentinel) -> Result<Occu
     }
     let occupation = data_directory::inspect(destination)?;
     match &occupation {
-        Occupation::Missing | Occupation::Empty => Ok(occupation),
         Occupation::Cluster { running: Some(pid), .. } => Err(FetchError::Running { destination: destination.clone(), pid: *pid }),
         Occupation::Cluster { system_identifier, .. } if *system_identifier != sentinel.system_identifier => {
             Err(FetchError::OtherCluster {
@@ -127,7 +128,7 @@ fn check_destination(request: &FetchRequest, sentinel: &Sentinel) -> Result<Occu
                 expected: sentinel.system_identifier,
             })
         }
-        Occupation::Cluster { .. } => Ok(occupation),
+        Occupation::Missing | Occupation::Empty | Occupation::Cluster { .. } => Ok(occupation),
         Occupation::Incomplete { missing } => Err(FetchError::Incomplete { destination: destination.clone(), missing }),
         Occupation::Foreign { example } => Err(FetchError::Foreign { destination: destination.clone(), example: example.clone() }),
     }

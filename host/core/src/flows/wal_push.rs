@@ -12,7 +12,9 @@ use thiserror::Error;
 use crate::catalog::{ArchiveError, PushOutcome};
 use crate::error::{Classify, ErrorClass};
 use crate::flows::Ports;
-use crate::postgres::{ControlFileError, InvalidHistory, InvalidWalName, PgControl, SystemIdentifier, TimelineHistory, WalFileName};
+use crate::postgres::{
+    ControlFileError, InvalidHistory, InvalidWalName, PgControl, SystemIdentifier, TimelineHistory, WalFileName,
+};
 
 pub(super) use header::{HeaderError, SegmentHeader};
 
@@ -148,7 +150,9 @@ impl Classify for WalPushError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Name(_) => Some("PostgreSQL must call it: archive_command = 'stillframe wal-push %p'".to_owned()),
-            Self::Read { .. } => Some("run it in the data directory, as the user that runs PostgreSQL, with the right `pgdata`".to_owned()),
+            Self::Read { .. } => {
+                Some("run it in the data directory, as the user that runs PostgreSQL, with the right `pgdata`".to_owned())
+            }
             Self::ForeignCluster { .. } => Some("is `pgdata` under `[cluster]` the data directory of this server?".to_owned()),
             Self::Archive(error) => error.hint(),
             Self::Header { .. } | Self::History { .. } | Self::TooLong { .. } | Self::Control { .. } => None,

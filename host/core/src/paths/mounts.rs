@@ -1,7 +1,7 @@
 //! `/proc/self/mountinfo`: which mount holds a path.
 //!
-//! The longest mount point that fits is not the answer where one mount hides another. Mounts form a tree, so the path is walked down
-//! from its root as the kernel does.
+//! The longest mount point that fits is not the answer where one mount hides another. Mounts form a tree, so the path is walked
+//! down from its root as the kernel does.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

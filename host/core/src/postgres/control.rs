@@ -1,9 +1,9 @@
 //! `global/pg_control`: which cluster a directory holds, and the seal that keeps a copy from starting without its label.
 //!
 //! A hot copy that starts without `backup_label` recovers from the wrong checkpoint and looks healthy. Sealed, its checkpoint
-//! pointer leads nowhere: with a label the server does not read the pointer, without one it refuses to start. Nobody unseals; the
-//! server writes a true pointer itself once it has read the label. The checksum's offset differs between versions, so it is found
-//! by its value.
+//! pointer leads nowhere: with a label the server does not read the pointer, without one it refuses to start. PostgreSQL 10 has a
+//! second pointer to fall back on, which must lead nowhere as well. Nobody unseals; the server writes a true pointer itself once it
+//! has read the label. The checksum's offset differs between versions, so it is found by its value.
 
 use thiserror::Error;
 
@@ -16,12 +16,16 @@ const FILE_BYTES: usize = 8192;
 /// `pg_control_version` of PostgreSQL 10.
 const OLDEST_VERSION: u32 = 1002;
 
+/// `pg_control_version` of PostgreSQL 11, the first to know one checkpoint only.
+const FIRST_WITH_ONE_CHECKPOINT: u32 = 1100;
+
 /// Where the fields begin that stand at the same place in every supported version.
 const SYSTEM_IDENTIFIER: usize = 0;
 const CONTROL_VERSION: usize = 8;
 const CATALOG_VERSION: usize = 12;
 const STATE: usize = 16;
 const CHECKPOINT: usize = 32;
+const PREVIOUS_CHECKPOINT: usize = 40;
 
 /// States of a server that was shut down, as a primary and as a standby.
 const SHUT_DOWN: [u32; 2] = [1, 2];
@@ -93,17 +97,25 @@ impl PgControl {
     /// Whether the server can start from it only with a `backup_label`.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        self.checkpoint() == SEALED_CHECKPOINT
+        self.pointers().all(|place| Lsn(u64::from_ne_bytes(field(&self.bytes, place))) == SEALED_CHECKPOINT)
     }
 
     /// The same file, sealed.
     #[must_use]
     pub fn sealed(&self) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        bytes[CHECKPOINT..CHECKPOINT + 8].copy_from_slice(&SEALED_CHECKPOINT.0.to_ne_bytes());
+        for place in self.pointers() {
+            bytes[place..place + 8].copy_from_slice(&SEALED_CHECKPOINT.0.to_ne_bytes());
+        }
         let checksum = crc32c::crc32c(&bytes[..self.checksum_offset]);
         bytes[self.checksum_offset..self.checksum_offset + 4].copy_from_slice(&checksum.to_ne_bytes());
         bytes
+    }
+
+    /// Where the file points to checkpoints from which a server would recover without a label.
+    fn pointers(&self) -> impl Iterator<Item = usize> + use<> {
+        let previous = (self.control_version() < FIRST_WITH_ONE_CHECKPOINT).then_some(PREVIOUS_CHECKPOINT);
+        std::iter::once(CHECKPOINT).chain(previous)
     }
 }
 
@@ -215,6 +227,18 @@ pub(crate) mod tests {
             assert!(control.is_sealed());
             assert_eq!(control.sealed(), sealed, "sealing twice is sealing once");
         }
+    }
+
+    #[test]
+    fn postgresql_10_cannot_fall_back_on_its_previous_checkpoint() {
+        let mut original = image(42, 288);
+        original[8..12].copy_from_slice(&1002u32.to_ne_bytes());
+        let checksum = crc32c::crc32c(&original[..288]);
+        original[288..292].copy_from_slice(&checksum.to_ne_bytes());
+        let sealed = PgControl::parse(&original).unwrap().sealed();
+        assert_eq!(sealed[32..40], 0xDEADu64.to_ne_bytes());
+        assert_eq!(sealed[40..48], 0xDEADu64.to_ne_bytes());
+        assert!(PgControl::parse(&sealed).unwrap().is_sealed());
     }
 
     #[test]

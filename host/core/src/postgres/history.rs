@@ -162,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text: String, lines in "([0-9]{1,11}[\t ][0-9A-F/]{0,20}[\t a-z]*\n){0,5}", number in 1u32.., position: u64) {
+        fn never_panics(text: String, lines in "([0-9]{1,11}[\t ][0-9A-F/]{0,20}[a-z]*\n){0,5}", number in 1u32.., position: u64) {
             for text in [text, lines] {
                 if let Ok(history) = TimelineHistory::parse(timeline(number), &text) {
                     let _ = history.contains(timeline(number), Lsn(position));

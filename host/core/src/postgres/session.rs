@@ -23,7 +23,11 @@ pub struct BackupSession {
 
 impl BackupSession {
     /// Enters backup mode.
-    pub async fn start(mut connection: Box<dyn Connection>, label: &str, checkpoint: CheckpointMode) -> Result<Self, ConnectionError> {
+    pub async fn start(
+        mut connection: Box<dyn Connection>,
+        label: &str,
+        checkpoint: CheckpointMode,
+    ) -> Result<Self, ConnectionError> {
         let start_lsn = connection.start_backup(label, checkpoint).await?;
         Ok(Self { connection, start_lsn })
     }

@@ -176,11 +176,12 @@ pub fn plan(
     shared_with_walg: bool,
     now: Timestamp,
 ) -> Result<DeletePlan, PlanError> {
-    let backups = decide_backups(rule, in_order(&contents.backups))?;
+    let backups = decide_backups(rule, &in_order(&contents.backups))?;
     let kept: Vec<&Backup> =
         backups.iter().filter(|decision| matches!(decision.reason, Reason::Keep(_))).map(|decision| &decision.backup).collect();
 
-    let (expired, running): (Vec<Intent>, Vec<Intent>) = contents.intents.iter().cloned().partition(|intent| intent.expires_at < now);
+    let (expired, running): (Vec<Intent>, Vec<Intent>) =
+        contents.intents.iter().cloned().partition(|intent| intent.expires_at < now);
     let recovery = if *rule == RetentionRule::Everything { KeepRecovery::No } else { KeepRecovery::Yes };
     // Nothing stays that says what is needed: then all of it may be, unless the operator means everything.
     let nothing_to_judge_by = kept.is_empty() && running.is_empty() && recovery == KeepRecovery::Yes;
@@ -215,16 +216,16 @@ fn in_order(backups: &[Backup]) -> Vec<Backup> {
     ordered
 }
 
-fn decide_backups(rule: &RetentionRule, backups: Vec<Backup>) -> Result<Vec<Decision>, PlanError> {
-    check(rule, &backups)?;
+fn decide_backups(rule: &RetentionRule, backups: &[Backup]) -> Result<Vec<Decision>, PlanError> {
+    check(rule, backups)?;
     let ordinary: Vec<Backup> = backups.iter().filter(|backup| is_ordinary(backup)).cloned().collect();
-    let newest_first = |name: &BackupName| ordinary.iter().rev().position(|backup| &backup.sentinel.name == name).unwrap_or(usize::MAX);
+    let newest_first =
+        |name: &BackupName| ordinary.iter().rev().position(|backup| &backup.sentinel.name == name).unwrap_or(usize::MAX);
     let is_older = |backup: &Backup, cutoff: &Cutoff| match cutoff {
         Cutoff::Time(moment) => backup.sentinel.started_at < *moment,
-        Cutoff::Backup(name) => backups
-            .iter()
-            .take_while(|other| &other.sentinel.name != name)
-            .any(|other| other.sentinel.name == backup.sentinel.name),
+        Cutoff::Backup(name) => {
+            backups.iter().take_while(|other| &other.sentinel.name != name).any(|other| other.sentinel.name == backup.sentinel.name)
+        }
     };
     let decide = |backup: &Backup| {
         let name = &backup.sentinel.name;
@@ -246,7 +247,8 @@ fn decide_backups(rule: &RetentionRule, backups: Vec<Backup>) -> Result<Vec<Deci
             RetentionRule::Garbage => Reason::Keep(KeepReason::NotGarbage),
         }
     };
-    let decisions: Vec<Decision> = backups.iter().map(|backup| Decision { reason: decide(backup), backup: backup.clone() }).collect();
+    let decisions: Vec<Decision> =
+        backups.iter().map(|backup| Decision { reason: decide(backup), backup: backup.clone() }).collect();
     if let RetentionRule::Before(cutoff) = rule {
         let one_stays = decisions.iter().any(|decision| decision.reason == Reason::Keep(KeepReason::NotOlder));
         if !one_stays && !ordinary.is_empty() {
@@ -270,7 +272,10 @@ fn check(rule: &RetentionRule, backups: &[Backup]) -> Result<(), PlanError> {
         RetentionRule::Retain { after: Some(Cutoff::Backup(name)), .. }
         | RetentionRule::Before(Cutoff::Backup(name))
         | RetentionRule::Target(name) => name,
-        RetentionRule::Retain { .. } | RetentionRule::Before(Cutoff::Time(_)) | RetentionRule::Everything | RetentionRule::Garbage => {
+        RetentionRule::Retain { .. }
+        | RetentionRule::Before(Cutoff::Time(_))
+        | RetentionRule::Everything
+        | RetentionRule::Garbage => {
             return Ok(());
         }
     };

@@ -44,13 +44,12 @@ pub enum ProviderFailure {
 }
 
 /// A provider in memory.
-#[derive(Debug)]
 pub struct FakeProvider {
     name: ProviderName,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     sets: BTreeMap<String, SnapshotSet>,
     calls: Vec<ProviderCall>,
@@ -58,6 +57,8 @@ struct State {
     /// States that `get` gives one after the other, the last one for ever.
     states: Vec<MemberState>,
     is_isolated: bool,
+    restored: Vec<String>,
+    on_create: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl FakeProvider {
@@ -77,6 +78,11 @@ impl FakeProvider {
         self.state().states = states;
     }
 
+    /// Runs this while the next set is cut.
+    pub fn on_create(&self, act: impl FnOnce() + Send + 'static) {
+        self.state().on_create = Some(Box::new(act));
+    }
+
     /// Makes sets that change with their source.
     pub fn share_with_source(&self) {
         self.state().is_isolated = false;
@@ -86,6 +92,12 @@ impl FakeProvider {
     #[must_use]
     pub fn handles(&self) -> Vec<String> {
         self.state().sets.keys().cloned().collect()
+    }
+
+    /// Handle of the set that was restored last; empty before the first.
+    #[must_use]
+    pub fn last_restored(&self) -> String {
+        self.state().restored.last().cloned().unwrap_or_default()
     }
 
     /// Calls so far.
@@ -149,6 +161,9 @@ impl Provider for FakeProvider {
 
     async fn create(&self, request: &CreateRequest) -> Result<SnapshotSet, ProviderError> {
         self.perform(ProviderCall::Create, |state| {
+            if let Some(act) = state.on_create.take() {
+                act();
+            }
             let handle = format!("fake:{}", request.name);
             let member = |volume: &Volume| Member {
                 volume: volume.id.clone(),
@@ -205,7 +220,11 @@ impl Provider for FakeProvider {
 
     async fn restore(&self, request: &RestoreRequest) -> Result<Restored, ProviderError> {
         let directories = request.directories.iter().map(|directory| (directory.name.clone(), directory.path.clone())).collect();
-        self.perform(ProviderCall::Restore, |_| Restored { handle: request.handle.clone(), directories }).await
+        self.perform(ProviderCall::Restore, |state| {
+            state.restored.push(request.handle.clone());
+            Restored { handle: request.handle.clone(), directories }
+        })
+        .await
     }
 
     async fn release(&self, _handle: &str) -> Result<(), ProviderError> {
@@ -216,8 +235,9 @@ impl Provider for FakeProvider {
 /// A configuration with one provider.
 pub struct FakeProviders(pub Arc<FakeProvider>);
 
+#[async_trait]
 impl ProviderSource for FakeProviders {
-    fn open(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
+    async fn open(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
         if name == self.0.name() {
             return Ok(self.0.clone());
         }

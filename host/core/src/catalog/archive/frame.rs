@@ -32,6 +32,9 @@ pub enum FrameError {
     /// There is nothing: zstd would take it for no frames at all.
     #[error("it is empty")]
     Empty,
+    /// The digest in front of the content is itself damaged.
+    #[error("the digest that it begins with is damaged")]
+    Header,
     /// The content has another digest than the one written with it.
     #[error("its content does not have the SHA-256 that was stored with it")]
     Digest,
@@ -63,7 +66,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<u8>, FrameError> {
     if body.is_empty() {
         return Err(FrameError::Empty);
     }
-    let promise = Promise::read(body);
+    let promise = Promise::read(body)?;
     let content = decompress(promise.as_ref().map_or(body, |_| &body[HEADER_LEN..]))?;
     if let Some(promise) = promise {
         if content.len() as u64 != promise.content_len {
@@ -83,13 +86,17 @@ struct Promise {
 }
 
 impl Promise {
-    /// Reads the frame; none when the object has none of ours.
-    fn read(body: &[u8]) -> Option<Self> {
-        let payload = body.get(8..HEADER_LEN)?;
-        if body[..4] != SKIPPABLE_MAGIC || &payload[..4] != TAG {
-            return None;
+    /// Reads the frame; none when the object does not begin with one, as whatever another tool wrote.
+    fn read(body: &[u8]) -> Result<Option<Self>, FrameError> {
+        if !body.starts_with(&SKIPPABLE_MAGIC) {
+            return Ok(None);
         }
-        Some(Self { digest: payload[4..36].try_into().ok()?, content_len: u64::from_le_bytes(payload[36..].try_into().ok()?) })
+        let payload = body.get(8..HEADER_LEN).filter(|payload| payload.starts_with(TAG)).ok_or(FrameError::Header)?;
+        let (digest, content_len) = (payload[4..36].try_into(), payload[36..].try_into());
+        match (digest, content_len) {
+            (Ok(digest), Ok(content_len)) => Ok(Some(Self { digest, content_len: u64::from_le_bytes(content_len) })),
+            _ => Err(FrameError::Header),
+        }
     }
 }
 

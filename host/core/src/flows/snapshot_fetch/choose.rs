@@ -29,10 +29,10 @@ pub(super) async fn choose(
     recovery: &RecoverySettings,
     now: Timestamp,
 ) -> Result<Backup, FetchError> {
-    if let RecoveryTarget::Time(moment) = recovery.target {
-        if moment > now {
-            return Err(FetchError::Future { target: moment, now });
-        }
+    if let RecoveryTarget::Time(moment) = recovery.target
+        && moment > now
+    {
+        return Err(FetchError::Future { target: moment, now });
     }
     let mut usable: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
     usable.sort_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone()));

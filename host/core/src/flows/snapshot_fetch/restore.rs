@@ -20,7 +20,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 
 /// Restores the set of this backup.
 pub(super) async fn restore(ports: &Ports<'_>, request: &FetchRequest, sentinel: &Sentinel) -> Result<(), FetchError> {
-    let provider = ports.providers.open(&sentinel.provider)?;
+    let provider = ports.providers.open(&sentinel.provider).await?;
     let places = places(request, sentinel)?;
     let made = make_directories(&places)?;
     let directories = places
@@ -36,9 +36,10 @@ pub(super) async fn restore(ports: &Ports<'_>, request: &FetchRequest, sentinel:
     tracing::info!(provider = %sentinel.provider, "the provider restores the snapshot set");
     let restored = provider.restore(&restore).await.and_then(|restored| {
         // The host prepares the place that it asked for: a copy elsewhere would be started unprepared.
-        let elsewhere = restored.directories.iter().find(|(name, path)| {
-            places.iter().any(|(place, asked)| &place.name == name && asked != path)
-        });
+        let elsewhere = restored
+            .directories
+            .iter()
+            .find(|(name, path)| places.iter().any(|(place, asked)| &place.name == name && asked != path));
         match elsewhere {
             None => Ok(()),
             Some((name, path)) => Err(crate::provider::ProviderError {

@@ -6,7 +6,7 @@ use super::preflight::Prepared;
 use super::{PushError, PushRequest};
 use crate::flows::{Isolation, Ports};
 use crate::postgres::{BackupLabel, BackupSession, Connection, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
-use crate::provider::{DataPathName, MemberState, SnapshotSet};
+use crate::provider::{DataPathName, MemberState, ProviderError, ProviderFault, SnapshotSet};
 
 /// What was cut, and what the server says about it.
 pub(super) struct Cut {
@@ -61,6 +61,11 @@ fn check_server(before: &ServerFacts, after: &ServerFacts) -> Result<(), PushErr
 }
 
 fn check_set(set: &SnapshotSet, request: &PushRequest) -> Result<(), PushError> {
+    // Another backup's set under our name would be published as ours, and be deleted with either of them.
+    if set.token != request.token {
+        let fault = ProviderFault::BadAnswer(format!("the set `{}` is not of this request", set.handle));
+        return Err(ProviderError { provider: request.provider.clone(), operation: "create the snapshot set", fault }.into());
+    }
     if !set.isolated && request.isolation == Isolation::Required {
         return Err(PushError::NotIsolated);
     }

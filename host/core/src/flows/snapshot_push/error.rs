@@ -131,9 +131,9 @@ impl Classify for PushError {
             Self::Catalog(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Path(error) => error.hint(),
-            Self::NotArchiving { .. } => Some(
-                "set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned(),
-            ),
+            Self::NotArchiving { .. } => {
+                Some("set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned())
+            }
             Self::NotIsolated => Some("choose another `method` or provider; for a test, add --allow-not-isolated".to_owned()),
             Self::NotArchived { last_failed: Some(file), .. } => {
                 Some(format!("the server's archiver fails on `{file}`: its log shows what archive_command said"))

@@ -11,7 +11,7 @@ use crate::postgres::{ArchiveMode, ServerFacts};
 use crate::provider::{CreateRequest, DataPath, OWNER_LABEL, Provider, ProviderError, ProviderFault, ProviderName, Volume};
 
 /// What the steps after the deadlines may need: writing and removing a few small objects.
-const SLACK: Duration = Duration::from_secs(3600);
+const SLACK: Duration = Duration::from_hours(1);
 
 /// A backup that can begin.
 pub(super) struct Prepared {
@@ -24,7 +24,7 @@ pub(super) struct Prepared {
 
 /// Proves everything that can be proven without a side effect.
 pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request: &PushRequest) -> Result<Prepared, PushError> {
-    let provider = ports.providers.open(&request.provider)?;
+    let provider = ports.providers.open(&request.provider).await?;
     for warning in provider.check().await? {
         tracing::warn!(provider = %request.provider, "{warning}");
     }

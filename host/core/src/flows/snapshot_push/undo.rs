@@ -28,7 +28,9 @@ pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushErro
 pub(super) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushError) -> PushError {
     match ports.catalog().remove_intent(name).await {
         Ok(()) => cause,
-        Err(removal) => PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal.into()) },
+        Err(removal) => {
+            PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal.into()) }
+        }
     }
 }
 

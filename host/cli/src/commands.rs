@@ -1,0 +1,68 @@
+//! One file per command: its options, the flow that it runs, and what it prints.
+
+pub mod backup_list;
+pub mod backup_mark;
+pub mod backup_show;
+pub mod config_show;
+pub mod delete;
+pub mod provider;
+pub mod snapshot_fetch;
+pub mod snapshot_push;
+pub mod store_create;
+pub mod wal_fetch;
+pub mod wal_push;
+
+mod view;
+
+use std::process::ExitCode;
+
+use crate::args::{Command, Common};
+use crate::exit::Failure;
+
+/// Runs one command.
+pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Failure> {
+    match command {
+        // These two run once per segment: one thread, and nothing that they do not use.
+        Command::WalPush(options) => single_threaded(wal_push::run(common, &options)),
+        Command::WalFetch(options) => single_threaded(wal_fetch::run(common, &options)),
+        Command::SnapshotPush(options) => multi_threaded(snapshot_push::run(common, &options, json)),
+        Command::SnapshotFetch(options) => multi_threaded(snapshot_fetch::run(common, &options, json)),
+        Command::BackupList => single_threaded(backup_list::run(common, json)),
+        Command::BackupShow(options) => single_threaded(backup_show::run(common, &options, json)),
+        Command::BackupMark(options) => single_threaded(backup_mark::run(common, &options, json)),
+        Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
+        Command::Config(config_show::Command::Show) => config_show::run(common, json),
+        Command::Provider(command) => multi_threaded(provider::run(common, &command, json)),
+        Command::Store(store_create::Command::Create) => store_create::run(common, json),
+    }
+}
+
+fn single_threaded(flow: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    block_on(tokio::runtime::Builder::new_current_thread(), flow)
+}
+
+fn multi_threaded(flow: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    block_on(tokio::runtime::Builder::new_multi_thread(), flow)
+}
+
+fn block_on(
+    mut builder: tokio::runtime::Builder,
+    flow: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let runtime = builder.enable_all().build().map_err(|source| NoRuntime { source })?;
+    runtime.block_on(flow)
+}
+
+/// The system gives no threads or no event queue.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start")]
+struct NoRuntime {
+    #[source]
+    source: std::io::Error,
+}
+
+impl stillframe_core::error::Classify for NoRuntime {
+    fn class(&self) -> stillframe_core::error::ErrorClass {
+        stillframe_core::error::ErrorClass::Transient
+    }
+}

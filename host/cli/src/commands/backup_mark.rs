@@ -1,0 +1,34 @@
+//! `backup-mark`: makes a backup permanent, or ordinary again.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use stillframe_core::catalog::{BackupName, Permanence};
+use stillframe_core::flows::backup_mark;
+
+use super::view::BackupView;
+use crate::args::Common;
+use crate::exit::Failure;
+use crate::output::print;
+use crate::wiring::World;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Name of the backup
+    name: BackupName,
+    /// Let retention delete it again
+    #[arg(long, short)]
+    impermanent: bool,
+}
+
+/// Marks.
+pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
+    let world = World::open(common)?;
+    let permanence = if options.impermanent { Permanence::Ordinary } else { Permanence::Permanent };
+    let backup = backup_mark(&world.ports(), &options.name, permanence).await?;
+    print(json, &BackupView::from(&backup), || {
+        let word = if options.impermanent { "ordinary: retention may delete it" } else { "permanent: no rule deletes it" };
+        format!("{} is {word}", backup.sentinel.name)
+    });
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,117 @@
+//! `config show`: every value and where it came from.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::args::Common;
+use crate::config::{Config, KEYS};
+use crate::exit::Failure;
+use crate::output::{print, table};
+use crate::wiring::variables;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every value and where it came from
+    Show,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    file: String,
+    values: BTreeMap<&'static str, ShownValue>,
+    providers: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ShownValue {
+    value: Option<String>,
+    origin: Option<String>,
+    meaning: &'static str,
+}
+
+/// Shows. Connection strings lose their passwords first.
+pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
+    let config = Config::load(common.config.as_deref(), &variables())?;
+    let shown = Shown {
+        file: config.path.display().to_string(),
+        values: KEYS
+            .iter()
+            .map(|key| {
+                let value = config.values.get(key.name);
+                let shown = ShownValue {
+                    value: value.map(|value| without_password(&value.text)),
+                    origin: value.map(|value| value.origin.to_string()),
+                    meaning: key.meaning,
+                };
+                (key.name, shown)
+            })
+            .collect(),
+        providers: config.providers.keys().map(ToString::to_string).collect(),
+    };
+    print(json, &shown, || {
+        let rows: Vec<Vec<String>> = KEYS
+            .iter()
+            .map(|key| {
+                let row = &shown.values[key.name];
+                let (value, origin) = (row.value.clone(), row.origin.clone());
+                vec![
+                    key.name.to_owned(),
+                    value.unwrap_or_else(|| "-".to_owned()),
+                    origin.unwrap_or_default(),
+                    key.meaning.to_owned(),
+                ]
+            })
+            .collect();
+        let providers = if shown.providers.is_empty() { "none".to_owned() } else { shown.providers.join(", ") };
+        format!("{}\n\nproviders: {providers}", table(&["KEY", "VALUE", "ORIGIN", "MEANING"], &rows))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Replaces what may be a password: the value of `password=`, and what stands between `:` and `@` in a URI.
+fn without_password(text: &str) -> String {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        if let Some((user, host)) = rest.rsplit_once('@') {
+            let user = user.split_once(':').map_or_else(|| user.to_owned(), |(user, _)| format!("{user}:***"));
+            return format!("{scheme}://{user}@{}", without_parameter(host, '&'));
+        }
+        return format!("{scheme}://{}", without_parameter(rest, '&'));
+    }
+    without_parameter(text, ' ')
+}
+
+/// A quoted password may hold anything, the separator included: whatever follows the keyword goes.
+fn without_parameter(text: &str, separator: char) -> String {
+    let Some(at) = text.to_lowercase().find("password") else { return text.to_owned() };
+    let (before, password) = text.split_at(at);
+    let is_quoted = password.contains('\'') || password.contains('\\');
+    let after = password.split_once(separator).map(|(_, after)| after).filter(|_| !is_quoted);
+    let after = after.map(|after| format!("{separator}{}", without_parameter(after, separator))).unwrap_or_default();
+    format!("{before}password=***{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn never_shows_a_password() {
+        for text in [
+            "host=a password=secret user=b",
+            "password = secret",
+            "password='se cret' user=b",
+            "postgresql://me:secret@host/db",
+            "postgresql://me:se@cret@host/db?x=1",
+            "postgresql://host/db?user=me&password=secret&sslmode=require",
+            "host=a PASSWORD=secret sslpassword=secret",
+        ] {
+            let shown = without_password(text);
+            assert!(!shown.contains("secret") && !shown.contains("cret"), "{text} became {shown}");
+        }
+        assert_eq!(without_password("host=a password=secret user=b"), "host=a password=*** user=b");
+        assert_eq!(without_password("host=/run user=postgres"), "host=/run user=postgres");
+    }
+}

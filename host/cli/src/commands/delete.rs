@@ -1,0 +1,273 @@
+//! `delete`: shows what a rule would delete and why; with `--confirm`, deletes it.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+use stillframe_core::catalog::BackupName;
+use stillframe_core::flows::{DeleteReport, apply_delete, plan_delete};
+use stillframe_core::retention::{Cutoff, DeletePlan, Leftover, Reason, RetentionRule};
+
+use crate::args::{Common, parse};
+use crate::exit::Failure;
+use crate::output::{bytes, print, table};
+use crate::wiring::World;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(subcommand)]
+    rule: Rule,
+    /// Delete; without it, only show what would be deleted
+    #[arg(long, global = true)]
+    confirm: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Rule {
+    /// Keep the newest N ordinary backups
+    Retain {
+        /// How many; WAL-G's words FULL and `FIND_FULL` may stand before it
+        #[arg(value_name = "N", num_args = 1..=2, value_parser = retain_word, required = true)]
+        count: Vec<RetainWord>,
+        /// Keep also what is not older than this backup or moment
+        #[arg(long, short, value_parser = cutoff)]
+        after: Option<Cutoff>,
+    },
+    /// Delete ordinary backups that are older than a backup or a moment
+    Before {
+        /// Name or moment; WAL-G's word `FIND_FULL` may stand before it
+        #[arg(value_name = "NAME|TIME", num_args = 1..=2, value_parser = before_word, required = true)]
+        cutoff: Vec<BeforeWord>,
+    },
+    /// Delete one ordinary backup
+    Target {
+        /// Its name
+        name: BackupName,
+    },
+    /// Delete every ordinary backup, and all WAL that no permanent one needs
+    Everything,
+    /// Delete what interrupted runs left, and WAL that no backup needs
+    Garbage,
+}
+
+/// Every backup here is a full one, so that WAL-G's modifiers change nothing; scripts may go on saying them.
+#[derive(Debug, Clone)]
+enum RetainWord {
+    Modifier,
+    Count(usize),
+}
+
+#[derive(Debug, Clone)]
+enum BeforeWord {
+    Modifier,
+    Cutoff(Cutoff),
+}
+
+fn retain_word(text: &str) -> Result<RetainWord, String> {
+    match text {
+        "FULL" | "FIND_FULL" => Ok(RetainWord::Modifier),
+        number => number.parse().map(RetainWord::Count).map_err(|_| format!("`{number}` is not a number of backups")),
+    }
+}
+
+fn before_word(text: &str) -> Result<BeforeWord, String> {
+    if text == "FIND_FULL" { Ok(BeforeWord::Modifier) } else { cutoff(text).map(BeforeWord::Cutoff) }
+}
+
+fn cutoff(text: &str) -> Result<Cutoff, String> {
+    if let Ok(name) = text.parse::<BackupName>() {
+        return Ok(Cutoff::Backup(name));
+    }
+    parse::moment(text).map(Cutoff::Time).map_err(|_| format!("`{text}` is neither the name of a backup nor a moment"))
+}
+
+/// A rule whose words do not fit together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadRule(&'static str);
+
+impl stillframe_core::error::Classify for BadRule {
+    fn class(&self) -> stillframe_core::error::ErrorClass {
+        stillframe_core::error::ErrorClass::Usage
+    }
+}
+
+impl Rule {
+    fn parsed(&self) -> Result<RetentionRule, BadRule> {
+        Ok(match self {
+            Self::Retain { count, after } => match count.as_slice() {
+                [RetainWord::Count(count)] | [RetainWord::Modifier, RetainWord::Count(count)] => {
+                    RetentionRule::Retain { count: *count, after: after.clone() }
+                }
+                _ => return Err(BadRule("`retain` takes one number, and FULL or FIND_FULL before it if need be")),
+            },
+            Self::Before { cutoff } => match cutoff.as_slice() {
+                [BeforeWord::Cutoff(cutoff)] | [BeforeWord::Modifier, BeforeWord::Cutoff(cutoff)] => {
+                    RetentionRule::Before(cutoff.clone())
+                }
+                _ => return Err(BadRule("`before` takes one name or moment, and FIND_FULL before it if need be")),
+            },
+            Self::Target { name } => RetentionRule::Target(name.clone()),
+            Self::Everything => RetentionRule::Everything,
+            Self::Garbage => RetentionRule::Garbage,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct PlanView {
+    is_dry_run: bool,
+    backups: Vec<BackupDecision>,
+    wal: Vec<WalDecision>,
+    leftovers: Vec<String>,
+    deleted: Option<DeletedView>,
+}
+
+#[derive(Serialize)]
+struct BackupDecision {
+    backup_name: String,
+    start_time: Timestamp,
+    is_deleted: bool,
+    reason: String,
+    size_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct WalDecision {
+    file: String,
+    is_deleted: bool,
+    reason: String,
+    size_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct DeletedView {
+    backups: Vec<String>,
+    pending: Vec<String>,
+    settled: Vec<String>,
+    wal: Vec<String>,
+    wal_bytes: u64,
+    failed: Vec<String>,
+}
+
+/// Shows the plan, and applies it if the operator confirms.
+pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
+    let rule = options.rule.parsed()?;
+    let world = World::open(common)?;
+    let plan = plan_delete(&world.ports(), &rule).await?;
+    if !options.confirm {
+        print(json, &view(&plan, None), || describe(&plan));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !json {
+        print(false, &(), || describe(&plan));
+    }
+    let report = apply_delete(&world.ports(), &rule, &plan).await?;
+    print(json, &view(&plan, Some(&report)), || describe_report(&report));
+    report.into_result().map_err(|(_, error)| error)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn view(plan: &DeletePlan, report: Option<&DeleteReport>) -> PlanView {
+    let names = |names: &[BackupName]| names.iter().map(ToString::to_string).collect();
+    PlanView {
+        is_dry_run: report.is_none(),
+        backups: plan
+            .backups
+            .iter()
+            .map(|decision| BackupDecision {
+                backup_name: decision.backup.sentinel.name.to_string(),
+                start_time: decision.backup.sentinel.started_at,
+                is_deleted: matches!(decision.reason, Reason::Remove(_)),
+                reason: decision.reason.to_string(),
+                size_bytes: decision.backup.sentinel.size_bytes(),
+            })
+            .collect(),
+        wal: plan
+            .wal
+            .iter()
+            .map(|decision| WalDecision {
+                file: decision.file.name.to_string(),
+                is_deleted: decision.kept_for.is_none(),
+                reason: decision.kept_for.as_ref().map_or_else(|| NOT_NEEDED.to_owned(), ToString::to_string),
+                size_bytes: decision.file.size_bytes,
+            })
+            .collect(),
+        leftovers: plan.leftovers.iter().map(leftover).collect(),
+        deleted: report.map(|report| DeletedView {
+            backups: names(&report.backups),
+            pending: names(&report.pending),
+            settled: names(&report.settled),
+            wal: report.wal.iter().map(ToString::to_string).collect(),
+            wal_bytes: report.wal_bytes,
+            failed: report.failures.iter().map(|(name, error)| format!("{name}: {error}")).collect(),
+        }),
+    }
+}
+
+const NOT_NEEDED: &str = "no backup needs it";
+
+fn leftover(leftover: &Leftover) -> String {
+    match leftover {
+        Leftover::Intent(intent) => format!("interrupted backup {}", intent.name),
+        Leftover::Remnant(name) => format!("rest of the deleted backup {name}"),
+    }
+}
+
+fn describe(plan: &DeletePlan) -> String {
+    let mut rows: Vec<Vec<String>> = plan
+        .backups
+        .iter()
+        .map(|decision| {
+            let verdict = if matches!(decision.reason, Reason::Remove(_)) { "delete" } else { "keep" };
+            vec![verdict.to_owned(), decision.backup.sentinel.name.to_string(), decision.reason.to_string()]
+        })
+        .collect();
+    rows.extend(plan.leftovers.iter().map(|found| vec!["delete".to_owned(), leftover(found), "nobody needs it".to_owned()]));
+    rows.extend(wal_rows(plan));
+    let mut text = if rows.is_empty() { "nothing there".to_owned() } else { table(&["", "WHAT", "WHY"], &rows) };
+    if plan.is_empty() {
+        text.push_str("\n\nnothing to delete");
+    } else {
+        let wal: Vec<u64> = plan.removed_wal().map(|file| file.size_bytes).collect();
+        let (count, size) = (plan.removed_backups().count(), bytes(wal.iter().sum()));
+        text.push_str(&format!("\n\nto delete: {count} backups, {} WAL files of {size}; add --confirm to do it", wal.len()));
+    }
+    text
+}
+
+/// WAL files that share verdict and reason, as one row from the first to the last: there can be a hundred thousand of them.
+fn wal_rows(plan: &DeletePlan) -> Vec<Vec<String>> {
+    let mut rows: Vec<(String, String, String, String)> = Vec::new();
+    for decision in &plan.wal {
+        let name = decision.file.name.to_string();
+        let (verdict, reason) = match &decision.kept_for {
+            None => ("delete", NOT_NEEDED.to_owned()),
+            Some(reason) => ("keep", reason.to_string()),
+        };
+        match rows.last_mut() {
+            Some(last) if last.0 == verdict && last.3 == reason => last.2 = name,
+            _ => rows.push((verdict.to_owned(), name.clone(), name, reason)),
+        }
+    }
+    let range = |first: String, last: String| if first == last { first } else { format!("{first} … {last}") };
+    rows.into_iter().map(|(verdict, first, last, reason)| vec![verdict, range(first, last), reason]).collect()
+}
+
+fn describe_report(report: &DeleteReport) -> String {
+    let mut text = format!(
+        "deleted: {} backups, {} interrupted ones, {} WAL files of {}",
+        report.backups.len(),
+        report.settled.len(),
+        report.wal.len(),
+        bytes(report.wal_bytes)
+    );
+    if !report.pending.is_empty() {
+        text.push_str(&format!("; the storage system still deletes {}, run it again later", report.pending.len()));
+    }
+    for (name, error) in &report.failures {
+        text.push_str(&format!("\nfailed: {name}: {error}"));
+    }
+    text
+}

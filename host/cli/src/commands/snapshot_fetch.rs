@@ -1,0 +1,222 @@
+//! `snapshot-fetch`: restores a backup and prepares its recovery.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde::Serialize;
+use stillframe_core::catalog::BackupName;
+use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
+use stillframe_core::error::{Classify, ErrorClass};
+use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolation, snapshot_fetch};
+use stillframe_core::postgres::{Lsn, TimelineId};
+
+use super::view::BackupView;
+use crate::args::{Common, parse};
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::output::print;
+use crate::wiring::{World, interrupted, new_token, program};
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The new data directory: missing or empty, or with this backup's snapshot mounted
+    destination: PathBuf,
+    /// Name of the backup, or LATEST [default: the newest from which the target can be reached]
+    #[arg(value_parser = selector)]
+    backup: Option<BackupSelector>,
+    /// Recover to this moment: `2026-11-21 08:32:14+00`, local time without a zone
+    #[arg(long, value_name = "TIME", value_parser = parse::moment, group = "target")]
+    target_time: Option<Timestamp>,
+    /// Recover to this WAL position: `16/B374D848`
+    #[arg(long, value_name = "LSN", group = "target")]
+    target_lsn: Option<Lsn>,
+    /// Recover to the end of this transaction
+    #[arg(long, value_name = "XID", group = "target")]
+    target_xid: Option<u64>,
+    /// Recover to this restore point
+    #[arg(long, value_name = "NAME", group = "target")]
+    target_name: Option<String>,
+    /// Recover no further than to consistency
+    #[arg(long, group = "target")]
+    target_immediate: bool,
+    /// Stop just before the target instead of just after it
+    #[arg(long)]
+    target_exclusive: bool,
+    /// The timeline to follow: `latest`, `current` or a number
+    #[arg(long, value_name = "TIMELINE", default_value = "latest", value_parser = timeline)]
+    target_timeline: TargetTimeline,
+    /// What the server does at the target
+    #[arg(long, value_name = "ACTION", value_enum, default_value = "pause")]
+    target_action: Action,
+    /// Restore the tablespace at OLD to NEW
+    #[arg(long, value_name = "OLD=NEW", value_parser = parse::mapping)]
+    tablespace_mapping: Vec<(PathBuf, PathBuf)>,
+    /// Where `pg_wal` shall point when the original has it elsewhere: an empty directory
+    #[arg(long, value_name = "DIRECTORY")]
+    wal_directory: Option<PathBuf>,
+    /// Whether the restored server archives: `off` for a test beside the living original
+    #[arg(long, value_enum, default_value = "keep")]
+    archiving: ArchivingChoice,
+    /// For tests: accept a snapshot that changed with the live cluster
+    #[arg(long)]
+    allow_not_isolated: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Action {
+    /// Wait, open for reading
+    Pause,
+    /// Open for writing, on a new timeline
+    Promote,
+    /// Stop
+    Shutdown,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ArchivingChoice {
+    /// As the original
+    Keep,
+    /// Not at all
+    Off,
+}
+
+fn selector(text: &str) -> Result<BackupSelector, String> {
+    if text == "LATEST" {
+        return Ok(BackupSelector::Latest);
+    }
+    text.parse::<BackupName>().map(BackupSelector::Named).map_err(|error| error.to_string())
+}
+
+fn timeline(text: &str) -> Result<TargetTimeline, String> {
+    match text {
+        "latest" => Ok(TargetTimeline::Latest),
+        "current" => Ok(TargetTimeline::Current),
+        number => {
+            let number = number.parse().map_err(|_| format!("`{number}` is neither `latest`, `current` nor a number"))?;
+            TimelineId::new(number).map(TargetTimeline::Number).map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// PostgreSQL could not read what root restores.
+#[derive(Debug, thiserror::Error)]
+#[error("root cannot restore a data directory")]
+struct RunAsRoot;
+
+impl Classify for RunAsRoot {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("run it as the user that runs PostgreSQL: `runuser -u postgres -- stillframe snapshot-fetch …`".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct Restored {
+    destination: PathBuf,
+    restored_by_provider: bool,
+    #[serde(flatten)]
+    backup: BackupView,
+}
+
+/// Restores.
+pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Err(RunAsRoot.into());
+    }
+    let world = World::open(common)?;
+    let request = request(&world.config, options)?;
+    let report = snapshot_fetch(&world.ports(), &request, interrupted()).await?;
+    let restored = Restored {
+        destination: request.destination.clone(),
+        restored_by_provider: report.restored_by_provider,
+        backup: BackupView::from(&report.backup),
+    };
+    print(json, &restored, || describe(&report, &request));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> {
+    let destination = std::path::absolute(&options.destination).unwrap_or_else(|_| options.destination.clone());
+    let recovery = RecoverySettings {
+        restore_command: restore_command(&program(), &config.path),
+        target: target(options),
+        inclusive: if options.target_exclusive { Inclusion::Exclusive } else { Inclusion::Inclusive },
+        timeline: options.target_timeline,
+        action: match options.target_action {
+            Action::Pause => TargetAction::Pause,
+            Action::Promote => TargetAction::Promote,
+            Action::Shutdown => TargetAction::Shutdown,
+        },
+        archiving: match options.archiving {
+            ArchivingChoice::Keep => Archiving::Keep,
+            ArchivingChoice::Off => Archiving::Off,
+        },
+    };
+    let roots = config.providers.values().flat_map(|provider| provider.snapshot_roots().cloned());
+    Ok(FetchRequest {
+        destination,
+        selector: options.backup.clone().unwrap_or(BackupSelector::Automatic),
+        recovery,
+        tablespace_mapping: options.tablespace_mapping.clone(),
+        wal_directory: options.wal_directory.clone(),
+        isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
+        token: new_token()?,
+        snapshot_roots: roots.collect(),
+    })
+}
+
+fn target(options: &Options) -> RecoveryTarget {
+    if let Some(moment) = options.target_time {
+        RecoveryTarget::Time(moment)
+    } else if let Some(position) = options.target_lsn {
+        RecoveryTarget::Lsn(position)
+    } else if let Some(transaction) = options.target_xid {
+        RecoveryTarget::Xid(transaction)
+    } else if let Some(name) = &options.target_name {
+        RecoveryTarget::Name(name.clone())
+    } else if options.target_immediate {
+        RecoveryTarget::Immediate
+    } else {
+        RecoveryTarget::EndOfWal
+    }
+}
+
+/// The command by which the restored server gets its WAL. PostgreSQL hands it to a shell after replacing `%f` and `%p`.
+fn restore_command(program: &Path, config: &Path) -> String {
+    format!("{} --config {} wal-fetch \"%f\" \"%p\"", quoted(program.as_os_str()), quoted(config.as_os_str()))
+}
+
+/// Quotes a path for a shell, and its `%` for PostgreSQL.
+fn quoted(path: &OsStr) -> String {
+    let text = String::from_utf8_lossy(path.as_bytes()).replace('%', "%%");
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-%+,".contains(&byte);
+    if text.bytes().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn describe(report: &FetchReport, request: &FetchRequest) -> String {
+    let how = if report.restored_by_provider { "restored by the provider" } else { "prepared as mounted" };
+    format!(
+        "{} is {how} in {}\nnext: start the server there, for instance with `pg_ctl -D {} start`; it recovers by itself",
+        report.backup.sentinel.name,
+        request.destination.display(),
+        request.destination.display(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restore_command_survives_spaces_quotes_and_percent_signs() {
+        let command = restore_command(Path::new("/opt/still frame/bin"), Path::new("/etc/a'b%c.toml"));
+        assert_eq!(command, r#"'/opt/still frame/bin' --config '/etc/a'\''b%%c.toml' wal-fetch "%f" "%p""#);
+    }
+}

@@ -1,0 +1,40 @@
+//! `wal-push`: archives one WAL file. Silent when all is well, for it runs once per segment.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use stillframe_core::catalog::PushOutcome;
+use stillframe_core::flows::wal_push;
+use stillframe_core::postgres::PgControl;
+
+use crate::args::Common;
+use crate::config::{Config, ConfigError};
+use crate::exit::Failure;
+use crate::wiring::World;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The file, as PostgreSQL names it by %p
+    path: PathBuf,
+}
+
+/// Archives.
+pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
+    let world = World::open(common)?;
+    let data_directory = data_directory(&options.path, &world.config)?;
+    match wal_push(&world.ports(), &data_directory, &options.path).await? {
+        PushOutcome::Stored => tracing::debug!(path = %options.path.display(), "archived"),
+        PushOutcome::AlreadyStored => tracing::info!(path = %options.path.display(), "was archived before, with the same content"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// PostgreSQL calls us in its data directory and names the file relative to it. A restored server thus archives as itself,
+/// wherever its copy of the configuration says that the original lies.
+fn data_directory(path: &Path, config: &Config) -> Result<PathBuf, ConfigError> {
+    if path.is_relative() && Path::new(PgControl::PATH).exists() {
+        return Ok(PathBuf::from("."));
+    }
+    config.pgdata().map(Path::to_owned)
+}

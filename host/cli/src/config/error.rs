@@ -1,0 +1,108 @@
+//! Why a configuration was refused, always with the place and the way out.
+
+use std::path::PathBuf;
+
+use stillframe_core::error::{Classify, ErrorClass};
+use stillframe_core::provider::ProviderName;
+use thiserror::Error;
+
+use super::Origin;
+use super::keys::variable;
+
+/// A configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("`{}` is not valid TOML", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A key that nobody knows.
+    #[error("unknown key `{key}` {origin}")]
+    Unknown {
+        /// The key.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+        /// The nearest known key.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong type or out of range.
+    #[error("`{key}` {origin} is invalid: {reason}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key without which nothing works.
+    #[error("`{key}` is not configured")]
+    Missing {
+        /// The key.
+        key: &'static str,
+    },
+    /// A provider that is not there.
+    #[error("no provider `{name}` is configured")]
+    NoSuchProvider {
+        /// Its name.
+        name: ProviderName,
+        /// Those that are.
+        known: Vec<ProviderName>,
+    },
+    /// Several providers, and none is named.
+    #[error("{count} providers are configured, and the backup names none")]
+    WhichProvider {
+        /// How many.
+        count: usize,
+    },
+    /// A store of a kind that this version does not know.
+    #[error("`{url}` is not the URL of a store")]
+    StoreUrl {
+        /// The URL.
+        url: String,
+    },
+}
+
+impl Classify for ConfigError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Config
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } => {
+                Some("name the file with --config or STILLFRAME_CONFIG; the README has the smallest one".to_owned())
+            }
+            Self::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
+            Self::Unknown { nearest: None, .. } => Some("see all keys with `stillframe config show`".to_owned()),
+            Self::Missing { key } => {
+                let (section, name) = key.split_once('.').unwrap_or(("", key));
+                Some(format!("set `{name}` under `[{section}]`, or the variable {}", variable(key)))
+            }
+            Self::NoSuchProvider { name, known } if known.is_empty() => Some(format!("add a section `[provider.{name}]`")),
+            Self::NoSuchProvider { known, .. } => {
+                let known: Vec<&str> = known.iter().map(ProviderName::as_str).collect();
+                Some(format!("these are: {}", known.join(", ")))
+            }
+            Self::WhichProvider { count: 0 } => Some("add a section such as `[provider.hardlink]`".to_owned()),
+            Self::WhichProvider { .. } => Some("name one with --provider, or set `provider` under `[backup]`".to_owned()),
+            Self::StoreUrl { .. } => Some("this version knows `file:///absolute/path`".to_owned()),
+            Self::Syntax { .. } | Self::Invalid { .. } => None,
+        }
+    }
+}

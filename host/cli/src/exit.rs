@@ -1,0 +1,97 @@
+//! Exit codes: one table from error classes to numbers.
+//!
+//! `restore_command` has a column of its own. PostgreSQL takes 1 to 125 for "there is no such file" and may then end recovery,
+//! so nothing but a proven absence may give such a code there.
+
+use std::error::Error;
+
+use stillframe_core::error::{Classify, ErrorClass};
+
+/// A file that is certainly not in the archive.
+pub const ABSENT: u8 = 1;
+
+/// How PostgreSQL will read the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// A person, a script or `archive_command`.
+    Anybody,
+    /// `restore_command`.
+    Recovery,
+}
+
+/// Class, exit code, exit code of `wal-fetch`, meaning.
+pub const TABLE: [(ErrorClass, u8, u8, &str); 6] = [
+    (ErrorClass::Usage, 2, 202, "the command line is wrong"),
+    (ErrorClass::Config, 3, 203, "the configuration or the set-up of the server is wrong"),
+    (ErrorClass::Refused, 4, 204, "it would do harm, or what it names does not exist"),
+    (ErrorClass::Transient, 5, 205, "it may work when tried again"),
+    (ErrorClass::Corrupt, 6, 206, "stored or restored data is not what was written"),
+    (ErrorClass::Internal, 7, 207, "a fault of Stillframe or of a provider"),
+];
+
+/// What a command ends with when it fails.
+#[derive(Debug)]
+pub struct Failure {
+    error: Box<dyn Error + Send + Sync>,
+    class: ErrorClass,
+    hint: Option<String>,
+    caller: Caller,
+}
+
+impl Failure {
+    /// Message of the error and of everything below it, outermost first.
+    pub fn chain(&self) -> Vec<String> {
+        let mut messages = vec![self.error.to_string()];
+        let mut source = self.error.source();
+        while let Some(error) = source {
+            messages.push(error.to_string());
+            source = error.source();
+        }
+        messages
+    }
+
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The class.
+    pub fn class(&self) -> ErrorClass {
+        self.class
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        let row = TABLE.iter().find(|(class, ..)| *class == self.class);
+        match (row, self.caller) {
+            (Some((_, code, _, _)), Caller::Anybody) => *code,
+            (Some((_, _, code, _)), Caller::Recovery) => *code,
+            (None, _) => u8::MAX,
+        }
+    }
+
+    /// The same failure, as `restore_command` must report it.
+    pub fn for_recovery(mut self) -> Self {
+        self.caller = Caller::Recovery;
+        self
+    }
+}
+
+impl<E: Classify> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { class: error.class(), hint: error.hint(), error: Box::new(error), caller: Caller::Anybody }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_never_takes_an_error_for_an_absent_file() {
+        for (class, code, code_of_wal_fetch, _) in TABLE {
+            assert!((2..126).contains(&code), "{class:?}");
+            assert!(code_of_wal_fetch > 125, "{class:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a person or a script gets to see: results on standard output, everything else on standard error.
+//!
+//! Text is for people and may change; JSON is stable, carries its version first, and spells system identifiers as text because
+//! they exceed what many JSON readers can hold in a number.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::exit::Failure;
+
+/// Version of all JSON output.
+const JSON_VERSION: u32 = 1;
+
+/// Starts the log on standard error: without a time, which journals and PostgreSQL's log add themselves.
+pub fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::INFO,
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+#[derive(Serialize)]
+struct Envelope<T> {
+    format_version: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// Prints a result.
+pub fn print<T: Serialize>(json: bool, content: &T, text: impl FnOnce() -> String) {
+    let rendered = if json {
+        serde_json::to_string_pretty(&Envelope { format_version: JSON_VERSION, content }).unwrap_or_else(|error| error.to_string())
+    } else {
+        text()
+    };
+    write_line(&rendered);
+}
+
+/// Writes to standard output; a reader that has gone away is not an error of ours.
+fn write_line(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _gone = writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush());
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'a> {
+    error: JsonError<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonError<'a> {
+    class: String,
+    message: String,
+    causes: &'a [String],
+    hint: Option<&'a str>,
+}
+
+/// Prints a failure: what failed, its causes, and what the operator can do.
+pub fn print_failure(failure: &Failure, json: bool) {
+    let chain = failure.chain();
+    let (message, causes) = chain.split_first().map_or(("unknown", &[][..]), |(first, rest)| (first.as_str(), rest));
+    if json {
+        let class = format!("{:?}", failure.class()).to_lowercase();
+        print(
+            true,
+            &JsonFailure { error: JsonError { class, message: message.to_owned(), causes, hint: failure.hint() } },
+            String::new,
+        );
+    }
+    let mut text = format!("error: {message}");
+    for cause in causes {
+        text.push_str(": ");
+        text.push_str(cause);
+    }
+    if let Some(hint) = failure.hint() {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    let _gone = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Renders rows as a table with aligned columns.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([header[column].len()]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(header.to_vec())];
+    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    lines.join("\n")
+}
+
+/// Bytes for people: `1.5 GiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut scaled = count;
+    let mut rest = 0;
+    while scaled >= 1024 && unit + 1 < UNITS.len() {
+        rest = scaled % 1024 * 10 / 1024;
+        scaled /= 1024;
+        unit += 1;
+    }
+    if unit == 0 { format!("{scaled} B") } else { format!("{scaled}.{rest} {}", UNITS[unit]) }
+}

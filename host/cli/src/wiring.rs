@@ -1,0 +1,178 @@
+//! Puts the real ends of the seams together: store, server, providers, clock, signals.
+//!
+//! Everything here is made when it is first needed: `wal-push` and `wal-fetch` start once per segment and must not pay for a
+//! plugin engine or a TLS set-up that they do not use.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use stillframe_core::catalog::{BackupName, Layout};
+use stillframe_core::clock::{Clock, SystemClock};
+use stillframe_core::flows::{Ports, ProviderSource};
+use stillframe_core::postgres::Connection;
+use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName, Token};
+use stillframe_core::store::Store;
+use stillframe_postgres::{ConnectSettings, Environment};
+use stillframe_runtime::{Runtime, RuntimeSettings};
+use stillframe_store::LocalStore;
+
+use crate::args::Common;
+use crate::config::{Config, ConfigError, ProviderConfig, Variables};
+use crate::exit::Failure;
+
+/// Everything that a command needs.
+pub struct World {
+    pub config: Config,
+    pub layout: Layout,
+    pub store: Box<dyn Store>,
+    pub providers: ConfiguredProviders,
+    variables: Variables,
+    clock: SystemClock,
+}
+
+impl World {
+    /// Reads the configuration and opens the store.
+    pub fn open(common: &Common) -> Result<Self, Failure> {
+        let variables = variables();
+        let config = Config::load(common.config.as_deref(), &variables)?;
+        let store = Box::new(LocalStore::open(&store_path(&config)?)?);
+        let layout = Layout::new(config.cluster.clone());
+        let providers = ConfiguredProviders::new(config.runtime.clone(), config.providers.clone());
+        Ok(Self { config, layout, store, providers, variables, clock: SystemClock })
+    }
+
+    /// The seams for a flow.
+    pub fn ports(&self) -> Ports<'_> {
+        Ports { store: &*self.store, layout: &self.layout, clock: &self.clock, providers: &self.providers }
+    }
+
+    /// Connects to the server of the cluster.
+    pub async fn connect(&self) -> Result<Box<dyn Connection>, Failure> {
+        self.connect_to(&self.config.conninfo).await
+    }
+
+    /// Connects to the primary, when one is configured.
+    pub async fn connect_to_primary(&self) -> Result<Option<Box<dyn Connection>>, Failure> {
+        match &self.config.primary_conninfo {
+            Some(conninfo) => self.connect_to(conninfo).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn connect_to(&self, conninfo: &str) -> Result<Box<dyn Connection>, Failure> {
+        let settings = ConnectSettings::resolve(conninfo, &Environment::new(self.variables.clone()))?;
+        Ok(Box::new(stillframe_postgres::connect(&settings).await?))
+    }
+
+    /// A fresh name and a fresh token for a backup.
+    pub fn new_identity(&self) -> Result<(BackupName, Token), Failure> {
+        let name = BackupName::new(self.clock.now(), random()?);
+        Ok((name, new_token()?))
+    }
+}
+
+/// The process's variables, those that are text.
+pub fn variables() -> Variables {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// The directory that the store's URL names.
+pub fn store_path(config: &Config) -> Result<PathBuf, ConfigError> {
+    let path = config.store_url.strip_prefix("file://").map(PathBuf::from).filter(|path| path.is_absolute());
+    path.ok_or_else(|| ConfigError::StoreUrl { url: config.store_url.clone() })
+}
+
+/// A fresh token: 128 random bits.
+pub fn new_token() -> Result<Token, Failure> {
+    let bytes: [u8; 16] = random()?;
+    Ok(Token(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|source| NoRandomness { source })?;
+    Ok(bytes)
+}
+
+/// The system has no random numbers.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random numbers")]
+struct NoRandomness {
+    #[source]
+    source: getrandom::Error,
+}
+
+impl stillframe_core::error::Classify for NoRandomness {
+    fn class(&self) -> stillframe_core::error::ErrorClass {
+        stillframe_core::error::ErrorClass::Internal
+    }
+}
+
+/// The configured providers; the engine starts with the first one that is opened.
+pub struct ConfiguredProviders {
+    settings: RuntimeSettings,
+    runtime: OnceLock<Runtime>,
+    providers: BTreeMap<ProviderName, ProviderConfig>,
+}
+
+impl ConfiguredProviders {
+    /// Knows the providers, and starts nothing.
+    pub fn new(settings: RuntimeSettings, providers: BTreeMap<ProviderName, ProviderConfig>) -> Self {
+        Self { settings, runtime: OnceLock::new(), providers }
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &Runtime {
+        self.runtime.get_or_init(|| Runtime::new(self.settings.clone()))
+    }
+
+    /// Chooses the provider of a backup: the one that is named, the default, or the only one.
+    pub fn choose(&self, named: Option<&ProviderName>, default: Option<&ProviderName>) -> Result<ProviderName, ConfigError> {
+        match named.or(default) {
+            Some(name) if self.providers.contains_key(name) => Ok(name.clone()),
+            Some(name) => Err(ConfigError::NoSuchProvider { name: name.clone(), known: self.providers.keys().cloned().collect() }),
+            None => match self.providers.keys().next() {
+                Some(only) if self.providers.len() == 1 => Ok(only.clone()),
+                _ => Err(ConfigError::WhichProvider { count: self.providers.len() }),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl ProviderSource for ConfiguredProviders {
+    async fn open(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
+        let Some(provider) = self.providers.get(name) else {
+            let fault = ProviderFault::Unusable(format!("the configuration has no section `[provider.{name}]`"));
+            return Err(ProviderError { provider: name.clone(), operation: "be loaded", fault });
+        };
+        Ok(Arc::new(self.runtime().load(provider.settings.clone()).await?))
+    }
+}
+
+/// Resolves at the first SIGINT or SIGTERM. A second one ends the process at once, as without us.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::warn!("interrupted: undoing; a second signal ends at once and leaves the intent for `delete garbage`");
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(130);
+    });
+}
+
+/// The path of this program, for `restore_command`.
+pub fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| Path::new("stillframe").to_owned())
+}

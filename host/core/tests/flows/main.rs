@@ -1,0 +1,8 @@
+//! The flows on fakes: every step fails once, and the invariants hold each time.
+#![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+
+mod delete;
+mod house;
+mod snapshot_fetch;
+mod snapshot_push;
+mod wal;

@@ -1,0 +1,235 @@
+//! `snapshot-push` on fakes: every write, every call and every moment fails once.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use stillframe_core::error::{Classify, ErrorClass};
+use stillframe_core::flows::{Isolation, PushError, PushRequest, snapshot_push};
+use stillframe_core::postgres::{ArchiveMode, Tablespace, TimelineId};
+use stillframe_core::provider::MemberState;
+use stillframe_core::testing::{FaultyStore, ProviderCall, ProviderFailure, When};
+
+use crate::house::House;
+
+#[tokio::test]
+async fn publishes_a_backup_and_removes_its_intent() {
+    let house = House::new().await;
+    let backup = house.push(&house.request(1)).await.unwrap();
+    let contents = house.contents().await;
+    assert_eq!(contents.backups, [backup.clone()]);
+    assert!(contents.intents.is_empty());
+    assert!(backup.sentinel.backup_label.as_bytes().starts_with(b"START WAL LOCATION: 0/3000028"));
+    house.assert_invariants("a success").await;
+}
+
+#[tokio::test]
+async fn a_failed_write_of_the_catalog_leaves_no_snapshot_without_a_record() {
+    let count = {
+        let house = House::new().await;
+        let store = FaultyStore::new(&house.store, None);
+        snapshot_push(&house.ports(&store), house.server(), &house.request(1), std::future::pending()).await.unwrap();
+        store.writes()
+    };
+    assert!(count >= 3, "intent, sentinel and removal of the intent are writes");
+    for number in 0..count {
+        for when in [When::Before, When::After] {
+            let house = House::new().await;
+            let store = FaultyStore::new(&house.store, Some((number, when)));
+            let result = snapshot_push(&house.ports(&store), house.server(), &house.request(1), std::future::pending()).await;
+            house.assert_invariants(&format!("write {number} failed {when:?}")).await;
+            let published = !house.contents().await.backups.is_empty();
+            assert_eq!(result.is_ok(), published, "lies about success: write {number} failed {when:?}: {result:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_leaves_no_backup_mode_no_sentinel_and_no_snapshot() {
+    let calls = {
+        let house = House::new().await;
+        house.push(&house.request(1)).await.unwrap();
+        house.server.calls()
+    };
+    for call in 0..calls {
+        let house = House::new().await;
+        house.server.lose_at(call);
+        let result = house.push(&house.request(1)).await;
+        house.assert_invariants(&format!("the connection was lost at call {call}")).await;
+        let contents = house.contents().await;
+        assert_eq!(result.is_ok(), !contents.backups.is_empty(), "call {call}: {result:?}");
+        if result.is_err() {
+            assert!(contents.intents.is_empty() && house.provider().handles().is_empty(), "call {call} left something behind");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failing_provider_leaves_no_backup_mode_no_sentinel_and_no_unknown_snapshot() {
+    let kinds = [ProviderCall::Check, ProviderCall::Resolve, ProviderCall::Create];
+    let failures = [
+        ProviderFailure::Error(When::Before),
+        ProviderFailure::Error(When::After),
+        ProviderFailure::Hang(When::Before),
+        ProviderFailure::Hang(When::After),
+    ];
+    for call in kinds {
+        for failure in failures {
+            // Before backup mode a hanging provider is ended by its own deadline, in the sandbox.
+            if call != ProviderCall::Create && matches!(failure, ProviderFailure::Hang(_)) {
+                continue;
+            }
+            let house = House::new().await;
+            house.provider().fail_next(call, failure);
+            let error = house.push(&house.request(1)).await.unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Transient, "{error}");
+            house.assert_invariants(&format!("{call:?} failed: {failure:?}")).await;
+            let contents = house.contents().await;
+            assert!(contents.backups.is_empty() && contents.intents.is_empty());
+            assert!(house.provider().handles().is_empty(), "{call:?} {failure:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_stays_under_its_intent() {
+    for call in [ProviderCall::Get, ProviderCall::Delete] {
+        let house = House::new().await;
+        house.provider().fail_next(ProviderCall::Create, ProviderFailure::Error(When::After));
+        house.provider().fail_next(call, ProviderFailure::Error(When::Before));
+        let error = house.push(&house.request(1)).await.unwrap_err();
+        assert!(matches!(error, PushError::LeftUnderIntent { .. }), "{error}");
+        house.assert_invariants(&format!("{call:?} of the undo failed")).await;
+        assert_eq!(house.contents().await.intents.len(), 1);
+        assert_eq!(house.provider().handles().len(), 1);
+    }
+}
+
+/// Resolves when it is polled for the n-th time: an interruption at the n-th moment at which the flow lets go.
+struct AtPoll(usize);
+
+impl Future for AtPoll {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0 == 0 {
+            return Poll::Ready(());
+        }
+        self.0 -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn an_interruption_at_any_moment_leaves_nothing_behind() {
+    let mut interruptions = 0;
+    for moment in 0..2_000 {
+        let house = House::new().await;
+        house.provider().set_states(vec![MemberState::Cut, MemberState::Cut, MemberState::Ready]);
+        let result = snapshot_push(&house.ports(&house.store), house.server(), &house.request(1), AtPoll(moment)).await;
+        house.assert_invariants(&format!("interrupted at moment {moment}")).await;
+        let contents = house.contents().await;
+        assert!(contents.intents.is_empty());
+        match result {
+            Err(PushError::Interrupted) => {
+                interruptions += 1;
+                assert!(contents.backups.is_empty() && house.provider().handles().is_empty(), "moment {moment}");
+            }
+            Ok(_) => {
+                assert!(interruptions > 10, "only {interruptions} moments were tried");
+                return;
+            }
+            Err(error) => panic!("moment {moment}: {error}"),
+        }
+    }
+    panic!("the flow never came to its end");
+}
+
+#[tokio::test]
+async fn refuses_a_snapshot_that_changes_with_the_live_cluster() {
+    let house = House::new().await;
+    house.provider().share_with_source();
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::NotIsolated));
+    assert!(house.provider().handles().is_empty(), "it is deleted again");
+    let accepted = PushRequest { isolation: Isolation::NotRequired, ..house.request(2) };
+    assert!(!house.push(&accepted).await.unwrap().sentinel.snapshot.isolated);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_fails_after_the_cut_is_not_published() {
+    let house = House::new().await;
+    house.provider().set_states(vec![MemberState::Cut, MemberState::Failed("the pool is full".to_owned())]);
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::SnapshotFailed { .. }), "{error}");
+    house.assert_invariants("the snapshot failed").await;
+    assert!(house.provider().handles().is_empty());
+}
+
+#[tokio::test]
+async fn a_backup_whose_wal_is_not_archived_is_not_published() {
+    let house = House::new().await;
+    house.server.change(|facts| facts.wal_position = stillframe_core::postgres::Lsn(0x500_0028));
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    let PushError::NotArchived { missing, .. } = &error else { panic!("{error}") };
+    assert_eq!(missing.to_string(), "000000010000000000000005");
+    house.assert_invariants("the WAL was not archived").await;
+    assert!(house.provider().handles().is_empty());
+}
+
+#[tokio::test]
+async fn refuses_a_server_that_does_not_archive() {
+    let house = House::new().await;
+    house.server.change(|facts| facts.archive_mode = ArchiveMode::Off);
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Config);
+    assert!(error.hint().unwrap().contains("archive_mode"));
+    assert!(!house.provider().calls().contains(&ProviderCall::Create));
+}
+
+#[tokio::test]
+async fn a_promotion_in_the_middle_voids_the_backup() {
+    let house = House::new().await;
+    house.server.change(|facts| facts.in_recovery = true);
+    let server = house.server();
+    // Promoted between the first and the second question.
+    let fake = house.server.clone();
+    let provider = house.providers.0.clone();
+    provider.on_create(move || {
+        fake.change(|facts| {
+            facts.in_recovery = false;
+            facts.timeline = TimelineId::new(2).unwrap();
+        });
+    });
+    let ports = house.ports(&house.store);
+    let error = snapshot_push(&ports, server, &house.request(1), std::future::pending()).await.unwrap_err();
+    assert!(matches!(error, PushError::Promoted { .. }), "{error}");
+    house.assert_invariants("a promotion").await;
+    assert!(house.provider().handles().is_empty());
+}
+
+#[tokio::test]
+async fn a_tablespace_that_is_not_in_the_snapshot_voids_the_backup() {
+    let house = House::new().await;
+    house.server.set_tablespace_map(b"16384 /ts1\n16385 /ts2\n");
+    let tablespace = |oid, location| Tablespace { oid, name: format!("t{oid}"), location: PathBuf::from(location) };
+    house.server.change(|facts| facts.tablespaces = vec![tablespace(16384, "/ts1")]);
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::NewTablespace { oid: 16385 }), "{error}");
+    house.server.change(|facts| facts.tablespaces.push(tablespace(16385, "/ts2")));
+    let backup = house.push(&house.request(2)).await.unwrap();
+    assert_eq!(backup.sentinel.tablespace_map.as_bytes(), b"16384 /ts1\n16385 /ts2\n");
+    assert_eq!(backup.sentinel.snapshot.members.last().unwrap().volume, "data", "the volume with pg_control is cut last");
+}
+
+#[tokio::test]
+async fn a_second_backup_of_one_name_touches_nothing_of_the_first() {
+    let house = House::new().await;
+    house.push(&house.request(1)).await.unwrap();
+    let before = house.store.snapshot();
+    house.push(&PushRequest { token: stillframe_core::provider::Token("other".to_owned()), ..house.request(1) }).await.unwrap_err();
+    let after = house.store.snapshot();
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    house.assert_invariants("a second backup of one name").await;
+}

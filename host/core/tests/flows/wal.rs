@@ -1,0 +1,111 @@
+//! `wal-push` and `wal-fetch` on fakes: nothing is overwritten, nothing is acknowledged or called absent without proof.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use stillframe_core::catalog::{ArchiveError, PushOutcome};
+use stillframe_core::error::{Classify, ErrorClass};
+use stillframe_core::flows::{WalFetchError, WalFetched, WalPushError, wal_fetch, wal_push};
+use stillframe_core::store::{Key, Store};
+use stillframe_core::testing::{FaultyStore, When};
+
+use crate::house::House;
+
+const HISTORY: &str = "00000002.history";
+
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+async fn push(house: &House, store: &dyn Store, files: &Files, content: &str) -> Result<PushOutcome, WalPushError> {
+    let path = files.write(HISTORY, content.as_bytes());
+    wal_push(&house.ports(store), files.directory.path(), &path).await
+}
+
+#[tokio::test]
+async fn the_same_content_again_is_a_success_and_other_content_is_refused() {
+    let (house, files) = (House::new().await, Files::new());
+    let (one, other) = ("1\t0/3000000\tone\n", "1\t0/4000000\tother\n");
+    assert_eq!(push(&house, &house.store, &files, one).await.unwrap(), PushOutcome::Stored);
+    let before = house.store.snapshot();
+    assert_eq!(push(&house, &house.store, &files, one).await.unwrap(), PushOutcome::AlreadyStored);
+    let error = push(&house, &house.store, &files, other).await.unwrap_err();
+    assert!(matches!(error, WalPushError::Archive(ArchiveError::Conflict { .. })), "{error}");
+    assert_eq!(error.class(), ErrorClass::Refused);
+    assert_eq!(house.store.snapshot(), before, "wal_never_overwritten");
+}
+
+#[tokio::test]
+async fn a_push_whose_write_fails_is_not_acknowledged_and_a_retry_succeeds() {
+    for when in [When::Before, When::After] {
+        let (house, files) = (House::new().await, Files::new());
+        let store = FaultyStore::new(&house.store, Some((0, when)));
+        assert_eq!(push(&house, &store, &files, "1\t0/3000000\tx\n").await.unwrap_err().class(), ErrorClass::Transient);
+        push(&house, &store, &files, "1\t0/3000000\tx\n").await.unwrap();
+        let target = files.directory.path().join("restored");
+        let found = wal_fetch(&house.ports(&house.store), HISTORY, &target).await.unwrap();
+        assert!(matches!(found, WalFetched::Restored(_)));
+        assert_eq!(std::fs::read(&target).unwrap(), b"1\t0/3000000\tx\n");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_object_is_neither_restored_nor_taken_for_the_same() {
+    let (house, files) = (House::new().await, Files::new());
+    push(&house, &house.store, &files, "1\t0/3000000\tx\n").await.unwrap();
+    let key = Key::parse("main/wal_005/00000002.history.zst").unwrap();
+    let mut body = house.store.get(&key).await.unwrap().unwrap().to_vec();
+    body[10] ^= 1;
+    house.store.put(&key, body.into()).await.unwrap();
+    let target = files.directory.path().join("restored");
+    let error = wal_fetch(&house.ports(&house.store), HISTORY, &target).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Corrupt);
+    assert!(!target.exists());
+    assert_eq!(push(&house, &house.store, &files, "1\t0/3000000\tx\n").await.unwrap_err().class(), ErrorClass::Corrupt);
+}
+
+#[tokio::test]
+async fn an_absent_file_is_told_from_a_name_that_is_none() {
+    let (house, files) = (House::new().await, Files::new());
+    let target = files.directory.path().join("restored");
+    let ports = house.ports(&house.store);
+    assert_eq!(wal_fetch(&ports, "000000010000000000000099", &target).await.unwrap(), WalFetched::Absent);
+    assert!(matches!(wal_fetch(&ports, "../../etc/passwd", &target).await.unwrap_err(), WalFetchError::Name(_)));
+}
+
+#[tokio::test]
+async fn reads_what_walg_wrote_with_zstd_or_uncompressed() {
+    let (house, files) = (House::new().await, Files::new());
+    let target = files.directory.path().join("restored");
+    let put = async |name: &str, body: Vec<u8>| {
+        house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), Bytes::from(body)).await.unwrap();
+    };
+    put("00000003.history.zst", zstd::bulk::compress(b"1\t0/5000000\tz\n", 3).unwrap()).await;
+    put("00000004.history", b"1\t0/6000000\tplain\n".to_vec()).await;
+    wal_fetch(&house.ports(&house.store), "00000003.history", &target).await.unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), b"1\t0/5000000\tz\n");
+    wal_fetch(&house.ports(&house.store), "00000004.history", &target).await.unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), b"1\t0/6000000\tplain\n");
+}
+
+#[tokio::test]
+async fn refuses_a_segment_that_is_no_wal() {
+    let (house, files) = (House::new().await, Files::new());
+    let path = files.write("000000010000000000000009", &[0; 1 << 20]);
+    let error = wal_push(&house.ports(&house.store), files.directory.path(), &path).await.unwrap_err();
+    assert!(matches!(error, WalPushError::Header { .. }), "{error}");
+    let path = files.write("pg_control", b"");
+    assert!(matches!(wal_push(&house.ports(&house.store), files.directory.path(), &path).await, Err(WalPushError::Name(_))));
+}
