@@ -1,0 +1,135 @@
+//! Writing one object so that nobody ever sees a part of it.
+//!
+//! The bytes go to a temporary file beside the object and are synchronised; then the file gets its name in one step: a rename
+//! replaces, a hard link fails when the name is taken, also over NFS and from other hosts. A writer that dies leaves a temporary
+//! file, which no key can name because of its dot, and which nobody removes: it may belong to a writer that is only slow.
+
+use std::fs::File;
+use std::io::Write as _;
+
+use rustix::fd::{AsFd as _, BorrowedFd};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use stillframe_core::store::{Key, PutOutcome};
+
+use super::fault::Fault;
+use super::lock::Lock;
+use super::object::{MAX_OBJECT_BYTES, size_in, split};
+use super::tree::{Root, wrong_kind};
+
+/// What happens to an object that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Publication {
+    /// It is replaced.
+    Replace,
+    /// It stays, and nothing is written.
+    IfAbsent,
+}
+
+/// Readable by the owner's group, as the directories are.
+const FILE_MODE: u32 = 0o640;
+
+/// Attempts to make the parents while a deletion removes them; each lost race needs another deletion at the same moment.
+const MAX_PARENT_ATTEMPTS: u32 = 100;
+
+/// Writes an object; it and every name on the way to it are durable when this returns, whoever wrote them.
+pub(super) fn publish(root: &Root, key: &Key, body: &[u8], publication: Publication) -> Result<PutOutcome, Fault> {
+    let size_bytes = body.len() as u64;
+    if size_bytes > MAX_OBJECT_BYTES {
+        return Err(Fault::TooLarge { size_bytes });
+    }
+    let (parents, name) = split(key);
+    for _ in 0..MAX_PARENT_ATTEMPTS {
+        let Some(branch) = root.find_or_make(&parents)? else { continue };
+        let outcome = match publish_in(root, branch.leaf(), name, body, publication) {
+            // The directory was removed between opening it and writing the first file into it.
+            Err(Fault::ParentVanishes) => continue,
+            other => other?,
+        };
+        // Also when the object was there: its writer may not have come that far, and the caller reports it as safe.
+        branch.sync()?;
+        return Ok(outcome);
+    }
+    Err(Fault::ParentVanishes)
+}
+
+/// Writes a file into an open directory, which the caller synchronises.
+pub(super) fn publish_in(
+    root: &Root,
+    directory: BorrowedFd<'_>,
+    name: &str,
+    body: &[u8],
+    publication: Publication,
+) -> Result<PutOutcome, Fault> {
+    // Saves writing a segment that is there; what decides is the link below.
+    if publication == Publication::IfAbsent && size_in(directory, name)?.is_some() {
+        return Ok(PutOutcome::AlreadyExists);
+    }
+    let mut temporary = Temporary::create(directory)?;
+    temporary.file.write_all(body).map_err(Fault::io("write a temporary file"))?;
+    temporary.file.sync_all().map_err(Fault::io("synchronise a temporary file"))?;
+    match publication {
+        Publication::Replace => {
+            let _lock = Lock::for_replacing(root)?;
+            temporary.rename_to(name)
+        }
+        Publication::IfAbsent => temporary.link_to(name),
+    }
+}
+
+/// A file that is not an object yet; removed when dropped.
+struct Temporary<'directory> {
+    directory: BorrowedFd<'directory>,
+    name: String,
+    file: File,
+}
+
+impl<'directory> Temporary<'directory> {
+    fn create(directory: BorrowedFd<'directory>) -> Result<Self, Fault> {
+        // 16 digits: a WAL-G that shares the store takes 24 of them for a segment.
+        let random = getrandom::u64().map_err(|source| Fault::NoRandomness { source })?;
+        let name = format!(".temporary-{random:016x}");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(directory, name.as_str(), flags, Mode::from_raw_mode(FILE_MODE)) {
+            Ok(file) => Ok(Self { directory, name, file: file.into() }),
+            Err(Errno::NOENT) => Err(Fault::ParentVanishes),
+            Err(errno) => Err(Fault::at("create a temporary file")(errno)),
+        }
+    }
+
+    fn rename_to(self, name: &str) -> Result<PutOutcome, Fault> {
+        match rustix::fs::renameat(self.directory, self.name.as_str(), self.directory, name) {
+            Ok(()) => Ok(PutOutcome::Created),
+            Err(Errno::ISDIR) => Err(wrong_kind(self.directory, name)),
+            Err(errno) => Err(Fault::at("rename a temporary file")(errno)),
+        }
+    }
+
+    fn link_to(self, name: &str) -> Result<PutOutcome, Fault> {
+        match rustix::fs::linkat(self.directory, self.name.as_str(), self.directory, name, AtFlags::empty()) {
+            Ok(()) => Ok(PutOutcome::Created),
+            // An NFS server whose first answer was lost says so about our own link; the second name of the file tells the truth.
+            Err(Errno::EXIST) if self.has_second_name()? => Ok(PutOutcome::Created),
+            Err(Errno::EXIST) => {
+                // Not an object but a directory or a symbolic link is an error, not an answer.
+                size_in(self.directory, name)?;
+                Ok(PutOutcome::AlreadyExists)
+            }
+            // What Linux answers when the file system has no hard links.
+            Err(Errno::PERM) => Err(Fault::at("link a temporary file")(Errno::OPNOTSUPP)),
+            Err(errno) => Err(Fault::at("link a temporary file")(errno)),
+        }
+    }
+
+    fn has_second_name(&self) -> Result<bool, Fault> {
+        let stat = rustix::fs::fstat(self.file.as_fd()).map_err(Fault::at("look at a temporary file"))?;
+        Ok(stat.st_nlink > 1)
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        // After a rename it is gone; otherwise a name that stays hides from every reader, as after a crash.
+        let _ = rustix::fs::unlinkat(self.directory, self.name.as_str(), AtFlags::empty());
+    }
+}
