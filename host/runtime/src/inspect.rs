@@ -1,0 +1,149 @@
+//! All that an operator wants to know about a provider before granting it anything.
+//!
+//! The component is compiled but not trusted: the one function that is called is `describe`, with every capability off.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use stillframe_core::provider::{ProviderDescription, ProviderName};
+
+use crate::capability::Capability;
+use crate::component::ComponentBytes;
+use crate::digest::Sha256;
+use crate::runtime::Compiled;
+use crate::settings::{ComponentSource, ProviderSettings, TreeGrant};
+use crate::text::clean;
+use crate::{link, provider, roots};
+
+/// Names of imports and of exports that are shown.
+const MAX_NAMES: usize = 200;
+
+/// Bytes of a name that are shown.
+const MAX_NAME_BYTES: usize = 200;
+
+/// What a component is, wants and gets.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// Its name in the configuration.
+    pub provider: ProviderName,
+    /// Where it lies; none for one that is part of this program.
+    pub path: Option<PathBuf>,
+    /// Its digest.
+    pub sha256: Sha256,
+    /// The digest that the configuration pins; none for one that is part of this program, or while none was accepted.
+    pub pinned_sha256: Option<Sha256>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The version of the provider interface that it exports.
+    pub interface_version: Option<String>,
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+    /// The capabilities that it imports or asks for.
+    pub capabilities: Vec<CapabilityReport>,
+    /// Why it would not be loaded as it is configured; empty when it would.
+    pub problems: Vec<String>,
+    /// What it says about itself.
+    pub description: Option<ProviderDescription>,
+    /// Why it does not say it.
+    pub description_problem: Option<String>,
+}
+
+/// One capability of a component.
+#[derive(Debug, Clone, Serialize)]
+pub struct CapabilityReport {
+    /// Its name in the interface.
+    pub capability: String,
+    /// Whether the component imports it. One that it only talks about is never linked.
+    pub imported: bool,
+    /// The provider's own reason for wanting it.
+    pub reason: Option<String>,
+    /// What the configuration grants; empty when it grants nothing.
+    pub granted: Vec<String>,
+}
+
+/// Puts together what is known.
+pub(crate) async fn inspection(
+    settings: &ProviderSettings,
+    bytes: &ComponentBytes,
+    size_bytes: u64,
+    compiled: &Compiled,
+) -> Inspection {
+    let described = match link::for_description(&compiled.component) {
+        Ok(linked) => provider::describe(&settings.name, &linked, settings.limits).await,
+        Err(fault) => Err(fault),
+    };
+    let (description, description_problem) = match described {
+        Ok(description) => (Some(description), None),
+        Err(fault) => (None, Some(fault.to_string())),
+    };
+    let (path, pinned_sha256) = match &settings.component {
+        ComponentSource::Embedded { .. } => (None, None),
+        ComponentSource::File { path, sha256 } => (Some(path.clone()), *sha256),
+    };
+    Inspection {
+        provider: settings.name.clone(),
+        path,
+        sha256: bytes.sha256,
+        pinned_sha256,
+        size_bytes,
+        interface_version: compiled.survey.interface_version().map(|version| clean(version, MAX_NAME_BYTES)),
+        imports: shown(&compiled.survey.imports),
+        exports: shown(&compiled.survey.exports),
+        capabilities: capabilities(settings, compiled, description.as_ref()),
+        problems: problems(settings, bytes, compiled),
+        description,
+        description_problem,
+    }
+}
+
+/// The same checks as when it is loaded, but all of them.
+fn problems(settings: &ProviderSettings, bytes: &ComponentBytes, compiled: &Compiled) -> Vec<String> {
+    let mut faults = Vec::new();
+    faults.extend(settings.grants.tree.as_ref().and_then(|grant| roots::check_names(grant).err()));
+    faults.extend(bytes.check_pin(&settings.component, &settings.name).err());
+    let misfits = compiled.survey.faults(&settings.grants);
+    if misfits.is_empty() {
+        faults.extend(link::for_operations(&compiled.component, &compiled.survey.capabilities()).err());
+    }
+    faults.into_iter().chain(misfits).map(|fault| fault.to_string()).collect()
+}
+
+fn capabilities(
+    settings: &ProviderSettings,
+    compiled: &Compiled,
+    description: Option<&ProviderDescription>,
+) -> Vec<CapabilityReport> {
+    let mut reasons: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let imported = compiled.survey.capabilities();
+    for capability in &imported {
+        reasons.insert(capability.to_string(), None);
+    }
+    for need in description.iter().flat_map(|description| &description.needs) {
+        reasons.insert(need.capability.clone(), Some(need.reason.clone()));
+    }
+    let report = |(capability, reason): (String, Option<String>)| CapabilityReport {
+        imported: imported.iter().any(|imported| imported.as_str() == capability),
+        granted: if capability == Capability::Tree.as_str() { granted_trees(settings.grants.tree.as_ref()) } else { Vec::new() },
+        capability,
+        reason,
+    };
+    reasons.into_iter().map(report).collect()
+}
+
+/// A grant in words, one line for each thing that it allows.
+fn granted_trees(grant: Option<&TreeGrant>) -> Vec<String> {
+    let Some(grant) = grant else { return Vec::new() };
+    let roots = grant.roots.iter().map(|(name, path)| format!("read and write `{}` as `{name}`", path.display()));
+    let data = grant
+        .read_data
+        .then(|| "read the cluster's directories while they are mapped to volumes and a snapshot set is created".to_owned());
+    let restore = grant.write_restore.then(|| "write the directories that a snapshot set is restored to".to_owned());
+    roots.chain(data).chain(restore).collect()
+}
+
+fn shown(names: &[String]) -> Vec<String> {
+    names.iter().take(MAX_NAMES).map(|name| clean(name, MAX_NAME_BYTES)).collect()
+}

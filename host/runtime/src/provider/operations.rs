@@ -1,0 +1,124 @@
+//! What each operation does: convert, call a fresh instance, convert back, check the answer.
+
+use stillframe_core::provider::{
+    CreateRequest, DataPath, Deletion, ProviderDescription, ProviderFault, ProviderName, RestoreRequest, Restored, SetReference,
+    SnapshotSet, Volume,
+};
+
+use crate::answer::{self, Listing};
+use crate::bindings::exports::stillframe::provider::restore;
+use crate::bounds::bad;
+use crate::call::{Call, Setting};
+use crate::convert;
+use crate::deadline::Deadline;
+use crate::link::Linked;
+use crate::provider::{Operation, WasmProvider};
+use crate::roots;
+use crate::tree::TreeRoot;
+use crate::work::Leftovers;
+
+/// Asks a component what it is, with every capability off.
+pub(crate) async fn describe(
+    provider: &ProviderName,
+    linked: &Linked,
+    memory_bytes: u64,
+    deadline: Deadline,
+) -> Result<ProviderDescription, ProviderFault> {
+    let setting = Setting { provider, memory_bytes, deadline, leftovers: &Leftovers::default(), roots: None };
+    let mut call = Call::begin(linked, setting).await?;
+    let returned = deadline.limit(call.guest.call_describe(&mut call.store)).await;
+    let description = convert::description(call.returned(returned)?)?;
+    if description.features.restore && linked.restore.is_none() {
+        return Err(bad("it has the feature `restore`, but does not export that interface"));
+    }
+    Ok(description)
+}
+
+impl WasmProvider {
+    pub(super) async fn call_check(&self) -> Result<Vec<String>, ProviderFault> {
+        let mut call = self.begin(Operation::Check, self.configured()).await?;
+        let returned = call.deadline.limit(call.guest.call_check(&mut call.store, &self.config)).await;
+        convert::warnings(call.answered(returned)?)
+    }
+
+    pub(super) async fn call_resolve(&self, paths: &[DataPath]) -> Result<Vec<Volume>, ProviderFault> {
+        let grant = self.tree.as_ref();
+        let asked = paths.iter().map(|path| convert::data_path(path, grant)).collect::<Result<Vec<_>, _>>()?;
+        let mut call = self.begin(Operation::Resolve, grant.map(|grant| roots::for_reading(grant, paths.iter()))).await?;
+        let returned = call.deadline.limit(call.guest.call_resolve(&mut call.store, &self.config, &asked)).await;
+        answer::resolved(convert::resolved(call.answered(returned)?)?, paths)
+    }
+
+    pub(super) async fn call_create(&self, request: &CreateRequest) -> Result<SnapshotSet, ProviderFault> {
+        let grant = self.tree.as_ref();
+        let asked = convert::create_request(request, grant)?;
+        let paths = request.volumes.iter().flat_map(|volume| &volume.paths);
+        let mut call = self.begin(Operation::Create, grant.map(|grant| roots::for_reading(grant, paths))).await?;
+        let returned = call.deadline.limit(call.guest.call_create_set(&mut call.store, &self.config, &asked)).await;
+        answer::created(convert::snapshot_set(call.answered(returned)?)?, request)
+    }
+
+    pub(super) async fn call_get(&self, reference: &SetReference) -> Result<Option<SnapshotSet>, ProviderFault> {
+        let asked = convert::set_reference(reference);
+        let mut call = self.begin(Operation::Get, self.configured()).await?;
+        let returned = call.deadline.limit(call.guest.call_get_set(&mut call.store, &self.config, &asked)).await;
+        answer::found(call.answered(returned)?.map(convert::snapshot_set).transpose()?, reference)
+    }
+
+    /// The deadline is that of the whole listing, however many pages it has.
+    pub(super) async fn call_list(&self, owner: &str) -> Result<Vec<SnapshotSet>, ProviderFault> {
+        let deadline = self.deadline(Operation::List);
+        let mut listing = Listing::new(owner);
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut call = self.begin_until(deadline, self.configured()).await?;
+            let page = call.guest.call_list_sets(&mut call.store, &self.config, owner, cursor.as_deref());
+            let returned = deadline.limit(page).await;
+            cursor = listing.add(convert::page(call.answered(returned)?)?)?;
+            if cursor.is_none() {
+                return Ok(listing.end());
+            }
+        }
+    }
+
+    pub(super) async fn call_delete(&self, handle: &str) -> Result<Deletion, ProviderFault> {
+        let mut call = self.begin(Operation::Delete, self.configured()).await?;
+        let returned = call.deadline.limit(call.guest.call_delete_set(&mut call.store, &self.config, handle)).await;
+        Ok(convert::deletion(call.answered(returned)?))
+    }
+
+    pub(super) async fn call_restore(&self, request: &RestoreRequest) -> Result<Restored, ProviderFault> {
+        let grant = self.tree.as_ref();
+        let asked = convert::restore_request(request, grant)?;
+        let roots = grant.map(|grant| roots::for_restoring(grant, &request.directories));
+        let mut call = self.begin(Operation::Restore, roots).await?;
+        let guest = exported(call.restore.take())?;
+        let returned = call.deadline.limit(guest.call_restore_set(&mut call.store, &self.config, &asked)).await;
+        answer::restored(convert::restored(call.answered(returned)?)?, request)
+    }
+
+    pub(super) async fn call_release(&self, handle: &str) -> Result<(), ProviderFault> {
+        let mut call = self.begin(Operation::Release, self.configured()).await?;
+        let guest = exported(call.restore.take())?;
+        let returned = call.deadline.limit(guest.call_release(&mut call.store, &self.config, handle)).await;
+        call.answered(returned)
+    }
+
+    async fn begin(&self, operation: Operation, roots: Option<Vec<TreeRoot>>) -> Result<Call, ProviderFault> {
+        self.begin_until(self.deadline(operation), roots).await
+    }
+
+    async fn begin_until(&self, deadline: Deadline, roots: Option<Vec<TreeRoot>>) -> Result<Call, ProviderFault> {
+        let memory_bytes = self.limits.memory_bytes;
+        let setting = Setting { provider: &self.name, memory_bytes, deadline, leftovers: &self.leftovers, roots };
+        Call::begin(&self.operations, setting).await
+    }
+
+    fn configured(&self) -> Option<Vec<TreeRoot>> {
+        self.tree.as_ref().map(roots::configured)
+    }
+}
+
+fn exported(guest: Option<restore::Guest>) -> Result<restore::Guest, ProviderFault> {
+    guest.ok_or_else(|| ProviderFault::Unsupported("`restore`: it does not export that interface".to_owned()))
+}

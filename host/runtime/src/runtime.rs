@@ -1,0 +1,88 @@
+//! The runtime: loads and inspects providers.
+//!
+//! The engine is made when the first component arrives, not before: most commands of the program never load one.
+
+use std::sync::{Mutex, PoisonError};
+
+use stillframe_core::provider::{ProviderError, ProviderFault};
+use wasmtime::Engine;
+
+use crate::component::ComponentBytes;
+use crate::inspect::{self, Inspection};
+use crate::preflight::Survey;
+use crate::provider::WasmProvider;
+use crate::settings::{ProviderSettings, RuntimeSettings};
+use crate::{cache, engine, link, roots};
+
+/// Loads providers into their sandbox. Its futures need a tokio runtime with its timer.
+#[derive(Debug)]
+pub struct Runtime {
+    settings: RuntimeSettings,
+    engine: Mutex<Option<Engine>>,
+}
+
+/// A component that was compiled, and what its names say.
+pub(crate) struct Compiled {
+    pub(crate) component: wasmtime::component::Component,
+    pub(crate) survey: Survey,
+}
+
+impl Runtime {
+    /// Keeps the settings; starts nothing.
+    #[must_use]
+    pub fn new(settings: RuntimeSettings) -> Self {
+        Self { settings, engine: Mutex::new(None) }
+    }
+
+    /// Loads a provider: its digest, its form, its version, its exports and its imports are checked before any of its code runs.
+    pub async fn load(&self, settings: ProviderSettings) -> Result<WasmProvider, ProviderError> {
+        let provider = settings.name.clone();
+        self.try_load(settings).await.map_err(|fault| ProviderError { provider, operation: "be loaded", fault })
+    }
+
+    /// Tells all about a provider, also about one that cannot be loaded. Fails only when there is no component to speak of.
+    pub async fn inspect(&self, settings: &ProviderSettings) -> Result<Inspection, ProviderError> {
+        let named = |fault| ProviderError { provider: settings.name.clone(), operation: "be inspected", fault };
+        let bytes = ComponentBytes::read(&settings.component).map_err(named)?;
+        let size_bytes = bytes.bytes.len() as u64;
+        let (bytes, compiled) = self.compile(bytes).await.map_err(named)?;
+        Ok(inspect::inspection(settings, &bytes, size_bytes, &compiled).await)
+    }
+
+    async fn try_load(&self, settings: ProviderSettings) -> Result<WasmProvider, ProviderFault> {
+        if let Some(grant) = &settings.grants.tree {
+            roots::check_names(grant)?;
+        }
+        let bytes = ComponentBytes::read(&settings.component)?;
+        bytes.check_pin(&settings.component, &settings.name)?;
+        let (_, compiled) = self.compile(bytes).await?;
+        if let Some(fault) = compiled.survey.faults(&settings.grants).into_iter().next() {
+            return Err(fault);
+        }
+        let operations = link::for_operations(&compiled.component, &compiled.survey.capabilities())?;
+        let description = link::for_description(&compiled.component)?;
+        Ok(WasmProvider::new(settings, &compiled.survey, operations, description))
+    }
+
+    /// Compiles away from the threads that drive futures: a large component takes seconds.
+    async fn compile(&self, bytes: ComponentBytes) -> Result<(ComponentBytes, Compiled), ProviderFault> {
+        let engine = self.engine()?;
+        let compilation = tokio::task::spawn_blocking(move || {
+            let component = bytes.compile(&engine)?;
+            let survey = Survey::of(&component);
+            Ok((bytes, Compiled { component, survey }))
+        });
+        compilation.await.map_err(|error| ProviderFault::Unusable(format!("its compilation was interrupted: {error}")))?
+    }
+
+    fn engine(&self) -> Result<Engine, ProviderFault> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*engine {
+            return Ok(engine.clone());
+        }
+        let cache = cache::open(self.settings.cache.as_deref());
+        let started =
+            engine::start(self.settings.engine, cache.as_ref()).map_err(|error| ProviderFault::Unusable(error.to_string()))?;
+        Ok(engine.insert(started).clone())
+    }
+}

@@ -1,0 +1,102 @@
+//! What the operator decides about the sandbox: the engine, and per provider its component, grants and limits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use stillframe_core::provider::ProviderName;
+
+use crate::digest::Sha256;
+
+/// Memory that a provider gets unless the operator decides otherwise: four times what the measured ones needed.
+pub(crate) const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
+
+/// Settings that all providers share.
+#[derive(Debug, Clone, Default)]
+pub struct RuntimeSettings {
+    /// How components are run.
+    pub engine: EngineKind,
+    /// Directory for compiled code, absolute. Without one, every process compiles anew.
+    pub cache: Option<PathBuf>,
+}
+
+/// How components are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Native code; the interpreter where the system forbids executable memory.
+    #[default]
+    Auto,
+    /// Native code, or an error.
+    Native,
+    /// The interpreter, which is 7 to 35 times slower and needs no executable memory.
+    Pulley,
+}
+
+/// One provider as the operator configured it.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// Its name in the configuration.
+    pub name: ProviderName,
+    /// Where its component comes from.
+    pub component: ComponentSource,
+    /// Its own configuration, handed to it with every call.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// What it may use.
+    pub grants: Grants,
+    /// How much it may use.
+    pub limits: Limits,
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone)]
+pub enum ComponentSource {
+    /// It is part of this program.
+    Embedded {
+        /// The component's bytes.
+        bytes: &'static [u8],
+    },
+    /// It is a file that the operator named.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// The digest that the operator accepted. Without it the component can be inspected, but not loaded.
+        sha256: Option<Sha256>,
+    },
+}
+
+/// The capabilities that the operator grants to one provider.
+///
+/// Version 1.0 of the interface also declares `command`, `aws` and `http`. This host does not implement them yet, so there is no
+/// way to grant them, and a component that imports one is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Directory trees.
+    pub tree: Option<TreeGrant>,
+}
+
+/// Which directory trees a provider may reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TreeGrant {
+    /// Roots that it can read and write in every operation, by the name that it knows them under.
+    pub roots: BTreeMap<String, PathBuf>,
+    /// Whether it can read the data paths while they are mapped to volumes and while a snapshot set is created.
+    pub read_data: bool,
+    /// Whether it can write the directories that a snapshot set is restored to.
+    pub write_restore: bool,
+}
+
+/// How much one operation of a provider may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// All of its memories together.
+    pub memory_bytes: u64,
+    /// One deadline for every operation, in place of the operation's own.
+    pub deadline_secs: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: DEFAULT_MEMORY_BYTES, deadline_secs: None }
+    }
+}

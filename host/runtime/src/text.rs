@@ -1,0 +1,51 @@
+//! Text that came from outside, made fit for a terminal and a log.
+//!
+//! A provider's words are shown to people. Control characters could move the cursor or forge a line of the log, and characters
+//! that turn the direction of writing could hide what is there; both are written out instead.
+
+/// Writes out what a terminal would act on, and cuts the text at `max_bytes`.
+pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
+    let mut cleaned = String::with_capacity(text.len().min(max_bytes));
+    for character in text.chars() {
+        let mut buffer = [0; 4];
+        let escaped;
+        let piece = if is_dangerous(character) {
+            escaped = character.escape_default().to_string();
+            escaped.as_str()
+        } else {
+            &*character.encode_utf8(&mut buffer)
+        };
+        if cleaned.len() + piece.len() > max_bytes {
+            cleaned.push('…');
+            break;
+        }
+        cleaned.push_str(piece);
+    }
+    cleaned
+}
+
+/// Whether a terminal, or a reader's eye, would be misled by it.
+pub(crate) fn is_dangerous(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[test]
+    fn writes_out_control_characters() {
+        assert_eq!(clean("a\x1b[31mb\r\nc\u{202e}d\u{9b}", 100), "a\\u{1b}[31mb\\r\\nc\\u{202e}d\\u{9b}");
+    }
+
+    #[test]
+    fn keeps_ordinary_text() {
+        assert_eq!(clean("naïve `tank/pg` 日本", 100), "naïve `tank/pg` 日本");
+    }
+
+    #[test]
+    fn cuts_between_characters() {
+        assert_eq!(clean("日本語", 7), "日本…");
+        assert_eq!(clean("日本語", 9), "日本語");
+    }
+}

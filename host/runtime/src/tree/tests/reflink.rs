@@ -1,0 +1,85 @@
+//! Sharing of extents, on a real XFS or btrfs in a loop-mounted image.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::super::{TreeError, beneath};
+use super::{CloneMethod, CloneOptions, Scene, options};
+
+#[test]
+fn a_reflink_clone_shares_extents_and_stays_isolated() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::new(home.path()) else { return };
+    let scene = Scene::at(tempfile::tempdir_in(&mount.0).unwrap());
+    assert!(scene.trees.roots().unwrap()[1].reflink);
+    for method in [CloneMethod::Reflink, CloneMethod::Auto] {
+        let name = format!("{method:?}");
+        let stats = scene.clone_to(&name, &CloneOptions { method, ..options() }).unwrap();
+        assert_eq!((stats.files, stats.files_reflinked, stats.bytes_copied), (4, 3, 8192), "{method:?}");
+        let written = fs::OpenOptions::new().write(true).open(scene.data("base/1/1259")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&written, &[9; 10], 100).unwrap();
+        let clone = fs::read(scene.snapshot(&name).join("base/1/1259")).unwrap();
+        if method == CloneMethod::Reflink {
+            assert_eq!(clone, vec![7; 40_000]);
+        } else {
+            assert_eq!(clone[100..110], [9; 10]);
+        }
+    }
+    drop(scene);
+    drop(mount);
+}
+
+#[test]
+fn a_reflink_clone_fails_where_extents_cannot_be_shared_and_nothing_is_left() {
+    let scene = Scene::new();
+    let facts = scene.trees.roots().unwrap();
+    let result = scene.clone_to("b", &CloneOptions { method: CloneMethod::Reflink, ..options() });
+    // The temporary directory's file system decides which half of the promise is seen.
+    if facts[1].reflink {
+        assert_eq!(result.unwrap().files_reflinked, 3);
+    } else {
+        assert!(matches!(&result, Err(TreeError::Unsupported(_))), "{result:?}");
+        let parent = fs::File::open(scene.snapshot("")).unwrap();
+        assert!(beneath::names(&parent).unwrap().is_empty());
+    }
+}
+
+/// A file system that can share extents, unmounted on drop.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// None, with the reason printed, where loop mounting is impossible.
+    fn new(home: &Path) -> Option<Self> {
+        let skipped = |why: &str| {
+            println!("skipped: {why}");
+            None
+        };
+        if !rustix::process::geteuid().is_root() {
+            return skipped("mounting an image takes root");
+        }
+        let (image, point) = (home.join("image"), home.join("mount"));
+        fs::File::create(&image).unwrap().set_len(512 * 1024 * 1024).unwrap();
+        fs::create_dir(&point).unwrap();
+        let made = run("mkfs.btrfs", &["-q".as_ref(), image.as_ref()]) || run("mkfs.xfs", &["-q".as_ref(), image.as_ref()]);
+        if !made {
+            return skipped("neither `mkfs.btrfs` nor `mkfs.xfs` works here");
+        }
+        if !run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), point.as_ref()]) {
+            return skipped("the image cannot be loop-mounted here");
+        }
+        Some(Self(point))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run("umount", &[self.0.as_ref()]);
+    }
+}
+
+fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> bool {
+    // Administrators' programs are not in everyone's search path.
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    Command::new(program).args(arguments).env("PATH", path).output().is_ok_and(|output| output.status.success())
+}

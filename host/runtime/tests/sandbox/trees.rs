@@ -1,0 +1,123 @@
+//! The capability `tree` reaches what the operator granted to this operation, and nothing else.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use stillframe_core::provider::{Provider, ProviderFault};
+use stillframe_runtime::{Grants, ProviderSettings, TreeGrant};
+use tempfile::TempDir;
+
+use crate::harness::{create_request, data_paths, load, restore_request, settings, whole};
+
+/// A root for snapshots, a data directory beside it, and a secret beside both.
+fn place() -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for directory in ["snapshots", "data", "restore"] {
+        fs::create_dir(place.path().join(directory)).unwrap();
+    }
+    fs::write(place.path().join("data/PG_VERSION"), "15\n").unwrap();
+    fs::write(place.path().join("secret"), "secret").unwrap();
+    place
+}
+
+fn granted(behaviour: &str, place: &Path, read_data: bool, write_restore: bool) -> ProviderSettings {
+    let roots = [("snapshots".to_owned(), place.join("snapshots"))].into();
+    let tree = TreeGrant { roots, read_data, write_restore };
+    ProviderSettings { grants: Grants { tree: Some(tree) }, ..settings(&[("do", behaviour)]) }
+}
+
+#[tokio::test]
+async fn the_data_is_readable_while_a_set_is_created_if_granted() {
+    let place = place();
+    let paths = data_paths(&place.path().join("data"));
+    for (read_data, field, roots) in [
+        (
+            true,
+            "Some(\"source-data\")",
+            r#"roots: ["snapshots writable=true", "source-data writable=false", "source-tablespace-16384 writable=false"]"#,
+        ),
+        (false, "None", r#"roots: ["snapshots writable=true"]"#),
+    ] {
+        let provider = load(granted("tells-roots", place.path(), read_data, true)).await;
+        let set = provider.create(&create_request(&paths)).await.unwrap();
+        assert_eq!(set.members[0].attributes["field"], field);
+        assert_eq!(set.members[0].attributes["roots"], roots);
+        let volumes = provider.resolve(&paths).await.unwrap();
+        assert_eq!(volumes[0].attributes["roots"], roots);
+    }
+}
+
+#[tokio::test]
+async fn the_target_is_writable_while_it_is_restored_to_if_granted() {
+    let place = place();
+    let request = restore_request(&place.path().join("restore"));
+    for (write_restore, told) in [
+        (true, r#"Some("target-data") roots: ["snapshots writable=true", "target-data writable=true"]"#),
+        (false, r#"None roots: ["snapshots writable=true"]"#),
+    ] {
+        let provider = load(granted("tells-roots", place.path(), true, write_restore)).await;
+        assert_eq!(provider.restore(&request).await.unwrap().handle, told);
+    }
+}
+
+#[tokio::test]
+async fn other_operations_see_the_configured_roots_alone() {
+    let place = place();
+    let told = load(granted("tree-roots", place.path(), true, true)).await.check().await.unwrap();
+    assert_eq!(told, [r#"roots: ["snapshots writable=true"]"#]);
+    let told = load(granted("tree-foreign", place.path(), true, true)).await.check().await.unwrap();
+    assert!(told[0].starts_with("Err(TreeError::NotFound("), "{told:?}");
+}
+
+#[tokio::test]
+async fn nothing_beside_a_root_can_be_read() {
+    let place = place();
+    let told = load(granted("tree-escape", place.path(), true, true)).await.check().await.unwrap();
+    assert!(told[0].starts_with("Err(TreeError::Denied("), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_clone_passes_through_the_sandbox() {
+    let place = place();
+    let mut settings = granted("clone", place.path(), true, true);
+    settings.grants.tree.as_mut().unwrap().roots =
+        [("from".to_owned(), place.path().join("data")), ("to".to_owned(), place.path().join("snapshots"))].into();
+    load(settings).await.delete("h").await.unwrap();
+    assert_eq!(fs::read_to_string(place.path().join("snapshots/clone/PG_VERSION")).unwrap(), "15\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_clone_stops_and_is_gone_before_the_next_operation() {
+    let place = place();
+    for number in 0..3_000 {
+        fs::write(place.path().join(format!("data/{number}")), "x").unwrap();
+    }
+    let mut settings = granted("clone", place.path(), true, true);
+    settings.config.insert("in".to_owned(), "delete".into());
+    settings.grants.tree.as_mut().unwrap().roots =
+        [("from".to_owned(), place.path().join("data")), ("to".to_owned(), place.path().join("snapshots"))].into();
+    let provider = Arc::new(load(settings).await);
+    let entries = || fs::read_dir(place.path().join("snapshots")).unwrap().count();
+    let operation = tokio::spawn({
+        let provider = Arc::clone(&provider);
+        async move { provider.delete("h").await }
+    });
+    while entries() == 0 {
+        assert!(!operation.is_finished(), "the clone ended before it began");
+        tokio::task::yield_now().await;
+    }
+    operation.abort();
+    assert!(operation.await.unwrap_err().is_cancelled());
+    provider.check().await.unwrap();
+    assert_eq!(entries(), 0, "neither the clone nor what it was built in");
+}
+
+#[tokio::test]
+async fn a_root_that_is_not_there_is_the_operators_mistake() {
+    let place = place();
+    fs::remove_dir(place.path().join("snapshots")).unwrap();
+    let error = load(granted("nothing", place.path(), true, true)).await.check().await.unwrap_err();
+    assert!(matches!(&error.fault, ProviderFault::Invalid { field, .. } if field == "tree"), "{error:?}");
+    assert!(whole(&error).contains(place.path().join("snapshots").to_str().unwrap()), "{}", whole(&error));
+}

@@ -1,0 +1,55 @@
+//! Looks for a way out of the sandbox, and tells what it found.
+
+use std::fmt::Debug;
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::process::Command;
+use std::{env, fs, io, thread};
+
+use crate::bindings::stillframe::provider::tree::{self, Location};
+
+/// Tries one way out, to a target that is there; none when there is no such probe.
+pub(crate) fn probe(name: &str, target: &str) -> Option<String> {
+    Some(match name {
+        "read-file" => told(fs::read_to_string(target)),
+        "list-directory" => told(fs::read_dir(target).map(Iterator::count)),
+        "list-here" => told(fs::read_dir(".").map(Iterator::count)),
+        "write-file" => told(fs::write(target, "x")),
+        "environment" => format!("{:?}", env::vars().collect::<Vec<_>>()),
+        "arguments" => format!("{:?}", env::args().collect::<Vec<_>>()),
+        "stdin" => told(io::read_to_string(io::stdin())),
+        "tcp" => told(TcpStream::connect(target)),
+        "listen" => told(TcpListener::bind("127.0.0.1:0")),
+        "udp" => told(UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(b"x", target))),
+        "resolve-name" => told(target.to_socket_addrs().map(Iterator::count)),
+        "process" => told(Command::new(target).status()),
+        "thread" => told(thread::Builder::new().spawn(|| {}).map(|_| ())),
+        "tree-roots" => tree_roots(),
+        "tree-escape" => {
+            let outside = Location { root: "snapshots".to_owned(), path: "../secret".to_owned() };
+            format!("{:?}", tree::read_file(&outside))
+        }
+        "tree-foreign" => {
+            let foreign = Location { root: "source-data".to_owned(), path: "PG_VERSION".to_owned() };
+            format!("{:?}", tree::read_file(&foreign))
+        }
+        _ => return None,
+    })
+}
+
+/// What the capability `tree` says of its roots.
+pub(crate) fn tree_roots() -> String {
+    match tree::roots() {
+        Ok(roots) => {
+            let roots: Vec<String> = roots.iter().map(|root| format!("{} writable={}", root.name, root.writable)).collect();
+            format!("roots: {roots:?}")
+        }
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+fn told<T: Debug>(outcome: io::Result<T>) -> String {
+    match outcome {
+        Ok(found) => format!("reached: {found:?}"),
+        Err(error) => format!("refused: {error}"),
+    }
+}
