@@ -1,1 +1,68 @@
-//! Not written yet.
+//! Everything that the author of a Stillframe provider needs.
+//!
+//! Implement [`Provider`] for a type, in terms of the capabilities that it names in its bounds, and export it:
+//!
+//! ```text
+//! impl<H: Host + Command> Provider<H> for MyStorage { ... }
+//! stillframe_sdk::export_provider!(MyStorage, restore);
+//! ```
+//!
+//! Built with `cargo build --target wasm32-wasip2`, that is a component which imports exactly those capabilities. Natively, the
+//! same code is tested against `testing::FakeHost` (feature `testing`). What every function must do is written in `wit/`.
+
+pub mod aws;
+#[doc(hidden)]
+pub mod bindings;
+pub mod command;
+mod config;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod export;
+mod host;
+pub mod http;
+mod provider;
+#[cfg(target_arch = "wasm32")]
+mod sandbox;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod tree;
+mod types;
+
+pub use config::parse_config;
+pub use host::{Host, Level};
+pub use provider::Provider;
+#[cfg(target_arch = "wasm32")]
+pub use sandbox::Sandbox;
+pub use types::{
+    BlockDevice, CapabilityNeed, CreateRequest, DataPath, DataRole, Deletion, Error, Features, InvalidArgument, Labels, LockMode,
+    Member, MemberState, ProviderInfo, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, SetPage, SetReference,
+    SnapshotSet, Volume, invalid,
+};
+
+/// Exports a type that implements [`Provider`] as a component: `export_provider!(MyStorage)`.
+///
+/// Further words export the optional interfaces: `export_provider!(MyStorage, restore, lock)`. On every target but WebAssembly
+/// this is nothing, so that the same crate can be tested natively.
+#[macro_export]
+macro_rules! export_provider {
+    ($provider:ty $(, $interface:ident)* $(,)?) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Component = $crate::export::Component<$provider>;
+            $crate::bindings::base::export_base!(Component with_types_in $crate::bindings::base);
+            $($crate::__export_interface!($interface Component);)*
+        };
+    };
+}
+
+/// Exports one optional interface.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_interface {
+    (restore $component:ident) => {
+        $crate::bindings::restore::export_restore!($component with_types_in $crate::bindings::restore);
+    };
+    (lock $component:ident) => {
+        $crate::bindings::lock::export_lock!($component with_types_in $crate::bindings::lock);
+    };
+}
