@@ -1,2 +1,76 @@
-//! Not written yet.
-fn main() {}
+//! Developer chores: `cargo xtask demo | test | ci | plugins | bench`.
+//!
+//! Each command installs what it needs where it may, and otherwise says exactly what to install.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to the person who typed them")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod account;
+mod bench;
+mod ci;
+mod demo;
+mod failure;
+mod plugins;
+mod prerequisites;
+mod run;
+mod server;
+mod sweep;
+mod test;
+mod workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Developer chores of Stillframe")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows a backup and a point-in-time restore on a throw-away PostgreSQL server
+    Demo,
+    /// Builds everything and runs all tests
+    Test {
+        /// Runs only the tests whose names contain this text
+        #[arg(long)]
+        filter: Option<String>,
+    },
+    /// Checks format, lints and documentation, and then runs all tests
+    Ci,
+    /// Builds the provider components and prints their sizes and digests
+    Plugins,
+    /// Measures start-up and the archiving of one segment, beside `/bin/true` and `cp`
+    Bench {
+        /// Measurements of each figure
+        #[arg(long, default_value_t = 100)]
+        runs: usize,
+    },
+    /// Waits for the end of its standard input, and then removes a demo and its processes
+    #[command(hide = true)]
+    Sweep {
+        /// The directory of the demo
+        directory: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo => demo::demo(),
+        Command::Test { filter } => test::test(filter.as_deref()),
+        Command::Ci => ci::ci(),
+        Command::Plugins => plugins::plugins(),
+        Command::Bench { runs } => bench::bench(runs.max(1)),
+        Command::Sweep { directory } => sweep::sweep(&directory),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}

