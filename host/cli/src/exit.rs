@@ -19,6 +19,13 @@ pub enum Caller {
     Recovery,
 }
 
+impl Caller {
+    /// Tells by the arguments, before they are understood: a misspelt flag must not look like an absent file either.
+    pub fn of_process() -> Self {
+        if std::env::args_os().any(|argument| argument == "wal-fetch") { Self::Recovery } else { Self::Anybody }
+    }
+}
+
 /// Class, exit code, exit code of `wal-fetch`, meaning.
 pub const TABLE: [(ErrorClass, u8, u8, &str); 6] = [
     (ErrorClass::Usage, 2, 202, "the command line is wrong"),
@@ -29,13 +36,29 @@ pub const TABLE: [(ErrorClass, u8, u8, &str); 6] = [
     (ErrorClass::Internal, 7, 207, "a fault of Stillframe or of a provider"),
 ];
 
+/// The exit code of a class.
+pub fn code(class: ErrorClass, caller: Caller) -> u8 {
+    match (TABLE.iter().find(|(listed, ..)| *listed == class), caller) {
+        (Some((_, code, _, _)), Caller::Anybody) | (Some((_, _, code, _)), Caller::Recovery) => *code,
+        (None, _) => u8::MAX,
+    }
+}
+
+/// Ends the process with an error's code when it panics: the usual 101 would tell PostgreSQL that the file is absent.
+pub fn end_panics_as_errors() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(code(ErrorClass::Internal, Caller::Recovery).into());
+    }));
+}
+
 /// What a command ends with when it fails.
 #[derive(Debug)]
 pub struct Failure {
     error: Box<dyn Error + Send + Sync>,
     class: ErrorClass,
     hint: Option<String>,
-    caller: Caller,
 }
 
 impl Failure {
@@ -59,27 +82,11 @@ impl Failure {
     pub fn class(&self) -> ErrorClass {
         self.class
     }
-
-    /// The exit code.
-    pub fn exit_code(&self) -> u8 {
-        let row = TABLE.iter().find(|(class, ..)| *class == self.class);
-        match (row, self.caller) {
-            (Some((_, code, _, _)), Caller::Anybody) => *code,
-            (Some((_, _, code, _)), Caller::Recovery) => *code,
-            (None, _) => u8::MAX,
-        }
-    }
-
-    /// The same failure, as `restore_command` must report it.
-    pub fn for_recovery(mut self) -> Self {
-        self.caller = Caller::Recovery;
-        self
-    }
 }
 
 impl<E: Classify> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { class: error.class(), hint: error.hint(), error: Box::new(error), caller: Caller::Anybody }
+        Self { class: error.class(), hint: error.hint(), error: Box::new(error) }
     }
 }
 

@@ -15,19 +15,30 @@ mod wiring;
 use std::process::ExitCode;
 
 use clap::Parser;
+use stillframe_core::error::ErrorClass;
 
 use args::Args;
+use exit::Caller;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let caller = Caller::of_process();
+    if caller == Caller::Recovery {
+        exit::end_panics_as_errors();
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and the version go to standard output, and are a success.
+            let _gone = error.print();
+            return if error.use_stderr() { ExitCode::from(exit::code(ErrorClass::Usage, caller)) } else { ExitCode::SUCCESS };
+        }
+    };
     output::start_log(args.verbose);
-    let (command, json) = (args.command, args.json);
-    let common = args.common;
-    match commands::run(command, &common, json) {
+    match commands::run(args.command, &args.common, args.json) {
         Ok(code) => code,
         Err(failure) => {
-            output::print_failure(&failure, json);
-            ExitCode::from(failure.exit_code())
+            output::print_failure(&failure, args.json);
+            ExitCode::from(exit::code(failure.class(), caller))
         }
     }
 }

@@ -161,7 +161,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     if !json {
-        print(false, &(), || describe(&plan));
+        print(false, &(), || decisions(&plan));
     }
     let report = apply_delete(&world.ports(), &rule, &plan).await?;
     print(json, &view(&plan, Some(&report)), || describe_report(&report));
@@ -215,7 +215,18 @@ fn leftover(leftover: &Leftover) -> String {
     }
 }
 
+/// The plan, and how to apply it.
 fn describe(plan: &DeletePlan) -> String {
+    let text = decisions(plan);
+    if plan.is_empty() {
+        return format!("{text}\n\nnothing to delete");
+    }
+    let wal: Vec<u64> = plan.removed_wal().map(|file| file.size_bytes).collect();
+    let (count, size) = (plan.removed_backups().count(), bytes(wal.iter().sum()));
+    format!("{text}\n\nto delete: {count} backups, {} WAL files of {size}; add --confirm to do it", wal.len())
+}
+
+fn decisions(plan: &DeletePlan) -> String {
     let mut rows: Vec<Vec<String>> = plan
         .backups
         .iter()
@@ -226,15 +237,7 @@ fn describe(plan: &DeletePlan) -> String {
         .collect();
     rows.extend(plan.leftovers.iter().map(|found| vec!["delete".to_owned(), leftover(found), "nobody needs it".to_owned()]));
     rows.extend(wal_rows(plan));
-    let mut text = if rows.is_empty() { "nothing there".to_owned() } else { table(&["", "WHAT", "WHY"], &rows) };
-    if plan.is_empty() {
-        text.push_str("\n\nnothing to delete");
-    } else {
-        let wal: Vec<u64> = plan.removed_wal().map(|file| file.size_bytes).collect();
-        let (count, size) = (plan.removed_backups().count(), bytes(wal.iter().sum()));
-        text.push_str(&format!("\n\nto delete: {count} backups, {} WAL files of {size}; add --confirm to do it", wal.len()));
-    }
-    text
+    if rows.is_empty() { "nothing there".to_owned() } else { table(&["", "WHAT", "WHY"], &rows) }
 }
 
 /// WAL files that share verdict and reason, as one row from the first to the last: there can be a hundred thousand of them.

@@ -7,7 +7,7 @@ use clap::Args;
 use stillframe_core::flows::{WalFetched, wal_fetch};
 
 use crate::args::Common;
-use crate::exit::{self, Failure};
+use crate::exit::{ABSENT, Failure};
 use crate::wiring::World;
 
 #[derive(Debug, Args)]
@@ -20,16 +20,12 @@ pub struct Options {
 
 /// Restores.
 pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
-    match fetch(common, options).await.map_err(Failure::for_recovery)? {
+    let world = World::open(common)?;
+    match wal_fetch(&world.ports(), &options.name, &options.destination).await? {
         WalFetched::Restored(_) => Ok(ExitCode::SUCCESS),
         WalFetched::Absent => {
             tracing::info!(file = options.name, "is not in the archive");
-            Ok(ExitCode::from(exit::ABSENT))
+            Ok(ExitCode::from(ABSENT))
         }
     }
-}
-
-async fn fetch(common: &Common, options: &Options) -> Result<WalFetched, Failure> {
-    let world = World::open(common)?;
-    Ok(wal_fetch(&world.ports(), &options.name, &options.destination).await?)
 }

@@ -28,7 +28,7 @@ pub const KEYS: [KeyInfo; 12] = [
     KeyInfo { name: "backup.archive_timeout_secs", default: Some("600"), meaning: "longest wait for the WAL of a backup" },
     KeyInfo { name: "backup.ready_timeout_secs", default: Some("86400"), meaning: "longest wait for the storage system" },
     KeyInfo { name: "runtime.engine", default: Some("auto"), meaning: "how providers are run: auto, native or pulley" },
-    KeyInfo { name: "runtime.cache", default: None, meaning: "directory for compiled providers" },
+    KeyInfo { name: "runtime.cache", default: None, meaning: "directory for compiled providers, by default in the user's cache" },
 ];
 
 /// Name of the environment variable that overrules a key: `STILLFRAME_CLUSTER_NAME`.

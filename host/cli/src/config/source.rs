@@ -59,6 +59,9 @@ pub(super) fn gather(
     let mut values: BTreeMap<String, Value> =
         defaults.map(|(key, default)| (key, Value { text: default.to_owned(), origin: Origin::Default })).collect();
 
+    if let Some(cache) = user_cache(variables) {
+        values.insert("runtime.cache".to_owned(), Value { text: cache, origin: Origin::Default });
+    }
     for (section, content) in document {
         if !sections().any(|known| known == section) {
             return Err(unknown(&section, &origin, sections().chain(["provider"])));
@@ -79,6 +82,16 @@ pub(super) fn gather(
     }
     overrule(&mut values, variables)?;
     Ok((values, providers))
+}
+
+/// Where the user's programs cache what they can make again; compiled providers are worth a second each.
+fn user_cache(variables: &Variables) -> Option<String> {
+    let base = match (variables.get("XDG_CACHE_HOME"), variables.get("HOME")) {
+        (Some(cache), _) if cache.starts_with('/') => cache.clone(),
+        (_, Some(home)) if home.starts_with('/') => format!("{}/.cache", home.trim_end_matches('/')),
+        _ => return None,
+    };
+    Some(format!("{base}/stillframe"))
 }
 
 /// Takes what the environment says. A misspelt variable of ours must not be silently without effect.

@@ -98,17 +98,19 @@ impl<'a> WalArchive<'a> {
         Ok(false)
     }
 
-    /// Lists every WAL file in the archive, by name. Objects with other names are not ours and are left out.
+    /// Lists every WAL file in the archive, by timeline and segment. Objects with other names are not ours and are left out.
     pub async fn list(&self) -> Result<Vec<ArchivedFile>, ArchiveError> {
         let entries = store::list(self.store, &self.layout.wal()).await?;
-        Ok(entries
+        let mut files: Vec<ArchivedFile> = entries
             .into_iter()
             .filter_map(|entry| {
                 let file_name = entry.key.file_name();
                 let name = file_name.strip_suffix(ZSTD).unwrap_or(file_name).parse().ok()?;
                 Some(ArchivedFile { name, key: entry.key, size_bytes: entry.size_bytes })
             })
-            .collect())
+            .collect();
+        files.sort_by_key(|file| file.name.order());
+        Ok(files)
     }
 
     /// Reads the history of a timeline; the first timeline has none, and its history is trivial.

@@ -132,6 +132,18 @@ impl WalFileName {
         }
     }
 
+    /// Sorts by timeline and segment, with what is about a segment right behind it, and the history before all of its timeline.
+    #[must_use]
+    pub fn order(self) -> (TimelineId, u64, u32) {
+        let place = |log: u32, segment: u32| u64::from(log) << 32 | u64::from(segment);
+        match self {
+            Self::History { timeline } => (timeline, 0, 0),
+            Self::Segment { timeline, log, segment } => (timeline, place(log, segment), 1),
+            Self::Partial { timeline, log, segment } => (timeline, place(log, segment), 2),
+            Self::BackupHistory { timeline, log, segment, .. } => (timeline, place(log, segment), 3),
+        }
+    }
+
     /// Its timeline.
     #[must_use]
     pub fn timeline(self) -> TimelineId {

@@ -1,0 +1,188 @@
+//! A whole installation: a server that archives through the binary, a store, and a provider with its snapshots.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::{Account, Cluster, ClusterBuilder, ConfigFile, Finished, ScratchDirectory, Stillframe, places};
+
+/// What a new installation shall be.
+#[must_use]
+pub struct SiteBuilder {
+    cluster: ClusterBuilder,
+    config: ConfigFile,
+}
+
+impl SiteBuilder {
+    /// Changes the cluster.
+    pub fn cluster(mut self, change: impl FnOnce(ClusterBuilder) -> ClusterBuilder) -> Self {
+        self.cluster = change(self.cluster);
+        self
+    }
+
+    /// Sets a key of the configuration.
+    pub fn value(mut self, table: &str, key: &str, value: impl Into<toml::Value>) -> Self {
+        self.config = self.config.value(table, key, value);
+        self
+    }
+
+    /// Starts the server, with an empty store.
+    #[track_caller]
+    pub fn start(self) -> Site {
+        let directory = ScratchDirectory::create();
+        let stillframe = Stillframe::new(directory.join("stillframe.toml"));
+        let mut cluster = self.cluster.archive_command(&stillframe.command_line("wal-push %p")).create();
+        let snapshots = directory.join("snapshots");
+        Account::unprivileged().create_directory(&snapshots);
+        let cache = places::compiled_cache().display().to_string();
+        let config = self.config.cluster("main", &cluster).store_directory(&directory.join("store"));
+        config.hardlink_provider(&snapshots).value("runtime", "cache", cache).write(directory.path());
+        stillframe.succeed(["store", "create"]);
+        cluster.start();
+        Site { cluster, stillframe, directory }
+    }
+}
+
+/// A server that archives, a store, and the hardlink provider. The server goes before its directories.
+pub struct Site {
+    /// The server.
+    pub cluster: Cluster,
+    /// The binary with the configuration of this installation.
+    pub stillframe: Stillframe,
+    /// Where everything but the data lies.
+    pub directory: ScratchDirectory,
+}
+
+impl Site {
+    /// Describes an installation of this major version.
+    pub fn builder(major: u32) -> SiteBuilder {
+        SiteBuilder { cluster: Cluster::builder(major), config: ConfigFile::new() }
+    }
+
+    /// Starts an installation of this major version.
+    #[track_caller]
+    pub fn start(major: u32) -> Self {
+        Self::builder(major).start()
+    }
+
+    /// Takes a backup; gives its name.
+    #[track_caller]
+    pub fn backup(&self, arguments: &[&str]) -> String {
+        let mut all = vec!["--json", "snapshot-push", "--provider", "hardlink"];
+        all.extend(arguments);
+        let result = self.stillframe.succeed(all).json();
+        result["backup_name"].as_str().expect("a name").to_owned()
+    }
+
+    /// Everything about one backup.
+    #[track_caller]
+    pub fn show(&self, name: &str) -> Value {
+        self.stillframe.succeed(["--json", "backup-show", name]).json()
+    }
+
+    /// Names of the backups, oldest first.
+    #[track_caller]
+    pub fn backups(&self) -> Vec<String> {
+        names(&self.listing()["backups"])
+    }
+
+    /// Names of the backups that were announced and are not published.
+    #[track_caller]
+    pub fn intents(&self) -> Vec<String> {
+        names(&self.listing()["intents"])
+    }
+
+    #[track_caller]
+    fn listing(&self) -> Value {
+        self.stillframe.succeed(["--json", "backup-list"]).json()
+    }
+
+    /// A path for a restore.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Restores to a place of this name, with further arguments.
+    #[track_caller]
+    pub fn fetch(&self, name: &str, arguments: &[&str]) -> Finished {
+        let place = self.place(name).display().to_string();
+        let mut all = vec!["snapshot-fetch", place.as_str()];
+        all.extend(arguments);
+        self.stillframe.run(all)
+    }
+
+    /// Restores, starts a server there, and waits until it takes writes.
+    #[track_caller]
+    pub fn restore(&self, name: &str, arguments: &[&str]) -> Cluster {
+        let finished = self.fetch(name, arguments);
+        assert!(finished.is_success(), "{finished}");
+        let mut restored = self.adopt(name);
+        restored.start();
+        restored.wait_until("SELECT NOT pg_is_in_recovery()");
+        restored
+    }
+
+    /// A server on a restored place; not started.
+    pub fn adopt(&self, name: &str) -> Cluster {
+        Cluster::adopt(self.place(name), self.cluster.postgres().major)
+    }
+
+    /// Ends the current segment and waits until it is in the archive.
+    #[track_caller]
+    pub fn switch_wal(&self) {
+        self.cluster.sql("SELECT pg_create_restore_point('end of a segment')");
+        let file = self.cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
+        let archived = format!("SELECT last_archived_wal >= '{file}' FROM pg_stat_archiver");
+        self.cluster.wait_until(&archived);
+    }
+
+    /// Names of the files in the WAL archive, without the extension of their compression.
+    pub fn archived(&self) -> BTreeSet<String> {
+        let names = entries(&self.directory.join("store/main/wal_005")).into_iter();
+        names.map(|name| name.trim_end_matches(".zst").to_owned()).collect()
+    }
+
+    /// Names of the snapshot sets that the provider keeps.
+    pub fn snapshots(&self) -> BTreeSet<String> {
+        entries(&self.directory.join("snapshots"))
+    }
+
+    /// Every file of store and snapshots with its content, for comparing before and after.
+    pub fn everything(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        for directory in ["store", "snapshots"] {
+            collect(&self.directory.join(directory), &mut files);
+        }
+        files.sort();
+        files
+    }
+
+    /// Sessions of ours on the server. Backup mode belongs to its session: without one there is no backup mode.
+    #[track_caller]
+    pub fn wait_until_no_session_is_left(&self) {
+        self.cluster.wait_until("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'stillframe'");
+    }
+}
+
+fn names(list: &Value) -> Vec<String> {
+    let entries = list.as_array().expect("a list").iter();
+    entries.map(|entry| entry["backup_name"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn entries(directory: &Path) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return BTreeSet::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn collect(directory: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for name in entries(directory) {
+        let path = directory.join(name);
+        if path.is_dir() && !path.is_symlink() {
+            collect(&path, files);
+        } else {
+            files.push((path.clone(), fs::read(&path).unwrap_or_default()));
+        }
+    }
+}
