@@ -11,8 +11,9 @@ const MAJORS: [u32; 3] = [12, 15, 18];
 
 /// Commits transactions, so that their numbers pass whatever a backup knew of.
 fn burn_transactions(cluster: &Cluster, count: usize) {
+    let session = cluster.session();
     for _ in 0..count {
-        cluster.sql("SELECT txid_current()");
+        session.sql("SELECT txid_current()");
     }
 }
 
@@ -236,7 +237,9 @@ fn what_the_operator_mounted_is_prepared_in_place() {
             .args([site.place("snapshots").join(&name).join("data"), site.place("mounted")])
             .status();
         assert!(copy.unwrap().success());
-        for (file, content) in [("postmaster.pid", "1\n/nowhere\n"), ("standby.signal", ""), ("pg_replslot/old/state", "x")] {
+        // The living original's own lock file, as a snapshot of its volume would hold it.
+        let lock = fs::read_to_string(site.cluster.data_directory().join("postmaster.pid")).unwrap();
+        for (file, content) in [("postmaster.pid", lock.as_str()), ("standby.signal", ""), ("pg_replslot/old/state", "x")] {
             let path = site.place("mounted").join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();

@@ -3,7 +3,7 @@
 //! Everything that must be correct lives here and can be tested without a server, a store or a plugin engine: the backup-mode
 //! session, the catalog of sentinels, the WAL archive, retention, and the preparation of a restored data directory. What touches
 //! the world comes in through five seams: [`postgres::Connection`], [`store::Store`], [`provider::Provider`], [`clock::Clock`]
-//! and [`files`].
+//! and [`paths::Locator`]; [`files`] is the only place that writes files durably.
 
 pub mod catalog;
 pub mod clock;
