@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use stillframe_tests::{Cluster, Postgres, Site, StopMode};
+use stillframe_tests::{Account, Cluster, Postgres, Site, StopMode};
 
 /// The versions on which every claim is tested; the seal is tested on all.
 const MAJORS: [u32; 3] = [12, 15, 18];
@@ -181,7 +181,9 @@ fn a_restored_copy_without_its_label_cannot_start() {
         for file in fs::read_dir(site.cluster.data_directory().join("pg_wal")).unwrap() {
             let file = file.unwrap();
             if file.file_type().unwrap().is_file() {
-                fs::copy(file.path(), site.place("restored/pg_wal").join(file.file_name())).unwrap();
+                let copy = site.place("restored/pg_wal").join(file.file_name());
+                fs::copy(file.path(), &copy).unwrap();
+                Account::unprivileged().own(&copy);
             }
         }
         let mut copy = site.adopt("restored");
@@ -241,8 +243,8 @@ fn what_the_operator_mounted_is_prepared_in_place() {
         let lock = fs::read_to_string(site.cluster.data_directory().join("postmaster.pid")).unwrap();
         for (file, content) in [("postmaster.pid", lock.as_str()), ("standby.signal", ""), ("pg_replslot/old/state", "x")] {
             let path = site.place("mounted").join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
+            Account::unprivileged().create_directory(path.parent().unwrap());
+            Account::unprivileged().write(&path, content);
         }
         // Twice: settings do not pile up.
         for _ in 0..2 {
