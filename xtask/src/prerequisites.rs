@@ -39,6 +39,10 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
         need(["setpriv", "runuser", "unshare"].into_iter().all(is_on_path), || "util-linux"),
         need(is_on_path("mount"), || "mount"),
         need(is_on_path("useradd"), || "passwd"),
+        // A connection through a pooler must be recognised as one.
+        need(is_on_path("pgbouncer"), || "pgbouncer"),
+        // Extents are shared on a file system of its own, which only root can mount.
+        need(!is_root() || is_on_path("mkfs.btrfs"), || "btrfs-progs"),
     ])
 }
 

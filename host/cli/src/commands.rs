@@ -15,9 +15,14 @@ pub mod wal_push;
 mod view;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use crate::args::{Command, Common};
+use crate::args::Command;
+use crate::common::Common;
 use crate::exit::Failure;
+
+/// How long a command that has ended waits for its file operations.
+const CLEAN_UP: Duration = Duration::from_secs(30);
 
 /// Runs one command.
 pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Failure> {
@@ -50,7 +55,10 @@ fn block_on(
     flow: impl Future<Output = Result<ExitCode, Failure>>,
 ) -> Result<ExitCode, Failure> {
     let runtime = builder.enable_all().build().map_err(|source| NoRuntime { source })?;
-    runtime.block_on(flow)
+    let result = runtime.block_on(flow);
+    // What an interruption stopped may still be cleaning up; a file system that hangs must not keep us for ever.
+    runtime.shutdown_timeout(CLEAN_UP);
+    result
 }
 
 /// The system gives no threads or no event queue.

@@ -82,10 +82,10 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let read = Reader { values: &values };
         let default_provider = read.parsed("backup.provider", |text| ProviderName::try_from(text.to_owned()))?;
-        if let Some(name) = &default_provider {
-            if !providers.contains_key(name) {
-                return Err(ConfigError::NoSuchProvider { name: name.clone(), known: providers.keys().cloned().collect() });
-            }
+        if let Some(name) = &default_provider
+            && !providers.contains_key(name)
+        {
+            return Err(ConfigError::NoSuchProvider { name: name.clone(), known: providers.keys().cloned().collect() });
         }
         Ok(Self {
             cluster: read

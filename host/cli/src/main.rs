@@ -7,9 +7,11 @@
 
 mod args;
 mod commands;
+mod common;
 mod config;
 mod exit;
 mod output;
+mod parse;
 mod wiring;
 
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ use stillframe_postgres::{ConnectSettings, Environment};
 use stillframe_runtime::{Runtime, RuntimeSettings};
 use stillframe_store::LocalStore;
 
-use crate::args::Common;
+use crate::common::Common;
 use crate::config::{Config, ConfigError, ProviderConfig, Variables};
 use crate::exit::Failure;
 
@@ -86,8 +86,7 @@ pub fn store_path(config: &Config) -> Result<PathBuf, ConfigError> {
 
 /// A fresh token: 128 random bits.
 pub fn new_token() -> Result<Token, Failure> {
-    let bytes: [u8; 16] = random()?;
-    Ok(Token(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(Token(format!("{:032x}", u128::from_ne_bytes(random()?))))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use stillframe_core::catalog::Catalog;
 
 use super::view::{BackupView, remarks};
-use crate::args::Common;
+use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, print, table};
 use crate::wiring::World;

@@ -7,7 +7,7 @@ use stillframe_core::catalog::{BackupName, Permanence};
 use stillframe_core::flows::backup_mark;
 
 use super::view::BackupView;
-use crate::args::Common;
+use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::print;
 use crate::wiring::World;
@@ -27,8 +27,8 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     let permanence = if options.impermanent { Permanence::Ordinary } else { Permanence::Permanent };
     let backup = backup_mark(&world.ports(), &options.name, permanence).await?;
     print(json, &BackupView::from(&backup), || {
-        let word = if options.impermanent { "ordinary: retention may delete it" } else { "permanent: no rule deletes it" };
-        format!("{} is {word}", backup.sentinel.name)
+        let meaning = if options.impermanent { "ordinary: retention may delete it" } else { "permanent: no rule deletes it" };
+        format!("{} is {meaning}", backup.sentinel.name)
     });
     Ok(ExitCode::SUCCESS)
 }

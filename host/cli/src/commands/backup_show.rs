@@ -8,7 +8,7 @@ use stillframe_core::catalog::{Backup, BackupName, Catalog};
 use stillframe_core::flows::MarkError;
 
 use super::view::{BackupView, remarks};
-use crate::args::Common;
+use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, print};
 use crate::wiring::World;

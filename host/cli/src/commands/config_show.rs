@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::args::Common;
+use crate::common::Common;
 use crate::config::{Config, KEYS};
 use crate::exit::Failure;
 use crate::output::{print, table};

@@ -9,9 +9,10 @@ use stillframe_core::catalog::BackupName;
 use stillframe_core::flows::{DeleteReport, apply_delete, plan_delete};
 use stillframe_core::retention::{Cutoff, DeletePlan, Leftover, Reason, RetentionRule};
 
-use crate::args::{Common, parse};
+use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, print, table};
+use crate::parse;
 use crate::wiring::World;
 
 #[derive(Debug, Args)]
@@ -259,18 +260,15 @@ fn wal_rows(plan: &DeletePlan) -> Vec<Vec<String>> {
 }
 
 fn describe_report(report: &DeleteReport) -> String {
-    let mut text = format!(
+    let deleted = format!(
         "deleted: {} backups, {} interrupted ones, {} WAL files of {}",
         report.backups.len(),
         report.settled.len(),
         report.wal.len(),
         bytes(report.wal_bytes)
     );
-    if !report.pending.is_empty() {
-        text.push_str(&format!("; the storage system still deletes {}, run it again later", report.pending.len()));
-    }
-    for (name, error) in &report.failures {
-        text.push_str(&format!("\nfailed: {name}: {error}"));
-    }
-    text
+    let pending =
+        report.pending.iter().map(|name| format!("pending: {name}: the storage system still deletes it; run it again later"));
+    let failed = report.failures.iter().map(|(name, error)| format!("failed: {name}: {error}"));
+    std::iter::once(deleted).chain(pending).chain(failed).collect::<Vec<_>>().join("\n")
 }

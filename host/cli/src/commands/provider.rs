@@ -7,7 +7,7 @@ use serde::Serialize;
 use stillframe_core::provider::ProviderName;
 use stillframe_runtime::{ComponentSource, Grants, Inspection};
 
-use crate::args::Common;
+use crate::common::Common;
 use crate::config::{Config, ConfigError, ProviderConfig, bundled};
 use crate::exit::Failure;
 use crate::output::{bytes, print, table};

@@ -15,10 +15,11 @@ use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolatio
 use stillframe_core::postgres::{Lsn, TimelineId};
 
 use super::view::BackupView;
-use crate::args::{Common, parse};
+use crate::common::Common;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::output::print;
+use crate::parse;
 use crate::wiring::{World, interrupted, new_token, program};
 
 #[derive(Debug, Args)]
@@ -118,7 +119,7 @@ impl Classify for RunAsRoot {
 }
 
 #[derive(Serialize)]
-struct Restored {
+struct FetchView {
     destination: PathBuf,
     restored_by_provider: bool,
     #[serde(flatten)]
@@ -133,7 +134,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     let world = World::open(common)?;
     let request = request(&world.config, options)?;
     let report = snapshot_fetch(&world.ports(), &request, interrupted()).await?;
-    let restored = Restored {
+    let restored = FetchView {
         destination: request.destination.clone(),
         restored_by_provider: report.restored_by_provider,
         backup: BackupView::from(&report.backup),

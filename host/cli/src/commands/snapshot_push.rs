@@ -9,7 +9,7 @@ use stillframe_core::paths::{KernelFiles, LocalPaths};
 use stillframe_core::provider::ProviderName;
 
 use super::view::BackupView;
-use crate::args::Common;
+use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::print;
 use crate::wiring::{World, interrupted};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use stillframe_core::store::Store;
 use stillframe_store::LocalStore;
 
-use crate::args::Common;
+use crate::common::Common;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::output::print;

@@ -6,6 +6,7 @@ use stillframe_core::catalog::{Backup, Permanence};
 
 /// One backup in JSON.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each under a name of its own in JSON")]
 pub struct BackupView {
     backup_name: String,
     start_time: String,

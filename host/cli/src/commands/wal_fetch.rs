@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use stillframe_core::flows::{WalFetched, wal_fetch};
 
-use crate::args::Common;
+use crate::common::Common;
 use crate::exit::{ABSENT, Failure};
 use crate::wiring::World;
 

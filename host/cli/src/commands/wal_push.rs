@@ -8,7 +8,7 @@ use stillframe_core::catalog::PushOutcome;
 use stillframe_core::flows::wal_push;
 use stillframe_core::postgres::PgControl;
 
-use crate::args::Common;
+use crate::common::Common;
 use crate::config::{Config, ConfigError};
 use crate::exit::Failure;
 use crate::wiring::World;

@@ -102,9 +102,8 @@ fn read(name: &ProviderName, section: toml::Table, origin: &Origin) -> Result<Pr
     };
     let (own, theirs): (toml::Table, toml::Table) = section.into_iter().partition(|(key, _)| OWN_KEYS.contains(&key.as_str()));
     let own: Own = own.try_into().map_err(|error: toml::de::Error| invalid("", error.message().to_owned()))?;
-    let config = match serde_json::to_value(&theirs) {
-        Ok(serde_json::Value::Object(config)) => config,
-        Ok(_) | Err(_) => return Err(invalid("", "it holds what JSON cannot express".to_owned())),
+    let Ok(serde_json::Value::Object(config)) = serde_json::to_value(&theirs) else {
+        return Err(invalid("", "it holds what JSON cannot express".to_owned()));
     };
     let limits = Limits {
         deadline_secs: own.deadline_secs,
