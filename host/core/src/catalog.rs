@@ -25,7 +25,7 @@ pub use layout::{ClusterName, InvalidClusterName, Layout};
 pub use name::{BackupName, InvalidBackupName};
 pub use sentinel::{BackupPath, Consistency, Permanence, Sentinel};
 
-use crate::store::{self, Key, PutOutcome, Store};
+use crate::store::{self, Key, PutOutcome, Store, StoreError};
 use layout::Record;
 
 /// One backup that exists.
@@ -92,20 +92,48 @@ impl<'a> Catalog<'a> {
 
     /// Publishes a backup. This is the commit point; the intent goes afterwards.
     ///
-    /// A write whose answer got lost is looked up: the same sentinel in its place is a success.
+    /// A write whose answer got lost is repeated: only a store that was asked to write says that the object is durable. A backup
+    /// that somebody gave up meanwhile is taken back: whoever settles it condemns it first and looks for the sentinel then, and
+    /// here it is the other way round, so that at least one of the two sees the other.
     pub async fn publish(&self, sentinel: &Sentinel) -> Result<(), CatalogError> {
-        let key = self.layout.record(&sentinel.name, Record::Sentinel);
+        let name = &sentinel.name;
+        let key = self.layout.record(name, Record::Sentinel);
         let body = sentinel.to_bytes(&key)?;
-        match self.store.put_if_absent(&key, body.clone()).await {
-            Ok(PutOutcome::Created) => Ok(()),
-            Ok(PutOutcome::AlreadyExists) if self.store.get(&key).await?.is_some_and(|found| found == body) => Ok(()),
-            Ok(PutOutcome::AlreadyExists) => Err(CatalogError::NameTaken { name: sentinel.name.clone() }),
-            Err(error) => match self.store.get(&key).await {
-                Ok(Some(found)) if found == body => Ok(()),
-                Ok(None) => Err(error.into()),
-                Ok(Some(_)) | Err(_) => Err(CatalogError::PublicationUnknown { name: sentinel.name.clone(), source: error }),
+        let unknown = |source| CatalogError::PublicationUnknown { name: name.clone(), source };
+        let written = match self.store.put_if_absent(&key, body.clone()).await {
+            Ok(outcome) => Ok(outcome),
+            Err(_) => self.store.put_if_absent(&key, body.clone()).await,
+        };
+        match written {
+            Ok(PutOutcome::Created) => {}
+            Ok(PutOutcome::AlreadyExists) => match self.store.get(&key).await.map_err(unknown)? {
+                Some(found) if found == body => {}
+                _ => return Err(CatalogError::NameTaken { name: name.clone() }),
             },
+            Err(error) => {
+                return match self.store.get(&key).await {
+                    Ok(None) => Err(error.into()),
+                    Ok(Some(_)) | Err(_) => Err(unknown(error)),
+                };
+            }
         }
+        if self.is_given_up(name).await.map_err(unknown)? {
+            self.store.delete(&key).await.map_err(unknown)?;
+            return Err(CatalogError::GivenUp { name: name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether somebody has settled, or is settling, a backup that has not been published.
+    async fn is_given_up(&self, name: &BackupName) -> Result<bool, StoreError> {
+        let intent = self.store.head(&self.layout.record(name, Record::Intent)).await?;
+        let condemned = self.store.head(&self.layout.record(name, Record::Condemned)).await?;
+        Ok(intent.is_none() || condemned.is_some())
+    }
+
+    /// Whether the backup has been published.
+    pub async fn is_published(&self, name: &BackupName) -> Result<bool, CatalogError> {
+        Ok(self.store.head(&self.layout.record(name, Record::Sentinel)).await?.is_some())
     }
 
     /// Removes the intent: the backup is published, or everything that it announced is undone.
@@ -127,6 +155,21 @@ impl<'a> Catalog<'a> {
         // Condemned before is as good: an interrupted deletion goes on.
         let (PutOutcome::Created | PutOutcome::AlreadyExists) = self.store.put_if_absent(&key, body).await?;
         Ok(())
+    }
+
+    /// Takes the condemnation of a backup back, of which nothing has been deleted.
+    pub async fn pardon(&self, name: &BackupName) -> Result<(), CatalogError> {
+        Ok(self.store.delete(&self.layout.record(name, Record::Condemned)).await?)
+    }
+
+    /// Whether the backup is being deleted.
+    pub async fn is_condemned(&self, name: &BackupName) -> Result<bool, CatalogError> {
+        Ok(self.store.head(&self.layout.record(name, Record::Condemned)).await?.is_some())
+    }
+
+    /// What the backup was last marked as; none when it never was.
+    pub async fn marked(&self, name: &BackupName) -> Result<Option<Permanence>, CatalogError> {
+        self.read_mark(name).await
     }
 
     /// Removes every record of a backup whose snapshots are gone. The mark of deletion goes last, so that an interruption is seen.
@@ -157,19 +200,32 @@ impl<'a> Catalog<'a> {
     }
 
     async fn read_backup(&self, name: &BackupName, records: &[Record], contents: &mut CatalogContents) -> Result<(), CatalogError> {
-        let is_condemned = records.contains(&Record::Condemned);
-        if records.contains(&Record::Sentinel) {
-            let Some(body) = self.read(name, Record::Sentinel).await? else { return Ok(()) };
-            let sentinel = Sentinel::from_bytes(&self.layout.record(name, Record::Sentinel), name, &body)?;
-            let permanence = if records.contains(&Record::Mark) { self.read_mark(name).await? } else { None };
-            let permanence = permanence.unwrap_or(sentinel.permanence);
-            contents.backups.push(Backup { sentinel, permanence, is_condemned });
-        } else if records.contains(&Record::Intent) {
-            let Some(body) = self.read(name, Record::Intent).await? else { return Ok(()) };
-            contents.intents.push(Intent::from_bytes(&self.layout.record(name, Record::Intent), name, &body)?);
-        } else {
-            contents.remnants.push(name.clone());
+        let is_listed = |record| records.contains(&record);
+        if is_listed(Record::Sentinel) {
+            return self.read_published(name, is_listed(Record::Condemned), contents).await;
         }
+        if !is_listed(Record::Intent) {
+            contents.remnants.push(name.clone());
+            return Ok(());
+        }
+        match self.read(name, Record::Intent).await? {
+            Some(body) => contents.intents.push(Intent::from_bytes(&self.layout.record(name, Record::Intent), name, &body)?),
+            // Gone since the listing: published meanwhile, or undone.
+            None => self.read_published(name, false, contents).await?,
+        }
+        Ok(())
+    }
+
+    async fn read_published(
+        &self,
+        name: &BackupName,
+        is_condemned: bool,
+        contents: &mut CatalogContents,
+    ) -> Result<(), CatalogError> {
+        let Some(body) = self.read(name, Record::Sentinel).await? else { return Ok(()) };
+        let sentinel = Sentinel::from_bytes(&self.layout.record(name, Record::Sentinel), name, &body)?;
+        let permanence = self.read_mark(name).await?.unwrap_or(sentinel.permanence);
+        contents.backups.push(Backup { sentinel, permanence, is_condemned });
         Ok(())
     }
 

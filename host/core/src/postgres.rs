@@ -6,6 +6,7 @@ mod history;
 mod label;
 mod lsn;
 mod segment;
+mod segment_header;
 mod server;
 mod session;
 mod tablespace_map;
@@ -19,6 +20,7 @@ pub use history::{Fork, InvalidHistory, TimelineHistory};
 pub use label::{BackupLabel, InvalidLabel};
 pub use lsn::{InvalidLsn, Lsn};
 pub use segment::{InvalidWalName, WalFileName, WalRange, WalSegment};
+pub use segment_header::{HeaderError, SegmentHeader};
 pub use server::{
     ArchiveMode, ArchiverStatus, InvalidValue, PgVersion, ServerFacts, SystemIdentifier, Tablespace, TimelineId, WalSegmentSize,
 };

@@ -7,6 +7,6 @@ mod plan;
 mod protected;
 mod rule;
 
-pub use plan::{Decision, DeletePlan, KeepReason, Leftover, PlanError, Reason, RemoveReason, WalDecision, plan};
+pub use plan::{Decision, DeletePlan, KeepReason, Leftover, PlanError, Reason, RemoveReason, WalDecision, plan, release_wal};
 pub use protected::{Ancestry, KeepRecovery, ProtectedWal, WalReason};
 pub use rule::{Cutoff, RetentionRule};

@@ -71,26 +71,14 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Replaces what may be a password: the value of `password=`, and what stands between `:` and `@` in a URI.
+/// A connection string that may hold a password is not shown at all: it can be quoted, escaped and spaced in too many ways.
 fn without_password(text: &str) -> String {
-    if let Some((scheme, rest)) = text.split_once("://") {
-        if let Some((user, host)) = rest.rsplit_once('@') {
-            let user = user.split_once(':').map_or_else(|| user.to_owned(), |(user, _)| format!("{user}:***"));
-            return format!("{scheme}://{user}@{}", without_parameter(host, '&'));
-        }
-        return format!("{scheme}://{}", without_parameter(rest, '&'));
+    let has_user_info = text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+    if has_user_info || text.to_lowercase().contains("pass") {
+        "(not shown, since it may hold a password)".to_owned()
+    } else {
+        text.to_owned()
     }
-    without_parameter(text, ' ')
-}
-
-/// A quoted password may hold anything, the separator included: whatever follows the keyword goes.
-fn without_parameter(text: &str, separator: char) -> String {
-    let Some(at) = text.to_lowercase().find("password") else { return text.to_owned() };
-    let (before, password) = text.split_at(at);
-    let is_quoted = password.contains('\'') || password.contains('\\');
-    let after = password.split_once(separator).map(|(_, after)| after).filter(|_| !is_quoted);
-    let after = after.map(|after| format!("{separator}{}", without_parameter(after, separator))).unwrap_or_default();
-    format!("{before}password=***{after}")
 }
 
 #[cfg(test)]
@@ -100,6 +88,7 @@ mod tests {
     #[test]
     fn never_shows_a_password() {
         for text in [
+            "password= secret",
             "host=a password=secret user=b",
             "password = secret",
             "password='se cret' user=b",
@@ -111,7 +100,6 @@ mod tests {
             let shown = without_password(text);
             assert!(!shown.contains("secret") && !shown.contains("cret"), "{text} became {shown}");
         }
-        assert_eq!(without_password("host=a password=secret user=b"), "host=a password=*** user=b");
         assert_eq!(without_password("host=/run user=postgres"), "host=/run user=postgres");
     }
 }

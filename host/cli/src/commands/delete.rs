@@ -146,6 +146,7 @@ struct WalDecision {
 struct DeletedView {
     backups: Vec<String>,
     pending: Vec<String>,
+    spared: Vec<String>,
     settled: Vec<String>,
     wal: Vec<String>,
     wal_bytes: u64,
@@ -164,7 +165,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     if !json {
         print(false, &(), || decisions(&plan));
     }
-    let report = apply_delete(&world.ports(), &rule, &plan).await?;
+    let report = apply_delete(&world.ports(), &rule, &plan).await;
     print(json, &view(&plan, Some(&report)), || describe_report(&report));
     report.into_result().map_err(|(_, error)| error)?;
     Ok(ExitCode::SUCCESS)
@@ -199,6 +200,7 @@ fn view(plan: &DeletePlan, report: Option<&DeleteReport>) -> PlanView {
         deleted: report.map(|report| DeletedView {
             backups: names(&report.backups),
             pending: names(&report.pending),
+            spared: names(&report.spared),
             settled: names(&report.settled),
             wal: report.wal.iter().map(ToString::to_string).collect(),
             wal_bytes: report.wal_bytes,
@@ -269,6 +271,7 @@ fn describe_report(report: &DeleteReport) -> String {
     );
     let pending =
         report.pending.iter().map(|name| format!("pending: {name}: the storage system still deletes it; run it again later"));
+    let spared = report.spared.iter().map(|name| format!("kept: {name}: it was marked as permanent meanwhile"));
     let failed = report.failures.iter().map(|(name, error)| format!("failed: {name}: {error}"));
-    std::iter::once(deleted).chain(pending).chain(failed).collect::<Vec<_>>().join("\n")
+    std::iter::once(deleted).chain(pending).chain(spared).chain(failed).collect::<Vec<_>>().join("\n")
 }

@@ -24,7 +24,11 @@ pub const KEYS: [KeyInfo; 12] = [
     KeyInfo { name: "store.url", default: None, meaning: "where catalog and WAL archive lie: file:///path" },
     KeyInfo { name: "backup.provider", default: None, meaning: "provider of a backup that names none" },
     KeyInfo { name: "backup.checkpoint", default: Some("fast"), meaning: "how the first checkpoint is written: fast or spread" },
-    KeyInfo { name: "backup.cut_timeout_secs", default: Some("3600"), meaning: "longest time in backup mode" },
+    KeyInfo {
+        name: "backup.cut_timeout_secs",
+        default: Some("3600"),
+        meaning: "longest time for each step of backup mode: start, cut and stop",
+    },
     KeyInfo { name: "backup.archive_timeout_secs", default: Some("600"), meaning: "longest wait for the WAL of a backup" },
     KeyInfo { name: "backup.ready_timeout_secs", default: Some("86400"), meaning: "longest wait for the storage system" },
     KeyInfo { name: "runtime.engine", default: Some("auto"), meaning: "how providers are run: auto, native or pulley" },

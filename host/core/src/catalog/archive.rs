@@ -11,7 +11,9 @@ use thiserror::Error;
 
 use crate::catalog::Layout;
 use crate::error::{Classify, ErrorClass};
-use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
+use crate::postgres::{
+    HeaderError, SegmentHeader, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize,
+};
 use crate::store::{self, Key, PutOutcome, Store, StoreError};
 
 use frame::FrameError;
@@ -85,17 +87,40 @@ impl<'a> WalArchive<'a> {
                 return Ok(Some(decode(&key, &body)?));
             }
         }
+        self.prove_absent(name).await?;
         Ok(None)
     }
 
-    /// Tells whether the archive has a file, without reading it.
-    pub async fn contains(&self, name: WalFileName) -> Result<bool, ArchiveError> {
-        for extension in EXTENSIONS {
-            if self.store.head(&self.layout.wal_file(name, extension)).await?.is_some() {
-                return Ok(true);
+    /// The file may be there in a form that another tool wrote and we cannot read (`.lz4`, `.br`): that is no absence.
+    async fn prove_absent(&self, name: WalFileName) -> Result<(), ArchiveError> {
+        let plain = self.layout.wal_file(name, "");
+        for entry in store::list(self.store, plain.as_str()).await? {
+            let file_name = entry.key.file_name();
+            let is_another_file = file_name.strip_suffix(ZSTD).unwrap_or(file_name).parse::<WalFileName>().is_ok();
+            if !is_another_file {
+                return Err(ArchiveError::UnknownForm { key: entry.key });
             }
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// Reads a segment that a backup needs and proves that it is this cluster's; false while it is absent.
+    ///
+    /// An object of the right name proves nothing: another cluster, or this one before it was rolled back, may have written it.
+    pub async fn holds_segment(
+        &self,
+        segment: WalSegment,
+        size: WalSegmentSize,
+        cluster: SystemIdentifier,
+    ) -> Result<bool, ArchiveError> {
+        let name = segment.file_name(size);
+        let Some(content) = self.fetch(name).await? else { return Ok(false) };
+        let header = SegmentHeader::parse(&content).and_then(|header| header.check(name, content.len() as u64).map(|()| header));
+        let header = header.map_err(|source| ArchiveError::Header { name, source })?;
+        if header.system_identifier != cluster {
+            return Err(ArchiveError::ForeignCluster { name, found: header.system_identifier, ours: cluster });
+        }
+        Ok(true)
     }
 
     /// Lists every WAL file in the archive, by timeline and segment. Objects with other names are not ours and are left out.
@@ -161,6 +186,31 @@ pub enum ArchiveError {
         #[source]
         source: FrameError,
     },
+    /// The object is in a form that this version cannot read.
+    #[error("the archived object `{key}` is in a form that this version cannot read")]
+    UnknownForm {
+        /// The object.
+        key: Key,
+    },
+    /// The archived segment is not what its name says.
+    #[error("the archived `{name}` is not the segment that its name says")]
+    Header {
+        /// The file.
+        name: WalFileName,
+        /// What is wrong with it.
+        #[source]
+        source: HeaderError,
+    },
+    /// The archived segment is of another cluster.
+    #[error("the archived `{name}` belongs to the cluster {found}, and the server to {ours}")]
+    ForeignCluster {
+        /// The file.
+        name: WalFileName,
+        /// The segment's cluster.
+        found: SystemIdentifier,
+        /// The server's cluster.
+        ours: SystemIdentifier,
+    },
     /// The object was there and then was not.
     #[error("the archived object `{key}` vanished while it was compared")]
     Vanished {
@@ -181,8 +231,9 @@ impl Classify for ArchiveError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
-            Self::Conflict { .. } => ErrorClass::Refused,
-            Self::Frame { .. } | Self::History { .. } => ErrorClass::Corrupt,
+            Self::Conflict { .. } | Self::ForeignCluster { .. } => ErrorClass::Refused,
+            Self::UnknownForm { .. } => ErrorClass::Config,
+            Self::Frame { .. } | Self::History { .. } | Self::Header { .. } => ErrorClass::Corrupt,
             Self::Vanished { .. } => ErrorClass::Transient,
         }
     }
@@ -190,7 +241,11 @@ impl Classify for ArchiveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::Conflict { .. } => Some(
+            Self::UnknownForm { key } => {
+                Some(format!("decompress `{key}` with the tool that wrote it, and put it there again without its extension"))
+            }
+            Self::Header { .. } => Some("another tool put it there; restore it from a copy of the store".to_owned()),
+            Self::Conflict { .. } | Self::ForeignCluster { .. } => Some(
                 "two servers archive to one place, or this one was cloned or rolled back: give it a cluster name of its own"
                     .to_owned(),
             ),

@@ -49,6 +49,12 @@ pub enum CatalogError {
         /// The name.
         name: BackupName,
     },
+    /// Somebody took the backup for abandoned and settled it.
+    #[error("the backup `{name}` was given up by somebody who deleted what interrupted runs had left")]
+    GivenUp {
+        /// The backup.
+        name: BackupName,
+    },
     /// The sentinel may or may not have been written.
     #[error("it is not known whether the sentinel of `{name}` was written")]
     PublicationUnknown {
@@ -69,7 +75,7 @@ impl CatalogError {
             | Self::Inconsistent { key, .. }
             | Self::UnknownVersion { key, .. }
             | Self::Unknown { key } => Some(key),
-            Self::Store(_) | Self::NameTaken { .. } | Self::PublicationUnknown { .. } => None,
+            Self::Store(_) | Self::NameTaken { .. } | Self::GivenUp { .. } | Self::PublicationUnknown { .. } => None,
         }
     }
 }
@@ -81,7 +87,7 @@ impl Classify for CatalogError {
             Self::Malformed { .. } | Self::Inconsistent { .. } | Self::Unknown { .. } => ErrorClass::Corrupt,
             Self::UnknownVersion { .. } => ErrorClass::Config,
             Self::NameTaken { .. } => ErrorClass::Refused,
-            Self::PublicationUnknown { .. } => ErrorClass::Transient,
+            Self::GivenUp { .. } | Self::PublicationUnknown { .. } => ErrorClass::Transient,
         }
     }
 
@@ -96,6 +102,7 @@ impl Classify for CatalogError {
                 Some(format!("move `{key}` elsewhere if it does not belong there; until then nothing is deleted"))
             }
             Self::NameTaken { .. } => Some("run it again: the next name is another one".to_owned()),
+            Self::GivenUp { .. } => Some("run it again, and compare the clocks of the hosts".to_owned()),
             Self::PublicationUnknown { .. } => Some(
                 "see with `stillframe backup-list` whether it is there; its snapshot and its intent were left in place".to_owned(),
             ),

@@ -95,15 +95,17 @@ pub enum PrepareError {
     },
     /// It is this cluster at another time.
     #[error(
-        "`{}` was not cut by this backup: its checkpoint is at {checkpoint}, not between {start} and {stop}",
+        "`{}` was not cut by this backup: its {what} is {found}, not between {start} and {stop}",
         directory.display()
     )]
     OtherMoment {
         /// The directory.
         directory: PathBuf,
-        /// In its `pg_control`.
-        checkpoint: Lsn,
-        /// Checkpoint with which the backup began.
+        /// Which position in its `pg_control` says so.
+        what: &'static str,
+        /// That position.
+        found: Lsn,
+        /// The same of the checkpoint with which the backup began.
         start: Lsn,
         /// Where the backup stopped.
         stop: Lsn,
@@ -201,7 +203,10 @@ impl Classify for PrepareError {
             Self::NotACluster { .. } => "mount or restore the snapshot there first",
             Self::OtherCluster { .. } | Self::OtherVersion { .. } => "check the directory and the name of the backup",
             Self::Running { .. } => "never restore over a running server; stop it, or choose another directory",
-            Self::OtherMoment { .. } => "use the snapshots that `backup-show` lists for this backup",
+            Self::OtherMoment { .. } => {
+                "it may have been restored from another backup: name that one, or empty the directory and restore this one; what you \
+                 mount must be the snapshots that `backup-show` lists for this backup"
+            }
             Self::ShutDown { .. } => "start again from the snapshot: a copy that has run is not the backup any more",
             Self::LinkedDirectory { .. } => "only `pg_wal` and tablespaces may lie outside the data directory",
             Self::WalDirectoryInUse { .. } => {

@@ -229,20 +229,30 @@ fn prove_cluster(preparation: &Preparation) -> Result<PgControl, PrepareError> {
 /// Proves that the copy was cut between start and stop of this backup.
 ///
 /// The same cluster at another time would recover to something that looks healthy and is not: pages that are newer than the label
-/// hide what is replayed onto them. A sealed copy has passed here before, and no server has run on it since.
+/// hide what is replayed onto them. The redo position tells the backup even in a sealed copy, which may have been sealed for another.
+/// Two backups of a standby may share it, when no restartpoint came between them: then they share all that is replayed, and the
+/// server reaches the end of the one that was cut by `pg_control`'s own minimum.
 fn prove_moment(preparation: &Preparation, control: &PgControl) -> Result<(), PrepareError> {
+    let label = &preparation.label;
+    prove_between(preparation, "redo position", control.redo(), label.start())?;
+    // What follows has been proven before the seal, and no server has run on the copy since: it would have written a true pointer.
     if control.is_sealed() {
         return Ok(());
     }
-    let directory = preparation.data_directory.clone();
-    let (start, stop, checkpoint) = (preparation.label.checkpoint(), preparation.stop_lsn, control.checkpoint());
-    if !(start..=stop).contains(&checkpoint) {
-        return Err(PrepareError::OtherMoment { directory, checkpoint, start, stop });
-    }
+    prove_between(preparation, "checkpoint", control.checkpoint(), label.checkpoint())?;
     if control.is_shut_down() {
-        return Err(PrepareError::ShutDown { directory });
+        return Err(PrepareError::ShutDown { directory: preparation.data_directory.clone() });
     }
     Ok(())
+}
+
+/// A checkpoint that ended during the backup lies at or behind the one with which the backup began, and before its stop.
+fn prove_between(preparation: &Preparation, what: &'static str, found: Lsn, start: Lsn) -> Result<(), PrepareError> {
+    let stop = preparation.stop_lsn;
+    if (start..=stop).contains(&found) {
+        return Ok(());
+    }
+    Err(PrepareError::OtherMoment { directory: preparation.data_directory.clone(), what, found, start, stop })
 }
 
 #[cfg(test)]

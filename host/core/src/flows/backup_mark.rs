@@ -20,6 +20,10 @@ pub async fn backup_mark(ports: &Ports<'_>, name: &BackupName, permanence: Perma
     }
     if backup.permanence != permanence {
         ports.catalog().mark(name, permanence, ports.clock.now()).await?;
+        // A deletion that began meanwhile may have looked before the mark was there.
+        if ports.catalog().is_condemned(name).await? {
+            return Err(MarkError::Condemned(name.clone()));
+        }
     }
     Ok(Backup { permanence, ..backup.clone() })
 }

@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use crate::catalog::{ArchiveError, Backup, BackupName, CatalogError, Intent, WalArchive};
+use crate::catalog::{
+    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, CatalogError, Intent, Permanence, WalArchive,
+};
 use crate::error::{Classify, ErrorClass};
 use crate::flows::Ports;
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
 use crate::provider::{Deletion, ProviderError, SetReference};
-use crate::retention::{Ancestry, DeletePlan, Leftover, PlanError, RetentionRule, plan};
+use crate::retention::{Ancestry, DeletePlan, Leftover, PlanError, RetentionRule, plan, release_wal};
 
 /// What was deleted, and what could not be.
 #[derive(Debug, Default)]
@@ -22,25 +24,43 @@ pub struct DeleteReport {
     pub backups: Vec<BackupName>,
     /// Backups that the storage system still deletes; the next run finishes them.
     pub pending: Vec<BackupName>,
+    /// Backups that were marked as permanent after the plan was made, and stay.
+    pub spared: Vec<BackupName>,
     /// Interrupted backups that are settled.
     pub settled: Vec<BackupName>,
     /// WAL files that are gone.
     pub wal: Vec<WalFileName>,
     /// Bytes of them, as stored.
     pub wal_bytes: u64,
-    /// Backups that could not be deleted; they stay condemned.
-    pub failures: Vec<(BackupName, DeleteError)>,
+    /// What could not be deleted, and why; the next run tries it again.
+    pub failures: Vec<(String, DeleteError)>,
 }
 
 /// Decides what goes. Reads everything or fails, and changes nothing.
 pub async fn plan_delete(ports: &Ports<'_>, rule: &RetentionRule) -> Result<DeletePlan, DeleteError> {
-    let catalog = ports.catalog();
-    // Nothing is deleted on a partial view: one unreadable record stops all.
-    let contents = catalog.contents().await?.complete()?;
-    let files = ports.archive().list().await?;
-    let ancestry = ancestry(&ports.archive(), files.iter().map(|file| file.name)).await?;
-    let shared = catalog.shares_with_walg().await?;
-    Ok(plan(rule, &contents, &files, ancestry, shared, ports.clock.now())?)
+    let view = View::read(ports).await?;
+    Ok(plan(rule, &view.contents, &view.files, view.ancestry, view.shared_with_walg, ports.clock.now())?)
+}
+
+/// All that a decision needs, read as a whole.
+struct View {
+    contents: CatalogContents,
+    files: Vec<ArchivedFile>,
+    ancestry: Ancestry,
+    shared_with_walg: bool,
+}
+
+impl View {
+    async fn read(ports: &Ports<'_>) -> Result<Self, DeleteError> {
+        let catalog = ports.catalog();
+        let files = ports.archive().list().await?;
+        let ancestry = ancestry(&ports.archive(), files.iter().map(|file| file.name)).await?;
+        let shared_with_walg = catalog.shares_with_walg().await?;
+        // Nothing is deleted on a partial view: one unreadable record stops all. The catalog is read last, so that what began while
+        // the archive was listed is in it.
+        let contents = catalog.contents().await?.complete()?;
+        Ok(Self { contents, files, ancestry, shared_with_walg })
+    }
 }
 
 async fn ancestry(archive: &WalArchive<'_>, names: impl Iterator<Item = WalFileName>) -> Result<Ancestry, ArchiveError> {
@@ -54,16 +74,17 @@ async fn ancestry(archive: &WalArchive<'_>, names: impl Iterator<Item = WalFileN
     Ok(Ancestry::new(histories))
 }
 
-/// Deletes what the plan says.
-pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan) -> Result<DeleteReport, DeleteError> {
+/// Deletes what the plan says. What fails stands in the report, beside what was done.
+pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan) -> DeleteReport {
     let mut report = DeleteReport::default();
     for backup in plan.removed_backups() {
         let name = &backup.sentinel.name;
         match delete_backup(ports, backup).await {
-            Ok(Deletion::Deleted | Deletion::Absent) => report.backups.push(name.clone()),
-            Ok(Deletion::Pending) => report.pending.push(name.clone()),
-            // The others do not wait for this one; it stays condemned, and the next run tries again.
-            Err(error) => report.failures.push((name.clone(), error)),
+            Ok(Fate::Gone) => report.backups.push(name.clone()),
+            Ok(Fate::Pending) => report.pending.push(name.clone()),
+            Ok(Fate::Spared) => report.spared.push(name.clone()),
+            // The others do not wait for this one.
+            Err(error) => report.failures.push((name.to_string(), error)),
         }
     }
     for leftover in &plan.leftovers {
@@ -73,35 +94,61 @@ pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &Delete
         };
         match settled {
             Ok(()) => report.settled.push(name.clone()),
-            Err(error) => report.failures.push((name.clone(), error)),
+            Err(error) => report.failures.push((name.to_string(), error)),
         }
     }
-    delete_wal(ports, rule, plan, &mut report).await?;
-    Ok(report)
+    if let Err(error) = delete_wal(ports, rule, plan, &mut report).await {
+        report.failures.push(("WAL".to_owned(), error));
+    }
+    report
 }
 
-async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Deletion, DeleteError> {
+/// What became of one backup.
+enum Fate {
+    Gone,
+    Pending,
+    Spared,
+}
+
+async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
     let sentinel = &backup.sentinel;
+    let catalog = ports.catalog();
     // Before the catalog changes: a provider that is not even configured must not cost the backup.
     let provider = ports.providers.open(&sentinel.provider).await?;
-    ports.catalog().condemn(&sentinel.name, ports.clock.now()).await?;
-    let outcome = provider.delete(&sentinel.snapshot.handle).await?;
-    if outcome != Deletion::Pending {
-        ports.catalog().forget(&sentinel.name).await?;
+    catalog.condemn(&sentinel.name, ports.clock.now()).await?;
+    // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other.
+    if !backup.is_condemned && catalog.marked(&sentinel.name).await? == Some(Permanence::Permanent) {
+        catalog.pardon(&sentinel.name).await?;
+        return Ok(Fate::Spared);
     }
+    let outcome = provider.delete(&sentinel.snapshot.handle).await?;
     tracing::info!(backup = %sentinel.name, ?outcome, "snapshot deleted");
-    Ok(outcome)
+    if outcome == Deletion::Pending {
+        return Ok(Fate::Pending);
+    }
+    catalog.forget(&sentinel.name).await?;
+    Ok(Fate::Gone)
 }
 
 /// Ends a backup that was interrupted: by its token the provider knows what it cut.
+///
+/// It is condemned first. Should it live after all, behind a clock that is off, then either this sees its sentinel, or the backup
+/// sees that it was given up.
 async fn settle(ports: &Ports<'_>, intent: &Intent) -> Result<(), DeleteError> {
+    let catalog = ports.catalog();
     let provider = ports.providers.open(&intent.provider).await?;
+    catalog.condemn(&intent.name, ports.clock.now()).await?;
+    if catalog.is_published(&intent.name).await? {
+        catalog.pardon(&intent.name).await?;
+        return Ok(catalog.remove_intent(&intent.name).await?);
+    }
     if let Some(set) = provider.get(&SetReference::Token(intent.token.clone())).await?
         && provider.delete(&set.handle).await? == Deletion::Pending
     {
         return Err(DeleteError::StillDeleting(intent.name.clone()));
     }
-    Ok(ports.catalog().remove_intent(&intent.name).await?)
+    catalog.remove_intent(&intent.name).await?;
+    Ok(catalog.pardon(&intent.name).await?)
 }
 
 /// Deletes WAL, oldest first, that the plan released and that nobody has come to need since.
@@ -115,12 +162,11 @@ async fn delete_wal(
         return Ok(());
     }
     // Of the backups that were to go, some may still be there, and new ones may have begun: what is there now decides.
-    let rule_now = match rule {
-        RetentionRule::Everything => RetentionRule::Everything,
-        _ => RetentionRule::Garbage,
-    };
-    let now = plan_delete(ports, &rule_now).await?;
-    let released: BTreeSet<&str> = now.removed_wal().map(|file| file.key.as_str()).collect();
+    let View { contents, files, ancestry, shared_with_walg } = View::read(ports).await?;
+    let kept: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
+    let now = release_wal(rule, &kept, &contents.intents, &files, ancestry, shared_with_walg, ports.clock.now());
+    let released: BTreeSet<&str> =
+        now.iter().filter(|decision| decision.kept_for.is_none()).map(|decision| decision.file.key.as_str()).collect();
     for file in plan.removed_wal().filter(|file| released.contains(file.key.as_str())) {
         ports.archive().remove(file).await?;
         report.wal.push(file.name);
@@ -147,8 +193,8 @@ pub enum DeleteError {
     /// The storage system is still at it.
     #[error("the storage system still deletes what the interrupted backup `{0}` had cut")]
     StillDeleting(BackupName),
-    /// Some of the backups could not be deleted.
-    #[error("{failed} of {total} backups could not be deleted")]
+    /// Some of it could not be deleted.
+    #[error("{failed} of {total} deletions failed")]
     Partly {
         /// How many failed.
         failed: usize,
@@ -167,7 +213,7 @@ impl DeleteReport {
             return Ok(self);
         }
         let failed = self.failures.len();
-        let total = failed + self.backups.len() + self.pending.len() + self.settled.len();
+        let total = failed + self.backups.len() + self.pending.len() + self.spared.len() + self.settled.len();
         let (_, first) = self.failures.swap_remove(0);
         Err((self, DeleteError::Partly { failed, total, first: Box::new(first) }))
     }
@@ -194,7 +240,7 @@ impl Classify for DeleteError {
             Self::StillDeleting(_) => Some("run it again later".to_owned()),
             Self::Partly { first, .. } => {
                 let advice = first.hint().map_or_else(String::new, |hint| format!("; {hint}"));
-                Some(format!("they stay condemned, and running it again tries them again{advice}"))
+                Some(format!("what could not be deleted is tried again by the next run{advice}"))
             }
         }
     }

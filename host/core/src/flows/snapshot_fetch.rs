@@ -19,7 +19,7 @@ use crate::data_directory::{
     self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget,
 };
 use crate::flows::{Isolation, Ports};
-use crate::postgres::WalSegment;
+use crate::postgres::{WalFileName, WalSegment};
 use crate::provider::Token;
 
 /// What to restore, where to, and how to recover.
@@ -92,7 +92,8 @@ pub async fn snapshot_fetch(
 async fn check_wal(ports: &Ports<'_>, sentinel: &Sentinel, target: &RecoveryTarget) -> Result<(), FetchError> {
     let files = ports.archive().list().await?;
     let size = sentinel.segment_size;
-    let archived: BTreeSet<WalSegment> = files.iter().filter_map(|file| file.name.segment(size)).collect();
+    let segments = files.iter().filter(|file| matches!(file.name, WalFileName::Segment { .. }));
+    let archived: BTreeSet<WalSegment> = segments.filter_map(|file| file.name.segment(size)).collect();
     let range = sentinel.wal_range();
     if let Some(missing) = range.segments().find(|segment| !archived.contains(segment)) {
         return Err(FetchError::WalMissing { name: sentinel.name.clone(), missing: missing.file_name(size) });

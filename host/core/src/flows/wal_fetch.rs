@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::wal_push::{HeaderError, SegmentHeader};
 use crate::catalog::ArchiveError;
 use crate::error::{Classify, ErrorClass};
 use crate::files::{self, FileError};
 use crate::flows::Ports;
-use crate::postgres::{InvalidWalName, WalFileName};
+use crate::postgres::{HeaderError, InvalidWalName, SegmentHeader, WalFileName};
 
 /// Mode of the restored file, as PostgreSQL makes its own.
 const FILE_MODE: u32 = 0o600;

@@ -3,8 +3,6 @@
 //! Success means durable, and nothing less: PostgreSQL recycles the segment on our word. A file that does not belong to this
 //! cluster is refused before it reaches the archive.
 
-mod header;
-
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -13,10 +11,9 @@ use crate::catalog::{ArchiveError, PushOutcome};
 use crate::error::{Classify, ErrorClass};
 use crate::flows::Ports;
 use crate::postgres::{
-    ControlFileError, InvalidHistory, InvalidWalName, PgControl, SystemIdentifier, TimelineHistory, WalFileName,
+    ControlFileError, HeaderError, InvalidHistory, InvalidWalName, PgControl, SegmentHeader, SystemIdentifier, TimelineHistory,
+    WalFileName,
 };
-
-pub(super) use header::{HeaderError, SegmentHeader};
 
 /// Longest `.history` or `.backup` file that makes sense.
 const MAX_TEXT_BYTES: usize = 1 << 20;

@@ -27,6 +27,10 @@ const STATE: usize = 16;
 const CHECKPOINT: usize = 32;
 const PREVIOUS_CHECKPOINT: usize = 40;
 
+/// Where the copy of the newest checkpoint begins, with its redo position: after the pointers, of which PostgreSQL 10 has two.
+const REDO: usize = 40;
+const REDO_AFTER_PREVIOUS_CHECKPOINT: usize = 48;
+
 /// States of a server that was shut down, as a primary and as a standby.
 const SHUT_DOWN: [u32; 2] = [1, 2];
 
@@ -88,6 +92,13 @@ impl PgControl {
         Lsn(u64::from_ne_bytes(field(&self.bytes, CHECKPOINT)))
     }
 
+    /// Position from which the newest checkpoint is replayed. A seal leaves it as it was.
+    #[must_use]
+    pub fn redo(&self) -> Lsn {
+        let place = if self.has_previous_checkpoint() { REDO_AFTER_PREVIOUS_CHECKPOINT } else { REDO };
+        Lsn(u64::from_ne_bytes(field(&self.bytes, place)))
+    }
+
     /// Whether a server was shut down on these files, which a copy cut in backup mode never shows.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
@@ -114,8 +125,12 @@ impl PgControl {
 
     /// Where the file points to checkpoints from which a server would recover without a label.
     fn pointers(&self) -> impl Iterator<Item = usize> + use<> {
-        let previous = (self.control_version() < FIRST_WITH_ONE_CHECKPOINT).then_some(PREVIOUS_CHECKPOINT);
+        let previous = self.has_previous_checkpoint().then_some(PREVIOUS_CHECKPOINT);
         std::iter::once(CHECKPOINT).chain(previous)
+    }
+
+    fn has_previous_checkpoint(&self) -> bool {
+        self.control_version() < FIRST_WITH_ONE_CHECKPOINT
     }
 }
 
@@ -126,6 +141,7 @@ impl std::fmt::Debug for PgControl {
             .field("system_identifier", &self.system_identifier())
             .field("control_version", &self.control_version())
             .field("checkpoint", &self.checkpoint())
+            .field("redo", &self.redo())
             .finish_non_exhaustive()
     }
 }
@@ -197,6 +213,7 @@ pub(crate) mod tests {
         bytes[12..16].copy_from_slice(&202_209_061u32.to_ne_bytes());
         bytes[16] = 6;
         bytes[32..40].copy_from_slice(&0x0200_0060u64.to_ne_bytes());
+        bytes[40..48].copy_from_slice(&0x0200_0028u64.to_ne_bytes());
         bytes[120] = 7;
         let checksum = crc32c::crc32c(&bytes[..checksum_offset]);
         bytes[checksum_offset..checksum_offset + 4].copy_from_slice(&checksum.to_ne_bytes());
@@ -212,6 +229,7 @@ pub(crate) mod tests {
             assert_eq!(control.control_version(), 1300);
             assert_eq!(control.catalog_version(), 202_209_061);
             assert_eq!(control.checkpoint(), Lsn(0x0200_0060));
+            assert_eq!(control.redo(), Lsn(0x0200_0028));
             assert!(!control.is_sealed() && !control.is_shut_down());
         }
     }
@@ -225,6 +243,7 @@ pub(crate) mod tests {
             assert!((0..FILE_BYTES).all(|place| changed(place) || sealed[place] == original[place]));
             let control = PgControl::parse(&sealed).unwrap();
             assert!(control.is_sealed());
+            assert_eq!(control.redo(), Lsn(0x0200_0028), "it still tells what it was cut for");
             assert_eq!(control.sealed(), sealed, "sealing twice is sealing once");
         }
     }
@@ -233,12 +252,15 @@ pub(crate) mod tests {
     fn postgresql_10_cannot_fall_back_on_its_previous_checkpoint() {
         let mut original = image(42, 288);
         original[8..12].copy_from_slice(&1002u32.to_ne_bytes());
+        original[48..56].copy_from_slice(&0x0200_0028u64.to_ne_bytes());
         let checksum = crc32c::crc32c(&original[..288]);
         original[288..292].copy_from_slice(&checksum.to_ne_bytes());
         let sealed = PgControl::parse(&original).unwrap().sealed();
         assert_eq!(sealed[32..40], 0xDEADu64.to_ne_bytes());
         assert_eq!(sealed[40..48], 0xDEADu64.to_ne_bytes());
-        assert!(PgControl::parse(&sealed).unwrap().is_sealed());
+        let control = PgControl::parse(&sealed).unwrap();
+        assert!(control.is_sealed());
+        assert_eq!(control.redo(), Lsn(0x0200_0028));
     }
 
     #[test]

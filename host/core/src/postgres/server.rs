@@ -166,7 +166,7 @@ pub struct ServerFacts {
     pub in_recovery: bool,
     /// The timeline it writes, or replays.
     pub timeline: TimelineId,
-    /// Where its WAL ends now: written on a primary, replayed on a standby.
+    /// Before this no backup that begins now can start: the end of the WAL on a primary, the last restartpoint on a standby.
     pub wal_position: Lsn,
     /// Its `archive_mode`.
     pub archive_mode: ArchiveMode,

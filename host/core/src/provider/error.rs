@@ -86,6 +86,9 @@ pub enum ProviderFault {
     /// It imports a capability that the configuration does not grant; nothing was called.
     #[error("it needs the capability `{0}`, which the configuration does not grant")]
     NotGranted(String),
+    /// It imports a capability that the interface declares and this version of the host does not offer; nothing was called.
+    #[error("it needs the capability `{0}`, which this version of stillframe does not offer")]
+    NotOffered(String),
     /// The sandbox ended it at its deadline.
     #[error("it exceeded its deadline of {seconds} s and was stopped")]
     Deadline {
@@ -104,7 +107,7 @@ impl ProviderError {
     /// Whether the operation may have had its effect nevertheless, so that the storage system must be asked.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
-        !matches!(self.fault, ProviderFault::Unusable(_) | ProviderFault::NotGranted(_))
+        !matches!(self.fault, ProviderFault::Unusable(_) | ProviderFault::NotGranted(_) | ProviderFault::NotOffered(_))
     }
 }
 
@@ -117,7 +120,8 @@ impl Classify for ProviderError {
             | ProviderFault::Denied(_)
             | ProviderFault::Unauthenticated(_)
             | ProviderFault::Unusable(_)
-            | ProviderFault::NotGranted(_) => ErrorClass::Config,
+            | ProviderFault::NotGranted(_)
+            | ProviderFault::NotOffered(_) => ErrorClass::Config,
             ProviderFault::Conflict(_) | ProviderFault::NotFound(_) | ProviderFault::Locked { .. } | ProviderFault::InUse(_) => {
                 ErrorClass::Refused
             }
@@ -141,6 +145,10 @@ impl Classify for ProviderError {
             ProviderFault::NotGranted(_) => {
                 format!("see what it asks for with `stillframe provider inspect {name}`, and grant it under `[provider.{name}]`")
             }
+            // To grant it is impossible, so the hint must not say that.
+            ProviderFault::NotOffered(_) => {
+                format!("no configuration can grant it: use another provider, or a build of `{name}` that does not import it")
+            }
             ProviderFault::Exhausted(_) => "free some room, or let `stillframe delete retain` make some".to_owned(),
             ProviderFault::Deadline { .. } => format!("raise `deadline_secs` under `[provider.{name}]` if it only needs longer"),
             ProviderFault::Stopped(_) | ProviderFault::BadAnswer(_) | ProviderFault::Internal(_) => {
@@ -148,5 +156,26 @@ impl Classify for ProviderError {
             }
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Classify, ErrorClass, ProviderError, ProviderFault};
+
+    fn error(fault: ProviderFault) -> ProviderError {
+        ProviderError { provider: "zfs".to_owned().try_into().unwrap(), operation: "be loaded", fault }
+    }
+
+    #[test]
+    fn a_capability_that_nobody_can_grant_is_not_advised_to_be_granted() {
+        let refused = error(ProviderFault::NotOffered("command".to_owned()));
+        assert_eq!(refused.fault.to_string(), "it needs the capability `command`, which this version of stillframe does not offer");
+        let hint = refused.hint().unwrap();
+        assert!(hint.contains("no configuration can grant it") && !hint.contains("[provider.zfs]"), "{hint}");
+        let grantable = error(ProviderFault::NotGranted("tree".to_owned())).hint().unwrap();
+        assert!(grantable.contains("grant it under `[provider.zfs]`"), "{grantable}");
+        assert_eq!(refused.class(), ErrorClass::Config);
+        assert!(!refused.may_have_happened(), "nothing of it was called");
     }
 }

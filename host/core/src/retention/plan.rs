@@ -180,28 +180,37 @@ pub fn plan(
     let kept: Vec<&Backup> =
         backups.iter().filter(|decision| matches!(decision.reason, Reason::Keep(_))).map(|decision| &decision.backup).collect();
 
-    let (expired, running): (Vec<Intent>, Vec<Intent>) =
-        contents.intents.iter().cloned().partition(|intent| intent.expires_at < now);
+    let wal = release_wal(rule, &kept, &contents.intents, archive, ancestry, shared_with_walg, now);
+
+    let expired = contents.intents.iter().filter(|intent| intent.expires_at < now).cloned();
+    let settles = matches!(rule, RetentionRule::Garbage | RetentionRule::Everything);
+    let intents = expired.filter(|_| settles).map(Leftover::Intent);
+    let leftovers = intents.chain(contents.remnants.iter().cloned().map(Leftover::Remnant)).collect();
+    Ok(DeletePlan { backups, wal, leftovers })
+}
+
+/// Decides about WAL, given the backups that stay.
+pub fn release_wal(
+    rule: &RetentionRule,
+    kept: &[&Backup],
+    intents: &[Intent],
+    archive: &[ArchivedFile],
+    ancestry: Ancestry,
+    shared_with_walg: bool,
+    now: Timestamp,
+) -> Vec<WalDecision> {
+    let running: Vec<Intent> = intents.iter().filter(|intent| intent.expires_at >= now).cloned().collect();
     let recovery = if *rule == RetentionRule::Everything { KeepRecovery::No } else { KeepRecovery::Yes };
     // Nothing stays that says what is needed: then all of it may be, unless the operator means everything.
     let nothing_to_judge_by = kept.is_empty() && running.is_empty() && recovery == KeepRecovery::Yes;
-    let protected = ProtectedWal::new(&kept, &running, ancestry, recovery);
-    let wal = archive
-        .iter()
-        .map(|file| {
-            let kept_for = if shared_with_walg {
-                Some(WalReason::SharedWithWalG)
-            } else {
-                protected.reason_to_keep(file.name).or(nothing_to_judge_by.then_some(WalReason::NothingToJudgeBy))
-            };
-            WalDecision { file: file.clone(), kept_for }
-        })
-        .collect();
-
-    let settles = matches!(rule, RetentionRule::Garbage | RetentionRule::Everything);
-    let intents = expired.into_iter().filter(|_| settles).map(Leftover::Intent);
-    let leftovers = intents.chain(contents.remnants.iter().cloned().map(Leftover::Remnant)).collect();
-    Ok(DeletePlan { backups, wal, leftovers })
+    let protected = ProtectedWal::new(kept, &running, ancestry, recovery);
+    let reason = |file: &ArchivedFile| {
+        if shared_with_walg {
+            return Some(WalReason::SharedWithWalG);
+        }
+        protected.reason_to_keep(file.name).or(nothing_to_judge_by.then_some(WalReason::NothingToJudgeBy))
+    };
+    archive.iter().map(|file| WalDecision { file: file.clone(), kept_for: reason(file) }).collect()
 }
 
 /// Oldest first. Clusters that followed each other in one place (`pg_upgrade`, `initdb`) stay together, the one with the newest

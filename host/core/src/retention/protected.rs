@@ -56,15 +56,22 @@ struct Anchor {
     timeline: TimelineId,
     position: Lsn,
     first: u64,
+    segment_size: WalSegmentSize,
     reason: WalReason,
 }
 
 /// The WAL that must stay.
 pub struct ProtectedWal {
-    ranges: Vec<(WalRange, BackupName)>,
+    parts: Vec<Part>,
     anchors: Vec<Anchor>,
     ancestry: Ancestry,
+}
+
+/// The segments of one backup. The size of segments can change, so each carries its own.
+struct Part {
+    range: WalRange,
     segment_size: WalSegmentSize,
+    backup: BackupName,
 }
 
 impl ProtectedWal {
@@ -75,27 +82,37 @@ impl ProtectedWal {
     #[must_use]
     pub fn new(kept: &[&Backup], intents: &[Intent], ancestry: Ancestry, recovery: KeepRecovery) -> Self {
         use crate::catalog::Permanence::{Ordinary, Permanent};
-        let ranges = kept.iter().map(|backup| (backup.sentinel.wal_range(), backup.sentinel.name.clone())).collect();
+        let parts = kept.iter().map(|backup| Part::of_backup(backup)).collect();
         let mut bases: Vec<&Backup> = kept.iter().copied().filter(|backup| backup.permanence == Ordinary).collect();
         if bases.is_empty() && recovery == KeepRecovery::Yes {
             let permanent = kept.iter().copied().filter(|backup| backup.permanence == Permanent);
             bases.extend(permanent.max_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone())));
         }
         let anchors = bases.into_iter().map(Anchor::of_backup).chain(intents.iter().map(Anchor::of_intent)).collect();
-        let segment_size = kept.last().map(|backup| backup.sentinel.segment_size);
-        let segment_size = segment_size.or_else(|| intents.last().map(|intent| intent.segment_size));
-        Self { ranges, anchors, ancestry, segment_size: segment_size.unwrap_or(WalSegmentSize::DEFAULT) }
+        Self { parts, anchors, ancestry }
     }
 
     /// Says why a file stays; none when nothing needs it.
     #[must_use]
     pub fn reason_to_keep(&self, file: WalFileName) -> Option<WalReason> {
-        let Some(segment) = file.segment(self.segment_size) else { return Some(WalReason::History) };
-        let part_of = self.ranges.iter().find(|(range, _)| range.contains(segment));
-        if let Some((_, name)) = part_of {
-            return Some(WalReason::PartOfBackup(name.clone()));
+        if let WalFileName::History { .. } = file {
+            return Some(WalReason::History);
         }
-        self.anchors.iter().find(|anchor| anchor.needs(segment, &self.ancestry)).map(|anchor| anchor.reason.clone())
+        if let Some(part) = self.parts.iter().find(|part| part.contains(file)) {
+            return Some(WalReason::PartOfBackup(part.backup.clone()));
+        }
+        self.anchors.iter().find(|anchor| anchor.needs(file, &self.ancestry)).map(|anchor| anchor.reason.clone())
+    }
+}
+
+impl Part {
+    fn of_backup(backup: &Backup) -> Self {
+        let sentinel = &backup.sentinel;
+        Self { range: sentinel.wal_range(), segment_size: sentinel.segment_size, backup: sentinel.name.clone() }
+    }
+
+    fn contains(&self, file: WalFileName) -> bool {
+        file.segment(self.segment_size).is_some_and(|segment| self.range.contains(segment))
     }
 }
 
@@ -116,6 +133,7 @@ impl Anchor {
             // Only what forked after the stop can be reached from this backup.
             position: sentinel.stop_lsn,
             first: sentinel.wal_range().first,
+            segment_size: sentinel.segment_size,
             reason: WalReason::Recovery(sentinel.name.clone()),
         }
     }
@@ -125,11 +143,14 @@ impl Anchor {
             timeline: intent.timeline,
             position: intent.wal_position,
             first: WalSegment::containing(intent.timeline, intent.wal_position, intent.segment_size).number,
+            segment_size: intent.segment_size,
             reason: WalReason::RunningBackup(intent.name.clone()),
         }
     }
 
-    fn needs(&self, segment: WalSegment, ancestry: &Ancestry) -> bool {
-        segment.number >= self.first && ancestry.may_descend(segment.timeline, self.timeline, self.position)
+    fn needs(&self, file: WalFileName, ancestry: &Ancestry) -> bool {
+        file.segment(self.segment_size).is_some_and(|segment| {
+            segment.number >= self.first && ancestry.may_descend(segment.timeline, self.timeline, self.position)
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! A clock that stands still until somebody sleeps: then it has passed at once.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,19 +8,19 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 
-/// A clock whose time passes by sleeping, without waiting.
+/// A clock whose time passes by sleeping, without waiting. Clones are the same clock.
 ///
 /// Sleepers yield first, so that whatever is ready beside them goes ahead: a deadline never beats an answer that is there.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ManualClock {
-    now: Mutex<Timestamp>,
+    now: Arc<Mutex<Timestamp>>,
 }
 
 impl ManualClock {
     /// Starts at this moment.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now: Mutex::new(now) }
+        Self { now: Arc::new(Mutex::new(now)) }
     }
 
     /// Moves on.

@@ -12,39 +12,55 @@ use crate::postgres::{
 };
 
 /// A server.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FakeServer {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
 struct State {
     facts: ServerFacts,
     in_backup_mode: usize,
     calls: usize,
     lost_at: Option<usize>,
     tablespace_map: Vec<u8>,
+    failing_file: Option<String>,
+    at_start: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl FakeServer {
-    /// A primary of PostgreSQL 15 that archives, at `0/3000028` on timeline 1.
+    /// A primary of PostgreSQL 15 that archives, with segments of 1 MiB, at `0/300028` on timeline 1.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
+        let segment_size = WalSegmentSize::try_from(1 << 20).unwrap_or(WalSegmentSize::DEFAULT);
         let facts = ServerFacts {
             version: PgVersion(150_018),
             system_identifier: SystemIdentifier(7_000_000_000_000_000_001),
             data_directory: PathBuf::from("/pgdata"),
-            segment_size: WalSegmentSize::DEFAULT,
+            segment_size,
             in_recovery: false,
             timeline: TimelineId::FIRST,
-            wal_position: Lsn(0x300_0028),
+            wal_position: Lsn(0x30_0028),
             archive_mode: ArchiveMode::On,
             archiver_is_set: true,
             tablespaces: Vec::new(),
             now,
         };
-        let state = State { facts, in_backup_mode: 0, calls: 0, lost_at: None, tablespace_map: Vec::new() };
+        let state = State {
+            facts,
+            in_backup_mode: 0,
+            calls: 0,
+            lost_at: None,
+            tablespace_map: Vec::new(),
+            failing_file: None,
+            at_start: None,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// What the server says about itself now.
+    #[must_use]
+    pub fn facts(&self) -> ServerFacts {
+        self.state().facts.clone()
     }
 
     /// Opens a session.
@@ -61,6 +77,16 @@ impl FakeServer {
     /// Sets the `tablespace_map` of the next backup.
     pub fn set_tablespace_map(&self, map: &[u8]) {
         self.state().tablespace_map = map.to_vec();
+    }
+
+    /// Lets the archiver fail on this file, for ever.
+    pub fn fail_archiving(&self, file: &str) {
+        self.state().failing_file = Some(file.to_owned());
+    }
+
+    /// Runs this when the next backup starts.
+    pub fn at_start(&self, act: impl FnOnce() + Send + 'static) {
+        self.state().at_start = Some(Box::new(act));
     }
 
     /// Loses the session at its n-th call, counted from 0 over all sessions.
@@ -86,7 +112,6 @@ impl FakeServer {
 }
 
 /// A session on a [`FakeServer`].
-#[derive(Debug)]
 pub struct FakeConnection {
     server: FakeServer,
     is_in_backup_mode: bool,
@@ -130,6 +155,10 @@ impl Connection for FakeConnection {
 
     async fn start_backup(&mut self, _label: &str, _checkpoint: CheckpointMode) -> Result<Lsn, ConnectionError> {
         self.call("start the backup")?;
+        let act = self.server.state().at_start.take();
+        if let Some(act) = act {
+            act();
+        }
         self.is_in_backup_mode = true;
         let mut state = self.server.state();
         state.in_backup_mode += 1;
@@ -159,7 +188,8 @@ impl Connection for FakeConnection {
 
     async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {
         self.call("ask for the archiver")?;
-        Ok(ArchiverStatus::default())
+        let last_failed_wal = self.server.state().failing_file.clone();
+        Ok(ArchiverStatus { is_failing: last_failed_wal.is_some(), last_failed_wal, last_archived_wal: None })
     }
 
     async fn create_restore_point_and_switch(&mut self, _name: &str) -> Result<Lsn, ConnectionError> {

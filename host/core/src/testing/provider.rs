@@ -57,6 +57,7 @@ struct State {
     /// States that `get` gives one after the other, the last one for ever.
     states: Vec<MemberState>,
     is_isolated: bool,
+    deletes_slowly: bool,
     restored: Vec<String>,
     on_create: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -92,6 +93,11 @@ impl FakeProvider {
     #[must_use]
     pub fn handles(&self) -> Vec<String> {
         self.state().sets.keys().cloned().collect()
+    }
+
+    /// Lets the next deletion be accepted only, and be done by the one after it.
+    pub fn delete_slowly(&self) {
+        self.state().deletes_slowly = true;
     }
 
     /// Handle of the set that was restored last; empty before the first.
@@ -211,9 +217,11 @@ impl Provider for FakeProvider {
     }
 
     async fn delete(&self, handle: &str) -> Result<Deletion, ProviderError> {
-        self.perform(ProviderCall::Delete, |state| match state.sets.remove(handle) {
-            Some(_) => Deletion::Deleted,
-            None => Deletion::Absent,
+        self.perform(ProviderCall::Delete, |state| {
+            if std::mem::take(&mut state.deletes_slowly) {
+                return Deletion::Pending;
+            }
+            if state.sets.remove(handle).is_some() { Deletion::Deleted } else { Deletion::Absent }
         })
         .await
     }

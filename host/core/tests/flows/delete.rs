@@ -1,12 +1,18 @@
 //! `delete` on fakes: exact sets of WAL, every write and every provider call failing once, and rules that must not lose anything.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::catalog::{Backup, Permanence};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{DeleteError, DeleteReport, apply_delete, backup_mark, plan_delete};
+use stillframe_core::flows::{
+    DeleteError, DeleteReport, Ports, ProviderSource, PushRequest, apply_delete, backup_mark, plan_delete,
+};
+use stillframe_core::postgres::{Lsn, WalSegmentSize};
+use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName};
 use stillframe_core::retention::{Cutoff, PlanError, RetentionRule};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, ProviderCall, ProviderFailure, When};
@@ -30,7 +36,7 @@ fn names(backups: &[Backup]) -> Vec<String> {
 async fn delete(house: &House, rule: &RetentionRule) -> Result<DeleteReport, DeleteError> {
     let ports = house.ports(&house.store);
     let plan = plan_delete(&ports, rule).await?;
-    apply_delete(&ports, rule, &plan).await?.into_result().map_err(|(_, error)| error)
+    apply_delete(&ports, rule, &plan).await.into_result().map_err(|(_, error)| error)
 }
 
 /// Five backups at segments 10, 20, …, 50, the second one permanent, and all WAL from 1 to 60.
@@ -135,7 +141,7 @@ async fn a_failure_at_any_write_or_call_is_finished_by_the_next_run() {
         let store = FaultyStore::new(&house.store, None);
         let ports = house.ports(&store);
         let plan = plan_delete(&ports, &retain(2)).await.unwrap();
-        apply_delete(&ports, &retain(2), &plan).await.unwrap().into_result().map_err(|(_, error)| error).unwrap();
+        apply_delete(&ports, &retain(2), &plan).await.into_result().map_err(|(_, error)| error).unwrap();
         store.writes()
     };
     assert!(writes > 40, "{writes} writes: two backups of several records each, and the WAL");
@@ -145,8 +151,8 @@ async fn a_failure_at_any_write_or_call_is_finished_by_the_next_run() {
             let store = FaultyStore::new(&house.store, Some((number, when)));
             let ports = house.ports(&store);
             let plan = plan_delete(&ports, &retain(2)).await.unwrap();
-            let result = apply_delete(&ports, &retain(2), &plan).await;
-            assert!(result.is_err() || !result.unwrap().failures.is_empty(), "lies about success: write {number} {when:?}");
+            let report = apply_delete(&ports, &retain(2), &plan).await;
+            assert!(!report.failures.is_empty(), "lies about success: write {number} {when:?}");
             house.assert_invariants(&format!("write {number} failed {when:?}")).await;
             converges(&house, &backups, &format!("write {number} failed {when:?}")).await;
         }
@@ -220,7 +226,7 @@ async fn garbage_settles_a_backup_that_was_interrupted_long_ago() {
 
 /// Leaves an intent and its snapshot behind, as a killed process does; gives the handle.
 async fn interrupted_at(house: &House, number: u32) -> String {
-    house.server.change(|facts| facts.wal_position = stillframe_core::postgres::Lsn((u64::from(number) << 24) + 0x28));
+    house.server.change(|facts| facts.wal_position = Lsn((u64::from(number) << 20) + 0x28));
     house.provider().fail_next(ProviderCall::Create, ProviderFailure::Error(When::After));
     house.provider().fail_next(ProviderCall::Get, ProviderFailure::Error(When::Before));
     let request = house.request(9);
@@ -238,8 +244,8 @@ async fn wal_of_timelines_that_left_before_the_oldest_backup_goes_and_of_later_o
     let put = async |name: &str, body: &'static [u8]| {
         house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), Bytes::from_static(body)).await.unwrap();
     };
-    put("00000002.history", b"1\t0/F000000\tno recovery target\n").await;
-    put("00000003.history", b"1\t0/19000000\tno recovery target\n").await;
+    put("00000002.history", b"1\t0/F00000\tno recovery target\n").await;
+    put("00000003.history", b"1\t0/1900000\tno recovery target\n").await;
     for name in ["00000002000000000000000F", "000000030000000000000019", "000000040000000000000001", "000000040000000000000020"] {
         put(name, b"").await;
     }
@@ -295,4 +301,86 @@ async fn backups_of_an_older_cluster_are_older_whatever_their_positions() {
     delete(&house, &retain(1)).await.unwrap();
     let left = house.contents().await;
     assert!(left.find(&new.sentinel.name).is_some() && left.find(&old.sentinel.name).is_none());
+}
+
+struct NoProviders;
+
+#[async_trait]
+impl ProviderSource for NoProviders {
+    async fn open(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
+        let fault = ProviderFault::Unusable("it is not configured".to_owned());
+        Err(ProviderError { provider: name.clone(), operation: "be loaded", fault })
+    }
+}
+
+#[tokio::test]
+async fn wal_of_a_backup_that_could_not_be_deleted_stays() {
+    let (house, _) = full_house().await;
+    let ports = Ports { providers: &NoProviders, ..house.ports(&house.store) };
+    let plan = plan_delete(&ports, &RetentionRule::Everything).await.unwrap();
+    let report = apply_delete(&ports, &RetentionRule::Everything, &plan).await;
+    assert_eq!(report.failures.len(), 4);
+    assert!(house.contents().await.backups.iter().all(|backup| !backup.is_condemned));
+    assert_eq!(house.archived().await, segments(10..=60), "everything that the four can be recovered with");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_marked_permanent_after_the_plan_stays() {
+    let (house, backups) = full_house().await;
+    let ports = house.ports(&house.store);
+    let plan = plan_delete(&ports, &retain(1)).await.unwrap();
+    backup_mark(&ports, &backups[0].sentinel.name, Permanence::Permanent).await.unwrap();
+    let report = apply_delete(&ports, &retain(1), &plan).await;
+    assert_eq!(report.spared, [backups[0].sentinel.name.clone()]);
+    let contents = house.contents().await;
+    let spared = contents.find(&backups[0].sentinel.name).unwrap();
+    assert!(!spared.is_condemned && spared.permanence == Permanence::Permanent);
+    assert!(house.archived().await.contains(&segment(10).to_string()));
+}
+
+#[tokio::test]
+async fn a_backup_that_begins_after_the_plan_keeps_its_wal() {
+    let (house, _) = full_house().await;
+    let ports = house.ports(&house.store);
+    let plan = plan_delete(&ports, &RetentionRule::Everything).await.unwrap();
+    interrupted_at(&house, 50).await;
+    apply_delete(&ports, &RetentionRule::Everything, &plan).await;
+    assert_eq!(house.archived().await, segments([20].into_iter().chain(50..=60)));
+}
+
+#[tokio::test]
+async fn after_the_last_backup_is_deleted_by_name_the_wal_stays() {
+    let house = House::new().await;
+    house.archive(&(1..=20).collect::<Vec<_>>()).await;
+    let only = house.backup_at(1, 10, ORDINARY).await;
+    delete(&house, &RetentionRule::Target(only.sentinel.name)).await.unwrap();
+    assert_eq!(house.archived().await, segments(1..=20));
+}
+
+#[tokio::test]
+async fn a_deletion_that_the_storage_system_has_not_finished_is_not_forgotten() {
+    let (house, backups) = full_house().await;
+    house.provider().delete_slowly();
+    let report = delete(&house, &RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap();
+    assert_eq!(report.pending, [backups[0].sentinel.name.clone()]);
+    let contents = house.contents().await;
+    assert!(contents.find(&backups[0].sentinel.name).unwrap().is_condemned);
+    delete(&house, &RetentionRule::Garbage).await.unwrap();
+    assert!(house.contents().await.find(&backups[0].sentinel.name).is_none());
+    house.assert_invariants("deleted in the end").await;
+}
+
+#[tokio::test]
+async fn wal_of_a_kept_backup_stays_when_the_segment_size_has_changed_since() {
+    let house = House::new().await;
+    let large = WalSegmentSize::try_from(4 << 20).unwrap();
+    house.server.change(|facts| facts.segment_size = large);
+    house.archive(&[5]).await;
+    house.server.change(|facts| facts.wal_position = Lsn((5 << 22) + 0x28));
+    let old = PushRequest { permanence: Permanence::Permanent, ..house.request(1) };
+    house.push(&old).await.unwrap();
+    house.server.change(|facts| facts.segment_size = WalSegmentSize::try_from(1 << 20).unwrap());
+    house.backup_at(2, 40, ORDINARY).await;
+    delete(&house, &RetentionRule::Garbage).await.unwrap();
+    assert_eq!(house.archived().await, segments([5, 40]));
 }

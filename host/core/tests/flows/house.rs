@@ -1,13 +1,14 @@
 //! A server, a provider and a store, and the invariants that must hold whatever happened to them.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use stillframe_core::catalog::{Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, Permanence, WalArchive};
 use stillframe_core::flows::{Isolation, Ports, PushDeadlines, PushError, PushRequest, Server, snapshot_push};
-use stillframe_core::postgres::{CheckpointMode, WalFileName};
+use stillframe_core::postgres::{CheckpointMode, SystemIdentifier, WalFileName, WalSegmentSize};
 use stillframe_core::provider::{ProviderName, Token};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FakeLocator, FakeProvider, FakeProviders, FakeServer, ManualClock, MemoryStore};
@@ -28,6 +29,33 @@ pub(crate) fn segment(number: u32) -> WalFileName {
     format!("0000000100000000{number:08X}").parse().unwrap()
 }
 
+/// The key of an archived segment of the first timeline.
+pub(crate) fn segment_key(number: u32) -> Key {
+    Key::parse(&format!("main/wal_005/{}.zst", segment(number))).unwrap()
+}
+
+/// An object that holds an empty segment with a true header. Making one takes a while, so each is made once.
+async fn archived_segment(number: u32, cluster: SystemIdentifier, size: WalSegmentSize) -> Bytes {
+    static MADE: Mutex<BTreeMap<(u32, u64, u64), Bytes>> = Mutex::new(BTreeMap::new());
+    let known = MADE.lock().unwrap().get(&(number, cluster.0, size.bytes())).cloned();
+    if let Some(body) = known {
+        return body;
+    }
+    let mut content = vec![0; usize::try_from(size.bytes()).unwrap()];
+    content[0..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
+    content[2..4].copy_from_slice(&2_u16.to_ne_bytes());
+    content[4..8].copy_from_slice(&1_u32.to_ne_bytes());
+    content[8..16].copy_from_slice(&(u64::from(number) * size.bytes()).to_ne_bytes());
+    content[24..32].copy_from_slice(&cluster.0.to_ne_bytes());
+    content[32..36].copy_from_slice(&u32::try_from(size.bytes()).unwrap().to_ne_bytes());
+    let store = MemoryStore::default();
+    let layout = Layout::new(ClusterName::try_from("main".to_owned()).unwrap());
+    WalArchive::new(&store, &layout).push(segment(number), &content).await.unwrap();
+    let body = store.get(&segment_key(number)).await.unwrap().unwrap();
+    MADE.lock().unwrap().insert((number, cluster.0, size.bytes()), body.clone());
+    body
+}
+
 impl House {
     /// A house whose archive holds the segment that the fake server's backups need.
     pub(crate) async fn new() -> Self {
@@ -42,10 +70,12 @@ impl House {
         house
     }
 
+    /// Puts segments of the server's cluster into the archive.
     pub(crate) async fn archive(&self, numbers: &[u32]) {
+        let facts = self.server.facts();
         for number in numbers {
-            let key = Key::parse(&format!("main/wal_005/{}.zst", segment(*number))).unwrap();
-            self.store.put(&key, bytes::Bytes::from_static(b"a segment")).await.unwrap();
+            let body = archived_segment(*number, facts.system_identifier, facts.segment_size).await;
+            self.store.put(&segment_key(*number), body).await.unwrap();
         }
     }
 
@@ -87,7 +117,7 @@ impl House {
     pub(crate) async fn backup_at(&self, seed: u8, number: u32, permanence: Permanence) -> Backup {
         self.archive(&[number]).await;
         self.server.change(|facts| {
-            facts.wal_position = stillframe_core::postgres::Lsn((u64::from(number) << 24) + 0x28);
+            facts.wal_position = stillframe_core::postgres::Lsn((u64::from(number) << 20) + 0x28);
             facts.now = start_of_time() + Duration::from_mins(u64::from(seed));
         });
         self.push(&PushRequest { permanence, ..self.request(seed) }).await.unwrap()

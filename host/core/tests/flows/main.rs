@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 
 mod delete;
+mod hooked_store;
 mod house;
 mod snapshot_fetch;
 mod snapshot_push;

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use stillframe_core::catalog::{Backup, Permanence};
+use stillframe_core::catalog::{Backup, Catalog, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
+use stillframe_core::error::Classify;
 use stillframe_core::flows::{BackupSelector, FetchError, FetchRequest, Isolation, PushRequest, snapshot_fetch};
-use stillframe_core::postgres::Lsn;
+use stillframe_core::postgres::{Lsn, TimelineId};
 use stillframe_core::provider::{ProviderFault, Token};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::ProviderCall;
 
-use crate::house::{House, start_of_time};
+use crate::house::{House, segment_key, start_of_time};
 
 fn request(directory: &tempfile::TempDir, selector: BackupSelector, target: RecoveryTarget) -> FetchRequest {
     FetchRequest {
@@ -106,17 +107,67 @@ async fn a_restore_point_or_a_transaction_needs_the_name_of_a_backup() {
     }
 }
 
+/// A copy of the cluster that was promoted and archives beside it must not make the original's newest data unreachable in silence.
 #[tokio::test]
-async fn a_backup_that_the_newest_timeline_left_behind_is_not_chosen() {
+async fn a_newer_timeline_that_left_the_newest_backup_behind_is_followed_only_when_it_is_named() {
     let (house, first, second) = two_backups().await;
     let directory = tempfile::tempdir().unwrap();
     let key = Key::parse("main/wal_005/00000002.history").unwrap();
-    house.store.put(&key, Bytes::from_static(b"1\t0/F000000\tno recovery target\n")).await.unwrap();
-    let latest = request(&directory, BackupSelector::Automatic, RecoveryTarget::EndOfWal);
+    house.store.put(&key, Bytes::from_static(b"1\t0/F00000\tno recovery target\n")).await.unwrap();
+    for selector in [BackupSelector::Automatic, BackupSelector::Latest] {
+        let error = chosen(&house, &request(&directory, selector, RecoveryTarget::EndOfWal)).await.unwrap_err();
+        assert!(matches!(error, FetchError::OtherTimeline { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("--target-timeline current"));
+    }
+    let mut named = request(&directory, BackupSelector::Automatic, RecoveryTarget::EndOfWal);
+    named.recovery.timeline = TargetTimeline::Current;
+    assert_eq!(chosen(&house, &named).await.unwrap(), second.sentinel.snapshot.handle);
+    named.recovery.timeline = TargetTimeline::Number(TimelineId::new(2).unwrap());
+    assert_eq!(chosen(&house, &named).await.unwrap(), first.sentinel.snapshot.handle);
+}
+
+#[tokio::test]
+async fn after_a_major_upgrade_the_old_cluster_is_restored_by_name_only() {
+    let house = House::new().await;
+    let old = house.backup_at(10, 10, Permanence::Ordinary).await;
+    let key = Key::parse("main/wal_005/00000002.history").unwrap();
+    house.store.put(&key, Bytes::from_static(b"1\t0/1400000\tfailover\n")).await.unwrap();
+    house.server.change(|facts| facts.system_identifier.0 += 1);
+    let new = house.backup_at(30, 30, Permanence::Ordinary).await;
+    house.clock.advance(Duration::from_hours(2));
+    let directory = tempfile::tempdir().unwrap();
+    let mut request = request(&directory, BackupSelector::Automatic, RecoveryTarget::EndOfWal);
+    assert!(matches!(chosen(&house, &request).await.unwrap_err(), FetchError::OtherTimeline { .. }));
+    request.recovery.timeline = TargetTimeline::Current;
+    assert_eq!(chosen(&house, &request).await.unwrap(), new.sentinel.snapshot.handle);
+    let before = RecoveryTarget::Time(at(15));
+    request.recovery.target = before;
+    assert!(chosen(&house, &request).await.is_err(), "the old cluster is not taken because the new one does not reach back");
+    request.selector = BackupSelector::Named(old.sentinel.name.clone());
+    assert_eq!(chosen(&house, &request).await.unwrap(), old.sentinel.snapshot.handle);
+}
+
+#[tokio::test]
+async fn refuses_to_restore_a_backup_whose_deletion_has_begun() {
+    let (house, first, second) = two_backups().await;
+    Catalog::new(&house.store, &house.layout).condemn(&second.sentinel.name, at(60)).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let named = BackupSelector::Named(second.sentinel.name.clone());
+    let error = chosen(&house, &request(&directory, named, RecoveryTarget::EndOfWal)).await.unwrap_err();
+    assert!(matches!(error, FetchError::Condemned(_)), "{error}");
+    let latest = request(&directory, BackupSelector::Latest, RecoveryTarget::EndOfWal);
     assert_eq!(chosen(&house, &latest).await.unwrap(), first.sentinel.snapshot.handle);
-    let mut current = latest.clone();
-    current.recovery.timeline = TargetTimeline::Current;
-    assert_eq!(chosen(&house, &current).await.unwrap(), second.sentinel.snapshot.handle);
+}
+
+#[tokio::test]
+async fn the_history_file_of_a_backup_is_not_taken_for_its_segment() {
+    let (house, _, _) = two_backups().await;
+    house.store.delete(&segment_key(20)).await.unwrap();
+    let key = Key::parse("main/wal_005/000000010000000000000014.00000028.backup.zst").unwrap();
+    house.store.put(&key, Bytes::from_static(b"x")).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let error = chosen(&house, &request(&directory, BackupSelector::Latest, RecoveryTarget::EndOfWal)).await.unwrap_err();
+    assert!(matches!(error, FetchError::WalMissing { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -124,7 +175,7 @@ async fn refuses_to_restore_when_wal_is_missing() {
     let (house, _, second) = two_backups().await;
     let directory = tempfile::tempdir().unwrap();
     // On the way from segment 20 to a position in segment 22.
-    let far = request(&directory, BackupSelector::Latest, RecoveryTarget::Lsn(Lsn(22 << 24)));
+    let far = request(&directory, BackupSelector::Latest, RecoveryTarget::Lsn(Lsn(22 << 20)));
     let error = chosen(&house, &far).await.unwrap_err();
     assert!(error.to_string().contains("000000010000000000000015"), "{error}");
     let key = Key::parse("main/wal_005/000000010000000000000014.zst").unwrap();

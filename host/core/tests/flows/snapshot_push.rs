@@ -3,14 +3,23 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use stillframe_core::catalog::{ArchiveError, Catalog, CatalogError};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{Isolation, PushError, PushRequest, snapshot_push};
-use stillframe_core::postgres::{ArchiveMode, Tablespace, TimelineId};
+use stillframe_core::flows::{Isolation, Ports, PushError, PushRequest, Server, apply_delete, plan_delete, snapshot_push};
+use stillframe_core::postgres::{
+    ArchiveMode, ArchiverStatus, CheckpointMode, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, Tablespace,
+    TimelineId,
+};
 use stillframe_core::provider::MemberState;
-use stillframe_core::testing::{FaultyStore, ProviderCall, ProviderFailure, When};
+use stillframe_core::retention::RetentionRule;
+use stillframe_core::store::{Key, Store};
+use stillframe_core::testing::{FaultyStore, ManualClock, ProviderCall, ProviderFailure, When};
 
-use crate::house::House;
+use crate::hooked_store::{Before, HookedStore};
+use crate::house::{self, House, segment_key};
 
 #[tokio::test]
 async fn publishes_a_backup_and_removes_its_intent() {
@@ -19,7 +28,7 @@ async fn publishes_a_backup_and_removes_its_intent() {
     let contents = house.contents().await;
     assert_eq!(contents.backups, [backup.clone()]);
     assert!(contents.intents.is_empty());
-    assert!(backup.sentinel.backup_label.as_bytes().starts_with(b"START WAL LOCATION: 0/3000028"));
+    assert!(backup.sentinel.backup_label.as_bytes().starts_with(b"START WAL LOCATION: 0/300028"));
     house.assert_invariants("a success").await;
 }
 
@@ -170,7 +179,7 @@ async fn a_snapshot_that_fails_after_the_cut_is_not_published() {
 #[tokio::test]
 async fn a_backup_whose_wal_is_not_archived_is_not_published() {
     let house = House::new().await;
-    house.server.change(|facts| facts.wal_position = stillframe_core::postgres::Lsn(0x500_0028));
+    house.server.change(|facts| facts.wal_position = Lsn(0x50_0028));
     let error = house.push(&house.request(1)).await.unwrap_err();
     let PushError::NotArchived { missing, .. } = &error else { panic!("{error}") };
     assert_eq!(missing.to_string(), "000000010000000000000005");
@@ -232,4 +241,176 @@ async fn a_second_backup_of_one_name_touches_nothing_of_the_first() {
     let after = house.store.snapshot();
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     house.assert_invariants("a second backup of one name").await;
+}
+
+#[tokio::test]
+async fn wal_of_another_cluster_under_the_right_name_makes_no_backup() {
+    let house = House::new().await;
+    // After an `initdb` with the same configuration: the archive holds the segments of the cluster before.
+    house.server.change(|facts| facts.system_identifier.0 += 1);
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::Archive(ArchiveError::ForeignCluster { .. })), "{error}");
+    house.assert_invariants("foreign WAL").await;
+    assert!(house.contents().await.backups.is_empty() && house.provider().handles().is_empty());
+}
+
+#[tokio::test]
+async fn wal_that_the_archiver_is_refused_makes_no_backup() {
+    let house = House::new().await;
+    // After a roll-back of the server's storage: the right names and cluster, and other content than the server has.
+    house.server.fail_archiving("000000010000000000000003");
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::NotArchived { last_failed: Some(_), .. }), "{error}");
+    house.assert_invariants("the archiver fails").await;
+}
+
+#[tokio::test]
+async fn a_damaged_segment_makes_no_backup() {
+    let house = House::new().await;
+    house.store.put(&segment_key(3), bytes::Bytes::from_static(b"damaged")).await.unwrap();
+    assert_eq!(house.push(&house.request(1)).await.unwrap_err().class(), ErrorClass::Corrupt);
+    house.assert_invariants("a damaged segment").await;
+}
+
+#[tokio::test]
+async fn a_backup_that_was_settled_behind_its_back_is_not_published() {
+    let house = House::new().await;
+    let garbage = async {
+        // The host that deletes has a clock that is a day ahead, or this one was suspended for so long.
+        let ahead = ManualClock::new(house::start_of_time() + Duration::from_hours(48));
+        let ports = Ports { clock: &ahead, ..house.ports(&house.store) };
+        let plan = plan_delete(&ports, &RetentionRule::Garbage).await.unwrap();
+        let report = apply_delete(&ports, &RetentionRule::Garbage, &plan).await;
+        assert_eq!(report.settled.len(), 1);
+    };
+    let store = HookedStore::once(&house.store, Before::Write, "sentinel.json", garbage);
+    let result = snapshot_push(&house.ports(&store), house.server(), &house.request(1), std::future::pending()).await;
+    assert!(matches!(result, Err(PushError::Catalog(CatalogError::GivenUp { .. }))), "{result:?}");
+    drop(store);
+    house.assert_invariants("settled before the publication").await;
+    assert!(house.contents().await.backups.is_empty());
+}
+
+#[tokio::test]
+async fn a_published_backup_is_not_settled() {
+    let house = House::new().await;
+    let request = house.request(1);
+    // Settling has begun, and the backup is published in the very moment before it is condemned.
+    house.provider().fail_next(ProviderCall::Create, ProviderFailure::Error(When::After));
+    house.provider().fail_next(ProviderCall::Get, ProviderFailure::Error(When::Before));
+    house.push(&request).await.unwrap_err();
+    let sentinel = {
+        let other = House::new().await;
+        other.push(&request).await.unwrap();
+        let key = Key::parse(&format!("main/snapshots_001/{}/sentinel.json", request.name)).unwrap();
+        (key.clone(), other.store.get(&key).await.unwrap().unwrap())
+    };
+    house.clock.advance(Duration::from_hours(48));
+    let publish = async {
+        house.store.put(&sentinel.0, sentinel.1.clone()).await.unwrap();
+    };
+    let store = HookedStore::once(&house.store, Before::Write, "condemned.json", publish);
+    let ports = house.ports(&store);
+    let plan = plan_delete(&ports, &RetentionRule::Garbage).await.unwrap();
+    apply_delete(&ports, &RetentionRule::Garbage, &plan).await.into_result().map_err(|(_, error)| error).unwrap();
+    drop(store);
+    house.assert_invariants("published while it was settled").await;
+    let contents = house.contents().await;
+    assert!(contents.backups.len() == 1 && !contents.backups[0].is_condemned, "the condemnation is taken back");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_published_while_the_catalog_is_read_is_seen() {
+    let house = House::new().await;
+    let backup = house.push(&house.request(1)).await.unwrap();
+    let key = |record: &str| Key::parse(&format!("main/snapshots_001/{}/{record}.json", backup.sentinel.name)).unwrap();
+    let sentinel = house.store.get(&key("sentinel")).await.unwrap().unwrap();
+    house.store.delete(&key("sentinel")).await.unwrap();
+    house.store.put(&key("intent"), bytes::Bytes::from_static(b"{}")).await.unwrap();
+    let publish = async {
+        house.store.put(&key("sentinel"), sentinel.clone()).await.unwrap();
+        house.store.delete(&key("intent")).await.unwrap();
+    };
+    let store = HookedStore::once(&house.store, Before::Read, "intent.json", publish);
+    let contents = Catalog::new(&store, &house.layout).contents().await.unwrap();
+    assert_eq!(contents.backups, [backup.clone()]);
+}
+
+#[tokio::test]
+async fn a_sentinel_that_may_be_there_keeps_its_snapshot() {
+    let house = House::new().await;
+    let inner = HookedStore::unreadable(&house.store, "sentinel.json");
+    for number in 0..3 {
+        let request = house.request(number);
+        let faulty = FaultyStore::new(&inner, Some((1, When::After)));
+        let result = snapshot_push(&house.ports(&faulty), house.server(), &request, std::future::pending()).await;
+        assert!(matches!(result, Err(PushError::Catalog(CatalogError::PublicationUnknown { .. }))), "{result:?}");
+        house.assert_invariants("nobody knows whether the sentinel was written").await;
+        assert!(house.provider().handles().contains(&format!("fake:{}", request.name)));
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_outlived_its_intent_is_not_published() {
+    let house = House::new().await;
+    let clock = house.clock.clone();
+    // The host was suspended for days between the cut and the publication.
+    house.provider().on_create(move || clock.advance(Duration::from_hours(100)));
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::Expired { .. }), "{error}");
+    house.assert_invariants("expired").await;
+    assert!(house.provider().handles().is_empty());
+}
+
+/// A connection that answers nothing any more.
+struct Silent(Box<dyn Connection>);
+
+#[async_trait]
+impl Connection for Silent {
+    async fn facts(&mut self) -> Result<ServerFacts, ConnectionError> {
+        self.0.facts().await
+    }
+
+    async fn start_backup(&mut self, _label: &str, _checkpoint: CheckpointMode) -> Result<Lsn, ConnectionError> {
+        std::future::pending().await
+    }
+
+    async fn stop_backup(&mut self) -> Result<StoppedBackup, ConnectionError> {
+        std::future::pending().await
+    }
+
+    async fn ping(&mut self) -> Result<(), ConnectionError> {
+        std::future::pending().await
+    }
+
+    async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {
+        self.0.archiver().await
+    }
+
+    async fn create_restore_point_and_switch(&mut self, _name: &str) -> Result<Lsn, ConnectionError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_does_not_hold_a_push_for_ever() {
+    let house = House::new().await;
+    let server = Server { connection: Box::new(Silent(house.server.connect())), ..house.server() };
+    let error = snapshot_push(&house.ports(&house.store), server, &house.request(1), std::future::pending()).await.unwrap_err();
+    assert!(matches!(error, PushError::CutDeadline(_)), "{error}");
+    house.assert_invariants("a silent server").await;
+    assert!(house.contents().await.intents.is_empty());
+}
+
+#[tokio::test]
+async fn a_backup_that_starts_before_what_its_intent_protects_is_void() {
+    let house = House::new().await;
+    let server = house.server.clone();
+    // As a standby would that told its replay position and starts at an older restartpoint.
+    house.server.change(|facts| facts.wal_position = Lsn(0x50_0028));
+    house.archive(&[3, 4, 5]).await;
+    house.server.at_start(move || server.change(|facts| facts.wal_position = Lsn(0x30_0028)));
+    let error = house.push(&house.request(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::Label(_)), "{error}");
+    house.assert_invariants("it starts too early").await;
 }

@@ -9,7 +9,8 @@ use stillframe_core::flows::{WalFetchError, WalFetched, WalPushError, wal_fetch,
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, When};
 
-use crate::house::House;
+use crate::hooked_store::HookedStore;
+use crate::house::{House, segment_key};
 
 const HISTORY: &str = "00000002.history";
 
@@ -108,4 +109,42 @@ async fn refuses_a_segment_that_is_no_wal() {
     assert!(matches!(error, WalPushError::Header { .. }), "{error}");
     let path = files.write("pg_control", b"");
     assert!(matches!(wal_push(&house.ports(&house.store), files.directory.path(), &path).await, Err(WalPushError::Name(_))));
+}
+
+#[tokio::test]
+async fn a_file_in_a_form_that_we_cannot_read_is_not_called_absent() {
+    let (house, files) = (House::new().await, Files::new());
+    let target = files.directory.path().join("restored");
+    for extension in ["lz4", "br", "lzma"] {
+        let key = Key::parse(&format!("main/wal_005/000000010000000000000007.{extension}")).unwrap();
+        house.store.put(&key, Bytes::from_static(b"x")).await.unwrap();
+        let error = wal_fetch(&house.ports(&house.store), "000000010000000000000007", &target).await.unwrap_err();
+        assert!(error.to_string().contains(key.as_str()), "{error}");
+        house.store.delete(&key).await.unwrap();
+    }
+    // Other files of the same segment are other files.
+    for name in ["000000010000000000000007.partial.zst", "000000010000000000000007.00000028.backup.zst"] {
+        house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), Bytes::from_static(b"x")).await.unwrap();
+    }
+    assert_eq!(wal_fetch(&house.ports(&house.store), "000000010000000000000007", &target).await.unwrap(), WalFetched::Absent);
+}
+
+#[tokio::test]
+async fn an_archive_that_cannot_be_read_is_not_called_empty() {
+    let (house, files) = (House::new().await, Files::new());
+    let target = files.directory.path().join("restored");
+    let store = HookedStore::unreadable(&house.store, ".zst");
+    let error = wal_fetch(&house.ports(&store), "000000010000000000000099", &target).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Transient);
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_the_segment_of_its_name_is_not_restored() {
+    let (house, files) = (House::new().await, Files::new());
+    let target = files.directory.path().join("restored");
+    let body = house.store.get(&segment_key(3)).await.unwrap().unwrap();
+    house.store.put(&segment_key(4), body).await.unwrap();
+    let error = wal_fetch(&house.ports(&house.store), "000000010000000000000004", &target).await.unwrap_err();
+    assert!(matches!(error, WalFetchError::Header { .. }), "{error}");
+    assert!(!target.exists());
 }

@@ -23,8 +23,7 @@ pub(super) const FACTS: &str = "\
            recovery.now AS in_recovery, \
            CASE WHEN NOT recovery.now THEN pg_walfile_name(pg_current_wal_lsn()) END AS wal_file, \
            greatest(point.timeline_id, replay.min_recovery_end_timeline)::int8 AS replay_timeline, \
-           CASE WHEN recovery.now THEN coalesce(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn(), point.redo_lsn) \
-                ELSE pg_current_wal_lsn() END AS wal_position, \
+           CASE WHEN recovery.now THEN point.redo_lsn ELSE pg_current_wal_lsn() END AS wal_position, \
            current_setting('archive_mode') AS archive_mode, \
            current_setting('archive_command') AS archive_command, \
            current_setting('archive_library', true) AS archive_library, \

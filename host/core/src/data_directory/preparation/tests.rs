@@ -160,15 +160,88 @@ fn refuses_the_same_cluster_at_another_time() {
     assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::OtherMoment { .. }));
 }
 
-#[test]
-fn refuses_a_copy_on_which_a_server_has_been_shut_down() {
-    let fixture = Fixture::new(15);
+/// What this cut would be if it had been made later, or what a server of another version would have written.
+fn rewrite_control(fixture: &Fixture, change: impl FnOnce(&mut [u8])) {
     let path = fixture.directory.join(PgControl::PATH);
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[16] = 1;
+    change(&mut bytes);
     let checksum = crc32c::crc32c(&bytes[..288]);
     bytes[288..292].copy_from_slice(&checksum.to_ne_bytes());
     std::fs::write(&path, bytes).unwrap();
+}
+
+/// A preparation for a backup of the same cluster that began at `start`, a hexadecimal position.
+fn of_another_backup(fixture: &Fixture, start: &str, checkpoint: &str, stop_lsn: Lsn) -> Preparation {
+    let mut preparation = fixture.preparation();
+    let label = String::from_utf8(preparation.label.as_bytes().to_vec()).unwrap();
+    let label = label.replace("0/2000028", start).replace("0/2000060", checkpoint);
+    preparation.label = BackupLabel::parse(label.into_bytes()).unwrap();
+    preparation.stop_lsn = stop_lsn;
+    preparation
+}
+
+#[test]
+fn refuses_a_copy_that_was_sealed_for_another_backup() {
+    for major in [10, 15] {
+        let fixture = Fixture::new(major);
+        if major == 10 {
+            rewrite_control(&fixture, |bytes| {
+                bytes[8..12].copy_from_slice(&1002u32.to_ne_bytes());
+                bytes.copy_within(40..48, 48);
+                bytes[40..48].copy_from_slice(&0x0100_0060u64.to_ne_bytes());
+            });
+        }
+        prepare(&fixture.preparation()).unwrap();
+        assert!(is_sealed(&fixture));
+        let later = of_another_backup(&fixture, "0/9000028", "0/9000060", Lsn(0x0A00_0000));
+        let earlier = of_another_backup(&fixture, "0/1000028", "0/1000060", Lsn(0x0200_0000));
+        for (other, start) in [(later, 0x0900_0028), (earlier, 0x0100_0028)] {
+            let error = refuses_without_a_change(&fixture, &other);
+            let PrepareError::OtherMoment { found, start: began, .. } = error else { panic!("{error}") };
+            assert_eq!((found, began), (Lsn(0x0200_0028), Lsn(start)), "{major}");
+        }
+        prepare(&fixture.preparation()).unwrap();
+    }
+}
+
+#[test]
+fn a_refused_moment_tells_the_position_and_what_to_do() {
+    let fixture = Fixture::new(15);
+    prepare(&fixture.preparation()).unwrap();
+    let error = prepare(&of_another_backup(&fixture, "0/9000028", "0/9000060", Lsn(0x0A00_0000))).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.ends_with("was not cut by this backup: its redo position is 0/2000028, not between 0/9000028 and 0/A000000"),
+        "{text}"
+    );
+    let hint = crate::error::Classify::hint(&error).unwrap();
+    assert!(hint.contains("another backup") && hint.contains("empty"), "{hint}");
+}
+
+#[test]
+fn takes_a_cut_with_a_later_checkpoint_in_it_sealed_or_not() {
+    let fixture = Fixture::new(15);
+    rewrite_control(&fixture, |bytes| {
+        bytes[32..40].copy_from_slice(&0x02FF_FF00u64.to_ne_bytes());
+        bytes[40..48].copy_from_slice(&0x0280_0000u64.to_ne_bytes());
+    });
+    prepare(&fixture.preparation()).unwrap();
+    assert!(is_sealed(&fixture));
+    prepare(&fixture.preparation()).unwrap();
+}
+
+#[test]
+fn refuses_a_checkpoint_of_the_backup_whose_redo_position_is_not() {
+    let fixture = Fixture::new(15);
+    rewrite_control(&fixture, |bytes| bytes[40..48].copy_from_slice(&0x0200_0027u64.to_ne_bytes()));
+    let error = refuses_without_a_change(&fixture, &fixture.preparation());
+    assert!(matches!(error, PrepareError::OtherMoment { found: Lsn(0x0200_0027), .. }), "{error}");
+}
+
+#[test]
+fn refuses_a_copy_on_which_a_server_has_been_shut_down() {
+    let fixture = Fixture::new(15);
+    rewrite_control(&fixture, |bytes| bytes[16] = 1);
     assert!(matches!(refuses_without_a_change(&fixture, &fixture.preparation()), PrepareError::ShutDown { .. }));
 }
 

@@ -36,6 +36,10 @@ pub(super) async fn choose(
     }
     let mut usable: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
     usable.sort_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone()));
+    // What a cluster left that was here before (`pg_upgrade`, `initdb`) is restored by name only.
+    if let Some(newest) = usable.last().map(|backup| backup.sentinel.system_identifier) {
+        usable.retain(|backup| backup.sentinel.system_identifier == newest);
+    }
     match selector {
         BackupSelector::Named(name) => {
             let backup = contents.find(name).ok_or_else(|| no_such_backup(contents, name))?;
@@ -73,11 +77,18 @@ async fn newest_reachable(archive: &WalArchive<'_>, usable: &[&Backup], recovery
     for backup in usable.iter().rev() {
         match prove_reachable(archive, backup, recovery).await {
             Ok(()) => return Ok((*backup).clone()),
+            // It had not stopped before the target: an older one may have.
             Err(error @ FetchError::Unreachable { .. }) => refusal = error,
+            // Only who names the timeline means to go back to before it left.
+            Err(error @ FetchError::OtherTimeline { .. }) if is_named(recovery.timeline) => refusal = error,
             Err(error) => return Err(error),
         }
     }
     Err(refusal)
+}
+
+fn is_named(timeline: TargetTimeline) -> bool {
+    matches!(timeline, TargetTimeline::Number(_))
 }
 
 /// Proves what can be proven: that the backup had stopped before the target, on the way to the timeline.
@@ -95,8 +106,19 @@ async fn prove_reachable(archive: &WalArchive<'_>, backup: &Backup, recovery: &R
     }
     let path = followed_path(archive, sentinel.timeline, recovery.timeline).await?;
     if !path.contains(sentinel.timeline, sentinel.stop_lsn) {
-        let timeline = path.timeline();
-        return Err(unreachable(format!("timeline {timeline} left timeline {} before {}", sentinel.timeline, sentinel.stop_lsn)));
+        return Err(FetchError::OtherTimeline {
+            name: sentinel.name.clone(),
+            own: sentinel.timeline,
+            followed: path.timeline(),
+            stop: sentinel.stop_lsn,
+        });
+    }
+    if path.timeline() != sentinel.timeline && !is_named(recovery.timeline) {
+        tracing::warn!(
+            backup_timeline = %sentinel.timeline,
+            followed_timeline = %path.timeline(),
+            "recovery follows the newest timeline in the archive; if a copy of this cluster made it, use --target-timeline current"
+        );
     }
     Ok(())
 }

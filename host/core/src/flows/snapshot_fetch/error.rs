@@ -9,7 +9,7 @@ use crate::catalog::{ArchiveError, BackupName, CatalogError};
 use crate::data_directory::{InspectError, PrepareError};
 use crate::error::{Classify, ErrorClass};
 use crate::files::FileError;
-use crate::postgres::{InvalidTablespaceMap, SystemIdentifier, TimelineId, WalFileName};
+use crate::postgres::{InvalidTablespaceMap, Lsn, SystemIdentifier, TimelineId, WalFileName};
 use crate::provider::ProviderError;
 
 /// Why a backup was not restored.
@@ -66,6 +66,18 @@ pub enum FetchError {
         name: BackupName,
         /// Why.
         reason: String,
+    },
+    /// The timeline that is followed does not go through the backup.
+    #[error("timeline {followed} left timeline {own}, on which the backup `{name}` lies, before its end at {stop}")]
+    OtherTimeline {
+        /// The backup.
+        name: BackupName,
+        /// Its timeline.
+        own: TimelineId,
+        /// The timeline that recovery would follow.
+        followed: TimelineId,
+        /// Where the backup stopped.
+        stop: Lsn,
     },
     /// The target is still to come.
     #[error("the target {target} lies in the future: it is {now}")]
@@ -179,13 +191,19 @@ impl Classify for FetchError {
             Self::File(error) => return error.hint(),
             Self::Prepare(error) => return error.hint(),
             Self::Map(error) => return error.hint(),
-            Self::Lost(_) | Self::Interrupted => "the destination is incomplete; empty it and run again",
+            Self::Lost(_) | Self::Interrupted => {
+                "the destination and the directories of the tablespaces may be incomplete; empty them and run again"
+            }
             Self::NoBackups => "take one with `stillframe snapshot-push`",
             Self::NoSuchBackup(_) | Self::Condemned(_) => "see the names with `stillframe backup-list`",
             Self::Unreadable { .. } => "restore its record from a copy of the store, or use another backup",
             Self::Unreachable { .. } => "see with `stillframe backup-list` which backup had finished before the target",
             Self::Future { .. } => "leave the target out to recover as far as the archive goes",
             Self::Ambiguous { .. } => "name the newest backup that had finished before the target",
+            Self::OtherTimeline { .. } => {
+                "a failover, or a copy of this cluster that archives here, made the newer timeline: add `--target-timeline current` to \
+                 stay on the backup's own, or the number of the one that you mean"
+            }
             Self::NoSuchTimeline(_) => "use `--target-timeline current` to stay on the backup's own timeline",
             Self::WalMissing { .. } => "archive it from the server's pg_wal if it is still there, or use an older backup or target",
             Self::NotIsolated(_) => "use an isolated backup; for a test, add --allow-not-isolated",

@@ -1,7 +1,7 @@
 //! Lets the provider fill the destination, and every tablespace's directory beside it.
 //!
-//! All directories are looked at before the first one is made. What a failed restore made is removed again, so that the next try
-//! finds the place as this one did.
+//! All directories are looked at before the first one is made. The directories that a failed restore made are removed again, if the
+//! provider left them empty, so that the next try finds the place as this one did. After an interruption they stay.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -13,7 +13,7 @@ use crate::data_directory::{self, Occupation};
 use crate::files::FileError;
 use crate::flows::Ports;
 use crate::postgres::PgControl;
-use crate::provider::{DataPathName, ProviderFault, RestoreDirectory, RestoreRequest};
+use crate::provider::{DataPathName, ProviderError, ProviderFault, RestoreDirectory, RestoreRequest};
 
 /// Mode of a directory that holds a cluster's data: PostgreSQL refuses a wider one.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -34,29 +34,22 @@ pub(super) async fn restore(ports: &Ports<'_>, request: &FetchRequest, sentinel:
         .collect();
     let restore = RestoreRequest { handle: sentinel.snapshot.handle.clone(), token: request.token.clone(), directories };
     tracing::info!(provider = %sentinel.provider, "the provider restores the snapshot set");
-    let restored = provider.restore(&restore).await.and_then(|restored| {
-        // The host prepares the place that it asked for: a copy elsewhere would be started unprepared.
-        let elsewhere = restored
-            .directories
-            .iter()
-            .find(|(name, path)| places.iter().any(|(place, asked)| &place.name == name && asked != path));
-        match elsewhere {
-            None => Ok(()),
-            Some((name, path)) => Err(crate::provider::ProviderError {
-                provider: sentinel.provider.clone(),
-                operation: "restore the snapshot set",
-                fault: ProviderFault::BadAnswer(format!("it restored `{name}` to `{}`, which nobody asked for", path.display())),
-            }),
+    let restored = match provider.restore(&restore).await {
+        Ok(restored) => restored,
+        Err(error) => {
+            remove_directories(&made);
+            return Err(error.into());
         }
-    });
-    if let Err(error) = restored {
-        if let Err(release) = provider.release(&sentinel.snapshot.handle).await {
-            tracing::warn!(%release, "cannot release the restore that failed");
-        }
-        remove_directories(&made);
-        return Err(error.into());
+    };
+    // The host prepares the place that it asked for: a copy elsewhere would be started unprepared.
+    let asked = |name: &DataPathName, path: &Path| places.iter().any(|(place, asked)| &place.name == name && asked == path);
+    let Some((name, path)) = restored.directories.iter().find(|(name, path)| !asked(name, path)) else { return Ok(()) };
+    let fault = ProviderFault::BadAnswer(format!("it restored `{name}` to `{}`, which nobody asked for", path.display()));
+    if let Err(error) = provider.release(&restored.handle).await {
+        tracing::warn!(%error, "cannot release the restore that failed");
     }
-    Ok(())
+    remove_directories(&made);
+    Err(ProviderError { provider: sentinel.provider.clone(), operation: "restore the snapshot set", fault }.into())
 }
 
 /// Where each directory of the backup goes; every place is missing or empty.

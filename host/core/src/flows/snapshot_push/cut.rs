@@ -1,11 +1,13 @@
 //! Backup mode and the cut: as short as can be, and void at the first doubt.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::preflight::Prepared;
 use super::{PushError, PushRequest};
 use crate::flows::{Isolation, Ports};
-use crate::postgres::{BackupLabel, BackupSession, Connection, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
+use crate::postgres::{BackupLabel, BackupSession, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
 use crate::provider::{DataPathName, MemberState, ProviderError, ProviderFault, SnapshotSet};
 
 /// What was cut, and what the server says about it.
@@ -27,13 +29,14 @@ pub(super) async fn cut(
     prepared: &Prepared,
 ) -> Result<Cut, PushError> {
     tracing::info!(backup = %request.name, "entering backup mode");
-    let mut session = BackupSession::start(connection, request.name.as_str(), request.checkpoint).await?;
+    let deadline = request.deadlines.cut;
+    let mut session = within(ports, deadline, BackupSession::start(connection, request.name.as_str(), request.checkpoint)).await?;
     let start_lsn = session.start_lsn();
     tracing::info!(start = %start_lsn, provider = %request.provider, "cutting");
     let created = tokio::select! {
         set = prepared.provider.create(&prepared.create) => set.map_err(PushError::from),
         lost = session.keep_alive(ports.clock) => Err(lost.into()),
-        () = ports.clock.sleep(request.deadlines.cut) => Err(PushError::CutDeadline(request.deadlines.cut)),
+        () = ports.clock.sleep(deadline) => Err(PushError::CutDeadline(deadline)),
     };
     let set = match created {
         Ok(set) => set,
@@ -43,13 +46,25 @@ pub(super) async fn cut(
         }
     };
     // At once, before the answer is even looked at: the server pays for every second of backup mode.
-    let (stopped, mut connection) = session.stop().await?;
+    let (stopped, mut connection) = within(ports, deadline, session.stop()).await?;
     tracing::info!(stop = %stopped.stop_lsn, "left backup mode");
-    let after = connection.facts().await?;
+    let after = within(ports, deadline, connection.facts()).await?;
     check_server(&prepared.facts, &after)?;
     check_set(&set, request)?;
     let (label, tablespace_map) = check_label(start_lsn, &stopped, prepared)?;
     Ok(Cut { set, start_lsn, stop_lsn: stopped.stop_lsn, label, tablespace_map, finished_at: after.now, connection })
+}
+
+/// Waits for an answer of the server no longer than this; giving up closes the session, and with it backup mode.
+async fn within<T>(
+    ports: &Ports<'_>,
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, ConnectionError>>,
+) -> Result<T, PushError> {
+    tokio::select! {
+        answer = answer => Ok(answer?),
+        () = ports.clock.sleep(deadline) => Err(PushError::CutDeadline(deadline)),
+    }
 }
 
 /// A promotion in the middle voids the backup: its WAL would lie on two timelines.
@@ -94,6 +109,11 @@ fn check_label(start: Lsn, stopped: &StoppedBackup, prepared: &Prepared) -> Resu
     }
     if label.timeline() != prepared.facts.timeline {
         return Err(PushError::Label(format!("it is on timeline {}", label.timeline())));
+    }
+    // Whoever deletes WAL reckons with the intent's position.
+    let promised = prepared.intent.wal_position;
+    if start < promised {
+        return Err(PushError::Label(format!("it starts at {start}, before {promised}, where the server said that it could")));
     }
     if stopped.stop_lsn < start {
         return Err(PushError::Label(format!("it stops at {}, before its start", stopped.stop_lsn)));

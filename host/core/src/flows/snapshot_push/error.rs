@@ -42,7 +42,7 @@ pub enum PushError {
     #[error("interrupted")]
     Interrupted,
     /// The cut took too long.
-    #[error("the cut took longer than {} s", .0.as_secs())]
+    #[error("backup mode took longer than {} s", .0.as_secs())]
     CutDeadline(Duration),
     /// The server was promoted, or restarted on another timeline, in the middle.
     #[error("the server was promoted during the backup: it was on timeline {before} and is on {after}")]

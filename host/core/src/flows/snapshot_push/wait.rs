@@ -1,5 +1,6 @@
 //! The two waits of a backup, both outside backup mode and both with a deadline.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,38 +9,46 @@ use super::cut::{Cut, check_members};
 use super::preflight::Prepared;
 use super::{PushError, PushRequest};
 use crate::flows::Ports;
-use crate::postgres::{WalFileName, WalRange};
+use crate::postgres::{WalRange, WalSegment};
 use crate::provider::{MemberState, SetReference};
 
 /// First and longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
+/// How long a server may take to explain.
+const EXPLANATION_DEADLINE: Duration = Duration::from_secs(10);
+
 /// How often a wait says that it still waits.
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Waits until every segment of the backup is in the archive.
+/// Waits until every segment of the backup is in the archive, readable and this cluster's.
 pub(super) async fn until_archived(
     ports: &Ports<'_>,
     cut: &mut Cut,
     request: &PushRequest,
     prepared: &Prepared,
 ) -> Result<(), PushError> {
-    let size = prepared.facts.segment_size;
-    let range = WalRange::of_backup(prepared.facts.timeline, cut.start_lsn, cut.stop_lsn, size);
-    let mut missing: Vec<WalFileName> = range.segments().map(|segment| segment.file_name(size)).collect();
+    let facts = &prepared.facts;
+    let size = facts.segment_size;
+    let range = WalRange::of_backup(facts.timeline, cut.start_lsn, cut.stop_lsn, size);
+    let mut missing: VecDeque<WalSegment> = range.segments().collect();
     tracing::info!(segments = missing.len(), "waiting for the WAL of the backup in the archive");
     let mut wait = Wait::new(ports, request.deadlines.archive);
     loop {
-        while let Some(next) = missing.first().copied() {
-            if !ports.archive().contains(next).await? {
+        while let Some(next) = missing.front() {
+            if !ports.archive().holds_segment(*next, size, facts.system_identifier).await? {
                 break;
             }
-            missing.remove(0);
+            missing.pop_front();
         }
-        let Some(next) = missing.first().copied() else { return Ok(()) };
-        // The session may be gone by now, and the backup is good without it: its word is only used to explain.
-        let failing = cut.connection.archiver().await.ok().filter(|status| status.is_failing);
-        let last_failed = failing.and_then(|status| status.last_failed_wal);
+        // A primary whose archiver is refused, since it was rolled back or another one archives in its place, has not archived what
+        // lies there under its names.
+        let last_failed = if missing.is_empty() && facts.in_recovery { None } else { last_failed(ports, cut).await };
+        let next = match (missing.front(), &last_failed) {
+            (None, None) => return Ok(()),
+            (Some(segment), _) => segment.file_name(size),
+            (None, Some(_)) => WalSegment { timeline: range.timeline, number: range.last }.file_name(size),
+        };
         if wait.is_over(ports) {
             return Err(PushError::NotArchived { missing: next, waited: request.deadlines.archive, last_failed });
         }
@@ -48,6 +57,15 @@ pub(super) async fn until_archived(
         }
         wait.pause(ports).await;
     }
+}
+
+/// What the server says its archiver fails on. The backup is good without the session: its word is only used to explain.
+async fn last_failed(ports: &Ports<'_>, cut: &mut Cut) -> Option<String> {
+    let status = tokio::select! {
+        status = cut.connection.archiver() => status.ok()?,
+        () = ports.clock.sleep(EXPLANATION_DEADLINE) => return None,
+    };
+    status.last_failed_wal.filter(|_| status.is_failing)
 }
 
 /// Waits until the storage system says that every member is ready.
@@ -73,7 +91,15 @@ pub(super) async fn until_ready(
         wait.pause(ports).await;
         let found = prepared.provider.get(&SetReference::Handle(cut.set.handle.clone())).await?;
         let gone = || PushError::SnapshotFailed { member: cut.set.handle.clone(), reason: "it is gone".to_owned() };
-        cut.set = found.ok_or_else(gone)?;
+        let found = found.ok_or_else(gone)?;
+        // Only the state may have changed: another set under this handle is not what was cut.
+        let same_volumes = found.members.len() == cut.set.members.len()
+            && cut.set.members.iter().all(|member| found.members.iter().any(|other| other.volume == member.volume));
+        if !same_volumes || found.isolated != cut.set.isolated {
+            let reason = "it is not the set that was cut".to_owned();
+            return Err(PushError::SnapshotFailed { member: cut.set.handle.clone(), reason });
+        }
+        cut.set = found;
     }
 }
 

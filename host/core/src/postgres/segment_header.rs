@@ -18,8 +18,9 @@ const MAGIC_HIGH_BYTES: [u16; 2] = [0xD0, 0xD1];
 
 /// What the header of a segment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::flows) struct SegmentHeader {
-    pub(in crate::flows) system_identifier: SystemIdentifier,
+pub struct SegmentHeader {
+    /// The cluster that wrote it.
+    pub system_identifier: SystemIdentifier,
     timeline: TimelineId,
     address: Lsn,
     segment_size: WalSegmentSize,
@@ -61,7 +62,8 @@ pub enum HeaderError {
 }
 
 impl SegmentHeader {
-    pub(in crate::flows) fn parse(content: &[u8]) -> Result<Self, HeaderError> {
+    /// Reads the header of a segment's first page.
+    pub fn parse(content: &[u8]) -> Result<Self, HeaderError> {
         let header = content.get(..HEADER_LEN).ok_or(HeaderError::NotWal)?;
         let u16_at = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let u32_at = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -78,7 +80,7 @@ impl SegmentHeader {
     }
 
     /// Compares the header with the file's name and length.
-    pub(in crate::flows) fn check(&self, name: WalFileName, length: u64) -> Result<(), HeaderError> {
+    pub fn check(&self, name: WalFileName, length: u64) -> Result<(), HeaderError> {
         if length != self.segment_size.bytes() {
             return Err(HeaderError::Length { expected: self.segment_size.bytes(), found: length });
         }
