@@ -1,5 +1,6 @@
 //! `snapshot-fetch` with real servers: what a restore shows, what it must not show, and what it refuses.
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+#![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -91,7 +92,8 @@ fn a_tree_of_hard_links_to_the_live_files_holds_data_from_the_future() {
         let mut restored = site.adopt("restored");
         if restored.try_start().is_ok() {
             restored.wait_until("SELECT NOT pg_is_in_recovery()");
-            let rows = restored.try_sql("SELECT count(*) FROM history WHERE what <> 'before the backup' AND what <> 'before the target'");
+            let rows =
+                restored.try_sql("SELECT count(*) FROM history WHERE what <> 'before the backup' AND what <> 'before the target'");
             assert!(rows.is_err() || rows.unwrap()[0][0].as_deref() != Some("0"), "the trap did not snap: {:?}", counts(&restored));
         }
     }
@@ -115,7 +117,8 @@ fn label_and_map_are_restored_byte_for_byte_and_two_tablespaces_survive() {
         }
 
         // Remapped, beside the living original.
-        let locations: Vec<String> = (1..=2).map(|number| site.cluster.scratch().join(format!("ts{number}")).display().to_string()).collect();
+        let locations: Vec<String> =
+            (1..=2).map(|number| site.cluster.scratch().join(format!("ts{number}")).display().to_string()).collect();
         let mapping = |number: usize| format!("{}={}", locations[number - 1], site.place(&format!("new{number}")).display());
         let (first, second) = (mapping(1), mapping(2));
         let refused = site.fetch("restored", &[&name]);
@@ -293,7 +296,8 @@ fn the_restored_server_archives_on_a_timeline_of_its_own() {
     let restored = site.restore("restored", &[&name]);
     restored.sql("INSERT INTO t VALUES (2)");
     restored.sql("SELECT pg_switch_wal()");
-    restored.wait_until("SELECT last_archived_wal LIKE '00000002%' AND last_archived_wal NOT LIKE '%history' FROM pg_stat_archiver");
+    restored
+        .wait_until("SELECT last_archived_wal LIKE '00000002%' AND last_archived_wal NOT LIKE '%history' FROM pg_stat_archiver");
     assert_eq!(restored.value("SELECT failed_count FROM pg_stat_archiver"), "0");
     // The original goes on beside it, undisturbed.
     site.cluster.sql("INSERT INTO t VALUES (3)");

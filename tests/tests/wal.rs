@@ -1,5 +1,6 @@
 //! `wal-push` and `wal-fetch` as PostgreSQL calls them: exit codes, and what an archive that is not there looks like.
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+#![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -95,7 +96,9 @@ fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
     assert_eq!(fs::read(&target).unwrap(), fs::read(&path).unwrap());
 
     // What a person gets wrong in restore_command must not end a recovery either.
-    for arguments in [vec!["wal-fetch"], vec!["wal-fetch", "--nonsense"], vec!["wal-fetch", "no-wal-name", "/x"], vec!["--cofnig", "wal-fetch"]] {
+    for arguments in
+        [vec!["wal-fetch"], vec!["wal-fetch", "--nonsense"], vec!["wal-fetch", "no-wal-name", "/x"], vec!["--cofnig", "wal-fetch"]]
+    {
         let finished = site.stillframe.run(&arguments);
         assert!(finished.code().is_some_and(|code| code > 125), "{arguments:?}: {finished}");
     }
@@ -147,11 +150,8 @@ fn a_segment_of_another_cluster_is_refused() {
     let site = Site::start(15);
     let path = archived_segment(&site);
     let other = Cluster::builder(15).fresh_initdb().create();
-    let refused = site
-        .stillframe
-        .clone()
-        .env("STILLFRAME_CLUSTER_PGDATA", other.data_directory())
-        .run(["wal-push", path.to_str().unwrap()]);
+    let refused =
+        site.stillframe.clone().env("STILLFRAME_CLUSTER_PGDATA", other.data_directory()).run(["wal-push", path.to_str().unwrap()]);
     assert_eq!(refused.code(), Some(4), "{refused}");
     assert!(refused.stderr.contains("belongs to the cluster"), "{refused}");
 }

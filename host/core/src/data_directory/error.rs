@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::InvalidTarget;
 use crate::error::{Classify, ErrorClass};
 use crate::files::FileError;
-use crate::postgres::{ControlFileError, InvalidTablespaceMap, Lsn, SystemIdentifier};
+use crate::postgres::{ControlFileError, InvalidTablespaceMap, Lsn, SystemIdentifier, TimelineId};
 
 /// A data directory that cannot be read.
 #[derive(Debug, Error)]
@@ -110,6 +110,14 @@ pub enum PrepareError {
         /// Where the backup stopped.
         stop: Lsn,
     },
+    /// It is this cluster after a promotion, its own perhaps.
+    #[error("`{}` was not cut by this backup: its checkpoint is not on timeline {expected}", directory.display())]
+    OtherTimeline {
+        /// The directory.
+        directory: PathBuf,
+        /// Timeline of the backup.
+        expected: TimelineId,
+    },
     /// A server has been shut down on it.
     #[error("`{}` was not cut by this backup: a server has been shut down on it since", directory.display())]
     ShutDown {
@@ -207,7 +215,9 @@ impl Classify for PrepareError {
                 "it may have been restored from another backup: name that one, or empty the directory and restore this one; what you \
                  mount must be the snapshots that `backup-show` lists for this backup"
             }
-            Self::ShutDown { .. } => "start again from the snapshot: a copy that has run is not the backup any more",
+            Self::OtherTimeline { .. } | Self::ShutDown { .. } => {
+                "start again from the snapshot: a copy that has run is not the backup any more"
+            }
             Self::LinkedDirectory { .. } => "only `pg_wal` and tablespaces may lie outside the data directory",
             Self::WalDirectoryInUse { .. } => {
                 "it may be the WAL of the original cluster; name an empty directory with `--wal-directory`"

@@ -229,12 +229,16 @@ fn prove_cluster(preparation: &Preparation) -> Result<PgControl, PrepareError> {
 /// Proves that the copy was cut between start and stop of this backup.
 ///
 /// The same cluster at another time would recover to something that looks healthy and is not: pages that are newer than the label
-/// hide what is replayed onto them. The redo position tells the backup even in a sealed copy, which may have been sealed for another.
-/// Two backups of a standby may share it, when no restartpoint came between them: then they share all that is replayed, and the
-/// server reaches the end of the one that was cut by `pg_control`'s own minimum.
+/// hide what is replayed onto them. What the copy of the checkpoint tells is true in a sealed copy as well, which may have been
+/// sealed for another backup. Two backups of a standby without a restartpoint between them tell the same; either label is right for
+/// either copy then, since replay begins at one place, and ends no earlier than the minimum in the copy's own `pg_control`.
 fn prove_moment(preparation: &Preparation, control: &PgControl) -> Result<(), PrepareError> {
     let label = &preparation.label;
     prove_between(preparation, "redo position", control.redo(), label.start())?;
+    // A server that ended its recovery right behind the backup was promoted, and its files have a history of their own.
+    if !control.is_on(label.timeline()) {
+        return Err(PrepareError::OtherTimeline { directory: preparation.data_directory.clone(), expected: label.timeline() });
+    }
     // What follows has been proven before the seal, and no server has run on the copy since: it would have written a true pointer.
     if control.is_sealed() {
         return Ok(());
@@ -246,7 +250,8 @@ fn prove_moment(preparation: &Preparation, control: &PgControl) -> Result<(), Pr
     Ok(())
 }
 
-/// A checkpoint that ended during the backup lies at or behind the one with which the backup began, and before its stop.
+/// A checkpoint that ended during the backup is the one with which it began, or a later one. That of a standby which has replayed
+/// nothing since may lie at the stop itself.
 fn prove_between(preparation: &Preparation, what: &'static str, found: Lsn, start: Lsn) -> Result<(), PrepareError> {
     let stop = preparation.stop_lsn;
     if (start..=stop).contains(&found) {

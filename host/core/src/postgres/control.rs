@@ -8,7 +8,7 @@
 use thiserror::Error;
 
 use crate::error::{Classify, ErrorClass};
-use crate::postgres::{Lsn, SystemIdentifier};
+use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
 
 /// Size of the file in every supported version.
 const FILE_BYTES: usize = 8192;
@@ -27,9 +27,13 @@ const STATE: usize = 16;
 const CHECKPOINT: usize = 32;
 const PREVIOUS_CHECKPOINT: usize = 40;
 
-/// Where the copy of the newest checkpoint begins, with its redo position: after the pointers, of which PostgreSQL 10 has two.
-const REDO: usize = 40;
-const REDO_AFTER_PREVIOUS_CHECKPOINT: usize = 48;
+/// Where the copy of the newest checkpoint begins: after the pointers, of which PostgreSQL 10 has two.
+const CHECKPOINT_COPY: usize = 40;
+const CHECKPOINT_COPY_AFTER_PREVIOUS: usize = 48;
+
+/// Where its fields begin within the copy.
+const REDO: usize = 0;
+const TIMELINE: usize = 8;
 
 /// States of a server that was shut down, as a primary and as a standby.
 const SHUT_DOWN: [u32; 2] = [1, 2];
@@ -95,8 +99,13 @@ impl PgControl {
     /// Position from which the newest checkpoint is replayed. A seal leaves it as it was.
     #[must_use]
     pub fn redo(&self) -> Lsn {
-        let place = if self.has_previous_checkpoint() { REDO_AFTER_PREVIOUS_CHECKPOINT } else { REDO };
-        Lsn(u64::from_ne_bytes(field(&self.bytes, place)))
+        Lsn(u64::from_ne_bytes(field(&self.bytes, self.checkpoint_copy() + REDO)))
+    }
+
+    /// Whether the newest checkpoint was written on this timeline. A seal does not change that either.
+    #[must_use]
+    pub fn is_on(&self, timeline: TimelineId) -> bool {
+        u32::from_ne_bytes(field(&self.bytes, self.checkpoint_copy() + TIMELINE)) == timeline.get()
     }
 
     /// Whether a server was shut down on these files, which a copy cut in backup mode never shows.
@@ -127,6 +136,10 @@ impl PgControl {
     fn pointers(&self) -> impl Iterator<Item = usize> + use<> {
         let previous = self.has_previous_checkpoint().then_some(PREVIOUS_CHECKPOINT);
         std::iter::once(CHECKPOINT).chain(previous)
+    }
+
+    fn checkpoint_copy(&self) -> usize {
+        if self.has_previous_checkpoint() { CHECKPOINT_COPY_AFTER_PREVIOUS } else { CHECKPOINT_COPY }
     }
 
     fn has_previous_checkpoint(&self) -> bool {
@@ -214,6 +227,7 @@ pub(crate) mod tests {
         bytes[16] = 6;
         bytes[32..40].copy_from_slice(&0x0200_0060u64.to_ne_bytes());
         bytes[40..48].copy_from_slice(&0x0200_0028u64.to_ne_bytes());
+        bytes[48..52].copy_from_slice(&1u32.to_ne_bytes());
         bytes[120] = 7;
         let checksum = crc32c::crc32c(&bytes[..checksum_offset]);
         bytes[checksum_offset..checksum_offset + 4].copy_from_slice(&checksum.to_ne_bytes());
@@ -230,6 +244,7 @@ pub(crate) mod tests {
             assert_eq!(control.catalog_version(), 202_209_061);
             assert_eq!(control.checkpoint(), Lsn(0x0200_0060));
             assert_eq!(control.redo(), Lsn(0x0200_0028));
+            assert!(control.is_on(TimelineId::FIRST) && !control.is_on(TimelineId::FIRST.next()));
             assert!(!control.is_sealed() && !control.is_shut_down());
         }
     }
@@ -253,6 +268,7 @@ pub(crate) mod tests {
         let mut original = image(42, 288);
         original[8..12].copy_from_slice(&1002u32.to_ne_bytes());
         original[48..56].copy_from_slice(&0x0200_0028u64.to_ne_bytes());
+        original[56..60].copy_from_slice(&2u32.to_ne_bytes());
         let checksum = crc32c::crc32c(&original[..288]);
         original[288..292].copy_from_slice(&checksum.to_ne_bytes());
         let sealed = PgControl::parse(&original).unwrap().sealed();
@@ -261,6 +277,7 @@ pub(crate) mod tests {
         let control = PgControl::parse(&sealed).unwrap();
         assert!(control.is_sealed());
         assert_eq!(control.redo(), Lsn(0x0200_0028));
+        assert!(control.is_on(TimelineId::FIRST.next()) && !control.is_on(TimelineId::FIRST));
     }
 
     #[test]

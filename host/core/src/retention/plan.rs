@@ -190,6 +190,7 @@ pub fn plan(
 }
 
 /// Decides about WAL, given the backups that stay.
+#[must_use]
 pub fn release_wal(
     rule: &RetentionRule,
     kept: &[&Backup],

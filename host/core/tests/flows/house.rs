@@ -87,6 +87,7 @@ impl House {
         &self.providers.0
     }
 
+    #[expect(clippy::unused_self, reason = "what is asked of a house reads alike")]
     pub(crate) fn request(&self, seed: u8) -> PushRequest {
         PushRequest {
             name: BackupName::new(start_of_time(), [seed; 5]),

@@ -26,7 +26,7 @@ async fn publishes_a_backup_and_removes_its_intent() {
     let house = House::new().await;
     let backup = house.push(&house.request(1)).await.unwrap();
     let contents = house.contents().await;
-    assert_eq!(contents.backups, [backup.clone()]);
+    assert_eq!(contents.backups, std::slice::from_ref(&backup));
     assert!(contents.intents.is_empty());
     assert!(backup.sentinel.backup_label.as_bytes().starts_with(b"START WAL LOCATION: 0/300028"));
     house.assert_invariants("a success").await;
@@ -333,7 +333,7 @@ async fn a_backup_that_is_published_while_the_catalog_is_read_is_seen() {
     };
     let store = HookedStore::once(&house.store, Before::Read, "intent.json", publish);
     let contents = Catalog::new(&store, &house.layout).contents().await.unwrap();
-    assert_eq!(contents.backups, [backup.clone()]);
+    assert_eq!(contents.backups, std::slice::from_ref(&backup));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn reads_what_walg_wrote_with_zstd_or_uncompressed() {
 #[tokio::test]
 async fn refuses_a_segment_that_is_no_wal() {
     let (house, files) = (House::new().await, Files::new());
-    let path = files.write("000000010000000000000009", &[0; 1 << 20]);
+    let path = files.write("000000010000000000000009", &vec![0; 1 << 20]);
     let error = wal_push(&house.ports(&house.store), files.directory.path(), &path).await.unwrap_err();
     assert!(matches!(error, WalPushError::Header { .. }), "{error}");
     let path = files.write("pg_control", b"");

@@ -187,7 +187,7 @@ fn refuses_a_copy_that_was_sealed_for_another_backup() {
         if major == 10 {
             rewrite_control(&fixture, |bytes| {
                 bytes[8..12].copy_from_slice(&1002u32.to_ne_bytes());
-                bytes.copy_within(40..48, 48);
+                bytes.copy_within(40..52, 48);
                 bytes[40..48].copy_from_slice(&0x0100_0060u64.to_ne_bytes());
             });
         }
@@ -236,6 +236,19 @@ fn refuses_a_checkpoint_of_the_backup_whose_redo_position_is_not() {
     rewrite_control(&fixture, |bytes| bytes[40..48].copy_from_slice(&0x0200_0027u64.to_ne_bytes()));
     let error = refuses_without_a_change(&fixture, &fixture.preparation());
     assert!(matches!(error, PrepareError::OtherMoment { found: Lsn(0x0200_0027), .. }), "{error}");
+}
+
+#[test]
+fn refuses_a_copy_on_which_a_server_was_promoted_and_killed() {
+    let fixture = Fixture::new(15);
+    // What PostgreSQL leaves that ended its recovery at the end of the backup: a checkpoint there, on a timeline of its own.
+    rewrite_control(&fixture, |bytes| {
+        bytes[32..40].copy_from_slice(&0x0300_0000u64.to_ne_bytes());
+        bytes[40..48].copy_from_slice(&0x0300_0000u64.to_ne_bytes());
+        bytes[48..52].copy_from_slice(&2u32.to_ne_bytes());
+    });
+    let error = refuses_without_a_change(&fixture, &fixture.preparation());
+    assert!(matches!(error, PrepareError::OtherTimeline { expected, .. } if expected.get() == 1), "{error}");
 }
 
 #[test]
