@@ -1,4 +1,7 @@
 //! The capability `command`: programs that the operator's policy names.
+//!
+//! Declared by version 1.0 of the interface, and not offered by Stillframe's host yet: it refuses to load a component that imports
+//! this, and says so.
 
 use crate::Error;
 pub use crate::bindings::base::stillframe::provider::command::{CommandError, ExitStatus, Invocation, Output};

@@ -8,9 +8,10 @@ use crate::{Error, invalid};
 pub fn parse_config<C: DeserializeOwned>(json: &str) -> Result<C, Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let config = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let text = error.inner().to_string();
+        let (inner, text) = (error.inner(), error.inner().to_string());
         // The place in a text that the operator never sees helps nobody.
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+        let place = format!(" at line {} column {}", inner.line(), inner.column());
+        let message = text.strip_suffix(&place).unwrap_or(&text);
         invalid(&key(&error.path().to_string(), message), message)
     })?;
     deserializer.end().map_err(|error| invalid("configuration", error.to_string()))?;

@@ -1,4 +1,7 @@
 //! The capability `http`: calls to other HTTPS services.
+//!
+//! Declared by version 1.0 of the interface, and not offered by Stillframe's host yet: it refuses to load a component that imports
+//! this, and says so.
 
 use crate::Error;
 pub use crate::bindings::base::stillframe::provider::http::{HttpError, Request, Response};

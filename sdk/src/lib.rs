@@ -9,6 +9,13 @@
 //!
 //! Built with `cargo build --target wasm32-wasip2`, that is a component which imports exactly those capabilities. Natively, the
 //! same code is tested against `testing::FakeHost` (feature `testing`). What every function must do is written in `wit/`.
+//!
+//! # Size
+//!
+//! A provider without a configuration has about 100 KB, the bundled `hardlink` 370 KB. Of the latter, the names of functions take
+//! 80 KB (for a readable trap; `strip = true` drops them), `serde` with its errors and the floating-point formatting that these
+//! pull in 90 KB, the conversion of the interface's records 40 KB, the standard library's allocator, text and panics 40 KB.
+//! `opt-level = "z"` saves 4 % of the code and adds more than that in names; a panic without unwinding is the target's default.
 
 pub mod aws;
 #[doc(hidden)]

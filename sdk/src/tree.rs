@@ -1,4 +1,8 @@
 //! The capability `tree`: directory trees under granted roots.
+//!
+//! A provider moves the files of a cluster and never sees them: a data path's root is clone-only and has no use but as the source
+//! of [`Tree::clone_tree`] in `create_set` (in `resolve` it only has facts), what was cloned cannot be read or listed, and a
+//! directory to restore to can be filled, listed and emptied. Keep records beside the clones, not in them.
 
 use crate::Error;
 pub use crate::bindings::base::stillframe::provider::tree::{
@@ -7,19 +11,19 @@ pub use crate::bindings::base::stillframe::provider::tree::{
 
 /// Directory trees under granted roots; see `wit/capabilities.wit`.
 pub trait Tree {
-    /// The roots that this call may use.
+    /// The roots of this call, each with what it is.
     fn roots(&self) -> Result<Vec<RootInfo>, TreeError>;
 
-    /// Clones a tree: complete and durable, or not at all. An empty destination path fills the empty root in place.
+    /// Clones a tree: complete and durable, or not at all. An empty destination path fills a target, which is empty, in place.
     fn clone_tree(&self, source: &Location, destination: &Location, options: &CloneOptions) -> Result<CloneStats, TreeError>;
 
-    /// Removes a tree or a file. Absent is a success.
+    /// Removes a tree, with everything below its name, or a file, but never a root. Absent is a success.
     fn remove_tree(&self, target: &Location) -> Result<(), TreeError>;
 
-    /// Lists a directory in the order of names.
+    /// Lists a directory in the order of names. Denied in a clone, and under the root of a data path.
     fn list_entries(&self, directory: &Location) -> Result<Vec<Entry>, TreeError>;
 
-    /// Reads a small text file.
+    /// Reads a small text file under a root of the provider's own. Denied in a clone.
     fn read_file(&self, file: &Location) -> Result<String, TreeError>;
 
     /// Writes a small text file, atomically and durably. Its parent directories are made.

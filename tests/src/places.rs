@@ -133,5 +133,7 @@ pub(crate) fn compiled_cache() -> PathBuf {
     if !directory.is_dir() {
         account.create_directory(&directory);
     }
+    // Anything wider, and the program refuses to run what lies there.
+    fs::set_permissions(&directory, Permissions::from_mode(0o700)).expect("it is ours");
     directory
 }

@@ -8,6 +8,12 @@ use serde_json::Value;
 
 use crate::{Account, Cluster, ClusterBuilder, ConfigFile, Finished, ScratchDirectory, Stillframe, places};
 
+/// Length of a segment's name, with which the names of the files about it begin.
+const SEGMENT_DIGITS: usize = 24;
+
+/// What the provider leaves beside the snapshots, by which it tells their directory from that under a missing mount.
+const SNAPSHOTS_MARKER: &str = "stillframe-snapshots.json";
+
 /// What a new installation shall be.
 #[must_use]
 pub struct SiteBuilder {
@@ -38,10 +44,11 @@ impl SiteBuilder {
         Account::unprivileged().create_directory(&snapshots);
         let cache = places::compiled_cache().display().to_string();
         let config = self.config.cluster("main", &cluster).store_directory(&directory.join("store"));
-        config.hardlink_provider(&snapshots).value("runtime", "cache", cache).write(directory.path());
+        let config = config.hardlink_provider(&snapshots).value("runtime", "cache", cache);
+        config.write(directory.path());
         stillframe.succeed(["store", "create"]);
         cluster.start();
-        Site { cluster, stillframe, directory }
+        Site { cluster, stillframe, directory, config }
     }
 }
 
@@ -53,6 +60,7 @@ pub struct Site {
     pub stillframe: Stillframe,
     /// Where everything but the data lies.
     pub directory: ScratchDirectory,
+    config: ConfigFile,
 }
 
 impl Site {
@@ -65,6 +73,13 @@ impl Site {
     #[track_caller]
     pub fn start(major: u32) -> Self {
         Self::builder(major).start()
+    }
+
+    /// The binary with another configuration of the same installation.
+    pub fn configured(&self, change: impl FnOnce(ConfigFile) -> ConfigFile) -> Stillframe {
+        let directory = tempfile::Builder::new().prefix("config-").tempdir_in(self.directory.path()).unwrap().keep();
+        Account::unprivileged().own(&directory);
+        Stillframe::new(change(self.config.clone()).write(&directory))
     }
 
     /// Takes a backup; gives its name.
@@ -144,9 +159,30 @@ impl Site {
         names.map(|name| name.trim_end_matches(".zst").to_owned()).collect()
     }
 
+    /// What must be left of the archive when these backups stay, from their records and the names of the files alone: recovery
+    /// from an ordinary backup needs everything from its first file on, a permanent one its own files, and histories always stay.
+    /// For an archive of one timeline.
+    #[track_caller]
+    pub fn wal_needed_by(&self, ordinary: &[&str], permanent: &[&str]) -> BTreeSet<String> {
+        let file = |name: &str, key: &str| self.show(name)[key].as_str().expect("a file name").to_owned();
+        let open = ordinary.iter().map(|name| (file(name, "first_wal_file"), None));
+        let closed = permanent.iter().map(|name| (file(name, "first_wal_file"), Some(file(name, "last_wal_file"))));
+        let ranges: Vec<(String, Option<String>)> = open.chain(closed).collect();
+        let is_needed = |name: &String| {
+            let segment = name.get(..SEGMENT_DIGITS);
+            let within = |(first, last): &(String, Option<String>)| {
+                segment.is_some_and(|segment| segment >= first.as_str() && last.as_deref().is_none_or(|last| segment <= last))
+            };
+            name.ends_with(".history") || ranges.iter().any(within)
+        };
+        self.archived().into_iter().filter(is_needed).collect()
+    }
+
     /// Names of the snapshot sets that the provider keeps.
     pub fn snapshots(&self) -> BTreeSet<String> {
-        entries(&self.directory.join("snapshots"))
+        let mut names = entries(&self.directory.join("snapshots"));
+        names.remove(SNAPSHOTS_MARKER);
+        names
     }
 
     /// Every file of store and snapshots with its content, for comparing before and after.

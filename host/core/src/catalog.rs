@@ -42,7 +42,7 @@ pub struct Backup {
 /// Everything that the catalog holds about one cluster.
 #[derive(Debug, Default)]
 pub struct CatalogContents {
-    /// Published backups, by name and so by time.
+    /// Published backups, oldest first.
     pub backups: Vec<Backup>,
     /// Intents without a sentinel: running, interrupted, or waiting for an undo to be finished.
     pub intents: Vec<Intent>,
@@ -196,6 +196,8 @@ impl<'a> Catalog<'a> {
                 contents.unreadable.push(error);
             }
         }
+        // Names tell the second only.
+        contents.backups.sort_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone()));
         Ok(contents)
     }
 

@@ -139,8 +139,8 @@ fn granted_trees(grant: Option<&TreeGrant>) -> Vec<String> {
     let roots = grant.roots.iter().map(|(name, path)| format!("read and write `{}` as `{name}`", path.display()));
     let data = grant
         .read_data
-        .then(|| "read the cluster's directories while they are mapped to volumes and a snapshot set is created".to_owned());
-    let restore = grant.write_restore.then(|| "write the directories that a snapshot set is restored to".to_owned());
+        .then(|| "clone the cluster's directories, without reading a file of them, while a snapshot set is created".to_owned());
+    let restore = grant.write_restore.then(|| "fill the directories that a snapshot set is restored to".to_owned());
     roots.chain(data).chain(restore).collect()
 }
 

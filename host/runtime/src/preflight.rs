@@ -74,18 +74,18 @@ impl Survey {
         if !foreign.is_empty() {
             faults.push(unusable(format!("it imports {}, which this host does not provide", listed(&foreign))));
         }
-        let refused = self.capabilities().into_iter().filter(|capability| !grants.include(*capability));
-        faults.extend(refused.map(|capability| ProviderFault::NotGranted(capability.to_string())));
+        faults.extend(self.capabilities().into_iter().filter_map(|capability| grants.refusal(capability)));
         faults
     }
 }
 
 impl Grants {
-    /// Whether the operator grants it. What this host does not implement cannot be granted.
-    pub(crate) fn include(&self, capability: Capability) -> bool {
+    /// Why a component that imports this capability is not loaded; none when it is granted.
+    fn refusal(&self, capability: Capability) -> Option<ProviderFault> {
         match capability {
-            Capability::Tree => self.tree.is_some(),
-            Capability::Command | Capability::Aws | Capability::Http => false,
+            Capability::Tree if self.tree.is_some() => None,
+            Capability::Tree => Some(ProviderFault::NotGranted(capability.to_string())),
+            Capability::Command | Capability::Aws | Capability::Http => Some(ProviderFault::NotOffered(capability.to_string())),
         }
     }
 }
@@ -161,12 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn names_each_capability_that_is_not_granted() {
+    fn names_each_capability_that_is_not_granted_or_not_offered() {
         let imports = ["stillframe:provider/tree@1.0.0", "stillframe:provider/command@1.0.0", "stillframe:provider/aws@1.0.0"];
         assert_eq!(
             faults(&imports, &[PROVIDER], &Grants::default()),
-            ["command", "aws", "tree"]
-                .map(|name| format!("it needs the capability `{name}`, which the configuration does not grant"))
+            [
+                "it needs the capability `command`, which this version of stillframe does not offer",
+                "it needs the capability `aws`, which this version of stillframe does not offer",
+                "it needs the capability `tree`, which the configuration does not grant",
+            ]
         );
     }
 

@@ -1,12 +1,13 @@
 //! Which roots the capability `tree` has in which operation.
 //!
-//! The configured roots are always there. The directories of the cluster are readable only in `resolve` and `create`, and the
-//! directories to restore to are writable only during that restore, each only if granted.
+//! The configured roots are always there. The directories of the cluster can be cloned from only in `create`, and show their facts
+//! in `resolve`; the directories to restore to can be filled only during that restore; each only if granted. What each kind of
+//! root can be used for is in [`crate::tree::Access`].
 
 use stillframe_core::provider::{DataPath, DataPathName, ProviderFault, RestoreDirectory};
 
 use crate::settings::TreeGrant;
-use crate::tree::TreeRoot;
+use crate::tree::{Access, TreeRoot};
 
 /// Begins the name of a root that is a data path.
 const SOURCE: &str = "source-";
@@ -35,7 +36,7 @@ pub(crate) fn check_names(grant: &TreeGrant) -> Result<(), ProviderFault> {
 
 /// The configured roots.
 pub(crate) fn configured(grant: &TreeGrant) -> Vec<TreeRoot> {
-    grant.roots.iter().map(|(name, path)| TreeRoot { name: name.clone(), path: path.clone(), writable: true }).collect()
+    grant.roots.iter().map(|(name, path)| TreeRoot { name: name.clone(), path: path.clone(), access: Access::Own }).collect()
 }
 
 /// Name of the root for a data path, when the grant covers it.
@@ -48,11 +49,20 @@ pub(crate) fn target(grant: Option<&TreeGrant>, name: &DataPathName) -> Option<S
     grant.filter(|grant| grant.write_restore).map(|_| format!("{TARGET}{name}"))
 }
 
-/// The configured roots, and the data paths to read from.
-pub(crate) fn for_reading<'a>(grant: &TreeGrant, paths: impl Iterator<Item = &'a DataPath>) -> Vec<TreeRoot> {
+/// The configured roots, and the data paths for their facts alone.
+pub(crate) fn for_resolving(grant: &TreeGrant, paths: &[DataPath]) -> Vec<TreeRoot> {
+    with_sources(grant, paths.iter(), Access::Facts)
+}
+
+/// The configured roots, and the data paths to clone from.
+pub(crate) fn for_creating<'a>(grant: &TreeGrant, paths: impl Iterator<Item = &'a DataPath>) -> Vec<TreeRoot> {
+    with_sources(grant, paths, Access::Source)
+}
+
+fn with_sources<'a>(grant: &TreeGrant, paths: impl Iterator<Item = &'a DataPath>, access: Access) -> Vec<TreeRoot> {
     let sources = paths.filter_map(|path| {
         let name = source(Some(grant), &path.name)?;
-        Some(TreeRoot { name, path: path.path.clone(), writable: false })
+        Some(TreeRoot { name, path: path.path.clone(), access })
     });
     configured(grant).into_iter().chain(sources).collect()
 }
@@ -61,7 +71,7 @@ pub(crate) fn for_reading<'a>(grant: &TreeGrant, paths: impl Iterator<Item = &'a
 pub(crate) fn for_restoring(grant: &TreeGrant, directories: &[RestoreDirectory]) -> Vec<TreeRoot> {
     let targets = directories.iter().filter_map(|directory| {
         let name = target(Some(grant), &directory.name)?;
-        Some(TreeRoot { name, path: directory.path.clone(), writable: true })
+        Some(TreeRoot { name, path: directory.path.clone(), access: Access::Target })
     });
     configured(grant).into_iter().chain(targets).collect()
 }

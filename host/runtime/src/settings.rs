@@ -67,8 +67,8 @@ pub enum ComponentSource {
 
 /// The capabilities that the operator grants to one provider.
 ///
-/// Version 1.0 of the interface also declares `command`, `aws` and `http`. This host does not implement them yet, so there is no
-/// way to grant them, and a component that imports one is refused.
+/// Version 1.0 of the interface also declares `command`, `aws` and `http`. This host does not offer them yet, so there is no way to
+/// grant them, and a component that imports one is refused with `ProviderFault::NotOffered`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Directory trees.
@@ -78,11 +78,13 @@ pub struct Grants {
 /// Which directory trees a provider may reach.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TreeGrant {
-    /// Roots that it can read and write in every operation, by the name that it knows them under.
+    /// Roots that it can read and write in every operation, by the name that it knows them under; what was cloned there it can
+    /// restore and remove, but not read. Each is judged by itself: one that holds the cluster's directory opens that as well.
     pub roots: BTreeMap<String, PathBuf>,
-    /// Whether it can read the data paths while they are mapped to volumes and while a snapshot set is created.
+    /// Whether it can clone the data paths while a snapshot set is created, and see the facts of their file systems while they are
+    /// mapped to volumes. It never reads a file or a listing of them.
     pub read_data: bool,
-    /// Whether it can write the directories that a snapshot set is restored to.
+    /// Whether it can fill the directories that a snapshot set is restored to. It never reads a file of them.
     pub write_restore: bool,
 }
 

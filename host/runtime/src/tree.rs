@@ -5,6 +5,7 @@
 //! is exchanged at the wrong moment. Nothing here knows wasmtime or waits asynchronously: the caller runs it on a thread of its
 //! own and stops it with a [`StopFlag`].
 
+mod access;
 mod base;
 mod beneath;
 mod build;
@@ -30,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
+pub(crate) use access::Access;
 pub(crate) use error::TreeError;
 pub(crate) use facts::RootFacts;
 pub(crate) use files::{Entry, EntryKind};
@@ -37,6 +39,7 @@ pub(crate) use location::Location;
 pub(crate) use rules::{CloneMethod, CloneOptions};
 pub(crate) use transfer::CloneStats;
 
+use access::Usage;
 use location::Place;
 
 /// A directory that a call may use, under a name.
@@ -46,8 +49,8 @@ pub(crate) struct TreeRoot {
     pub(crate) name: String,
     /// Where it is. Symbolic links on the way are followed: the operator wrote them.
     pub(crate) path: PathBuf,
-    /// Whether it may be written.
-    pub(crate) writable: bool,
+    /// What it may be used for.
+    pub(crate) access: Access,
 }
 
 /// The roots of one call, each held open.
@@ -86,7 +89,7 @@ impl Trees {
 
     /// Clones a directory tree: complete and durable, or not at all.
     ///
-    /// With an empty destination path the root itself is filled in place; it must be empty.
+    /// With an empty destination path the root itself is filled in place; it must be a target, and empty.
     pub(crate) fn clone_tree(
         &self,
         source: &Location,
@@ -94,46 +97,40 @@ impl Trees {
         options: &CloneOptions,
         stop: &StopFlag,
     ) -> Result<CloneStats, TreeError> {
-        let source = self.place(source)?;
-        let destination = self.writable_place(destination)?;
-        let base = options.base.as_ref().map(|base| self.writable_place(base)).transpose()?;
+        let source = self.place(source, Usage::CloneFrom)?;
+        let destination = self.place(destination, Usage::CloneTo)?;
+        let base = options.base.as_ref().map(|base| self.place(base, Usage::Base)).transpose()?;
         clone::clone_tree(&source, &destination, base.as_ref(), options, stop)
     }
 
     /// Removes whatever has this name, and what a dead process left of building or removing it. Absent is a success.
     pub(crate) fn remove_tree(&self, target: &Location, stop: &StopFlag) -> Result<(), TreeError> {
-        remove::remove_tree(&self.writable_place(target)?, stop)
+        remove::remove_tree(&self.place(target, Usage::Remove)?, stop)
     }
 
-    /// Lists a directory in the order of names.
+    /// Lists a directory in the order of names; never one of a clone.
     pub(crate) fn list_entries(&self, directory: &Location) -> Result<Vec<Entry>, TreeError> {
-        files::list_entries(&self.place(directory)?)
+        files::list_entries(&self.place(directory, Usage::List)?)
     }
 
-    /// Reads a small text file.
+    /// Reads a small text file; never one of a clone.
     pub(crate) fn read_file(&self, file: &Location) -> Result<String, TreeError> {
-        files::read_file(&self.place(file)?)
+        files::read_file(&self.place(file, Usage::Read)?)
     }
 
     /// Writes a small text file: complete, durable, replacing an older one atomically. Its parent directories are made.
     pub(crate) fn write_file(&self, file: &Location, content: &str) -> Result<(), TreeError> {
-        files::write_file(&self.writable_place(file)?, content)
+        files::write_file(&self.place(file, Usage::Write)?, content)
     }
 
-    fn place(&self, location: &Location) -> Result<Place<'_>, TreeError> {
+    fn place(&self, location: &Location, usage: Usage) -> Result<Place<'_>, TreeError> {
         let root = self
             .roots
             .iter()
             .find(|open| open.root.name == location.root)
             .ok_or_else(|| TreeError::NotFound(format!("there is no root `{}` in this call", location.root)))?;
-        Place::new(root, location)
-    }
-
-    fn writable_place(&self, location: &Location) -> Result<Place<'_>, TreeError> {
-        let place = self.place(location)?;
-        if !place.root.root.writable {
-            return Err(TreeError::Denied(format!("the root `{}` is read-only: `{location}` cannot be written", location.root)));
-        }
+        let place = Place::new(root, location)?;
+        root.root.access.check(usage, location)?;
         Ok(place)
     }
 }

@@ -3,7 +3,9 @@
 use stillframe_sdk::tree::{RootInfo, Tree};
 use stillframe_sdk::{Error, invalid};
 
+use crate::find;
 use crate::layout;
+use crate::marker;
 use crate::{Config, Method};
 
 /// Share of the file system below which a warning is due.
@@ -25,7 +27,19 @@ pub(crate) fn check(host: &impl Tree, config: &Config) -> Result<Vec<String>, Er
             format!("the file system of `root` ({}) cannot share extents: use `auto` or `copy`", root.fs_type),
         ));
     }
-    Ok(warnings(config, &root))
+    let marked = marker::exists(host)?;
+    if !marked && !find::records(host)?.is_empty() {
+        return Err(marker::missing());
+    }
+    let mut warnings = warnings(config, &root);
+    if !marked {
+        warnings.push(format!(
+            "`root` has no marker `{}`: it will be made by the first backup. If there are backups already, the file system of `root` is \
+             not mounted",
+            layout::MARKER
+        ));
+    }
+    Ok(warnings)
 }
 
 fn warnings(config: &Config, root: &RootInfo) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Making a set.
 //!
-//! The record is written before the first tree, so that nothing exists that `get-set` and `list-sets` do not tell of, and
+//! The marker of the root comes before everything: once anything was cut, the root can prove what is there and what is not. The
+//! record is written before the first tree, so that nothing exists that `get-set` and `list-sets` do not tell of, and
 //! rewritten after the last: only then is the set ready. A failure removes everything again.
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::Config;
 use crate::erase::erase;
 use crate::find;
 use crate::layout::{self, Handle};
+use crate::marker;
 use crate::record::{Record, RecordedMember, State};
 
 pub(crate) fn create_set<H: Host + Tree>(host: &H, config: &Config, request: CreateRequest) -> Result<SnapshotSet, Error> {
@@ -19,6 +21,7 @@ pub(crate) fn create_set<H: Host + Tree>(host: &H, config: &Config, request: Cre
     let handle = Handle::new(&request.name, &request.token)?;
     let paths = request.volumes.iter().map(data_path).collect::<Result<Vec<_>, _>>()?;
     refuse_doubles(&paths)?;
+    ensure_marker(host, request.previous.as_deref())?;
     if let Some(existing) = existing(host, &handle)? {
         return existing.describe(host);
     }
@@ -33,6 +36,17 @@ pub(crate) fn create_set<H: Host + Tree>(host: &H, config: &Config, request: Cre
             Err(error)
         }
     }
+}
+
+/// Makes the marker in the root of a first backup. Any other root without one is not where the sets are: nothing is cut there.
+fn ensure_marker(host: &impl Tree, previous: Option<&str>) -> Result<(), Error> {
+    if marker::exists(host)? {
+        return Ok(());
+    }
+    if previous.is_some() || !find::records(host)?.is_empty() {
+        return Err(marker::missing());
+    }
+    marker::write(host)
 }
 
 /// Writes the record, makes the trees, and writes the record again.

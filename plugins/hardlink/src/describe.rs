@@ -11,7 +11,7 @@ const CONFIG_SCHEMA: &str = r#"{
   "properties": {
     "root": {
       "type": "string",
-      "description": "Directory that holds the snapshots. Best on another disk; on XFS or btrfs, on the same file system as the cluster, so that extents can be shared."
+      "description": "Directory that holds the snapshots. Best on another disk; on XFS or btrfs, on the same file system as the cluster, so that extents can be shared. Mount it before the first backup, which leaves the file stillframe-snapshots.json in it: without that file the directory counts as not mounted, and nothing is done."
     },
     "method": {
       "enum": ["auto", "reflink", "copy", "cp-al"],

@@ -4,6 +4,7 @@ use stillframe_sdk::tree::{EntryKind, Tree, TreeError};
 use stillframe_sdk::{Error, SetPage, SetReference, SnapshotSet, invalid};
 
 use crate::layout::{self, Handle};
+use crate::marker;
 use crate::record::Record;
 
 /// The label that a listing selects by.
@@ -22,6 +23,7 @@ pub(crate) fn get_set(host: &impl Tree, reference: &SetReference) -> Result<Opti
 
 /// The record of the set with this handle; none when its name is free or somebody else's.
 pub(crate) fn by_handle(host: &impl Tree, handle: &Handle) -> Result<Option<Record>, Error> {
+    marker::require(host)?;
     Ok(Record::read(host, &handle.name)?.filter(|record| record.token == handle.token))
 }
 
@@ -52,8 +54,14 @@ fn parse_cursor(cursor: &str) -> Result<(u64, &str), Error> {
         .ok_or_else(|| invalid("cursor", format!("`{cursor}` was not given by this provider")))
 }
 
-/// Every record under the root. A directory without one is not ours.
+/// Every record under a root that is known to be ours.
 fn all(host: &impl Tree) -> Result<Vec<Record>, Error> {
+    marker::require(host)?;
+    records(host)
+}
+
+/// Every record under the root, which may be the wrong one. A directory without a record is not ours.
+pub(crate) fn records(host: &impl Tree) -> Result<Vec<Record>, Error> {
     let entries = host.list_entries(&layout::all()).map_err(|error| match error {
         TreeError::NotFound(text) => invalid("root", text),
         other => other.into(),

@@ -1,10 +1,14 @@
-//! The only place that spells where things are: `<backup name>/set.json` and `<backup name>/<data path name>/`.
+//! The only place that spells where things are: `stillframe-snapshots.json`, `<backup name>/set.json` and
+//! `<backup name>/<data path name>/`.
 
 use stillframe_sdk::tree::{Location, location};
 use stillframe_sdk::{Error, invalid};
 
 /// The tree root that the host makes of the operator's `root`.
 pub(crate) const ROOT: &str = "snapshots";
+
+/// Name of the file that tells a root from the empty directory under a missing mount. No set can have it.
+pub(crate) const MARKER: &str = "stillframe-snapshots.json";
 
 /// Name of a set's record.
 pub(crate) const RECORD: &str = "set.json";
@@ -15,6 +19,11 @@ const MAX_HANDLE_BYTES: usize = 1_024;
 /// The directory that holds all sets.
 pub(crate) fn all() -> Location {
     location(ROOT, "")
+}
+
+/// The marker of the root.
+pub(crate) fn marker() -> Location {
+    location(ROOT, MARKER)
 }
 
 /// The directory of a set.

@@ -3,7 +3,7 @@
 //! A set is a directory under the root `snapshots`: a record, and one tree for each data path. A tree is made by sharing extents
 //! where the file system can, otherwise by copying; files that have provably not changed are hard-linked from the previous
 //! isolated set. The host does the walking (capability `tree`); what is here is the order of steps that keeps the record true
-//! wherever the provider is killed.
+//! wherever the provider is killed. A marker beside the sets tells the root from the directory under a disk that is not mounted.
 
 mod check;
 mod config;
@@ -13,6 +13,7 @@ mod describe;
 mod erase;
 mod find;
 mod layout;
+mod marker;
 mod record;
 mod resolve;
 mod restore;

@@ -4,6 +4,7 @@ mod crash;
 mod create;
 mod describe;
 mod find;
+mod marker;
 mod restore;
 
 use stillframe_sdk::testing::FakeHost;
@@ -12,14 +13,15 @@ use stillframe_sdk::{
     parse_config,
 };
 
+use crate::layout::MARKER;
 use crate::{Config, Hardlink};
 
 /// A cluster with a tablespace and `pg_wal` elsewhere, and an empty root for snapshots.
 fn host() -> FakeHost {
     let host = FakeHost::new();
-    host.add_root("snapshots", true);
+    host.add_root("snapshots");
     for root in ["data-data", "data-wal", "data-tablespace-16384"] {
-        host.add_root(root, false);
+        host.add_source(root);
     }
     host.put("data-data", "PG_VERSION", "15");
     host.put("data-data", "base/1/1259", "rows");
@@ -93,6 +95,17 @@ fn is_ready(set: &SnapshotSet) -> bool {
     set.members.iter().all(|member| member.state == MemberState::Ready)
 }
 
+/// Every path under the root `snapshots` but the marker.
+fn sets(host: &FakeHost) -> Vec<String> {
+    let mut paths = host.paths("snapshots");
+    paths.retain(|path| path != MARKER);
+    paths
+}
+
+fn is_root(error: &Error) -> bool {
+    matches!(error, Error::Invalid(argument) if argument.field == "root")
+}
+
 /// What a complete set looks like under the root `snapshots`.
 fn complete(name: &str) -> Vec<String> {
     [
@@ -121,7 +134,7 @@ fn complete(name: &str) -> Vec<String> {
 fn targets(host: &FakeHost) -> Vec<RestoreDirectory> {
     let target = |data: DataPath| {
         let root = format!("target-{}", data.name);
-        host.add_root(&root, true);
+        host.add_target(&root);
         let path = format!("/restored/{}", data.name);
         RestoreDirectory { name: data.name, role: data.role, path, root: Some(root), last: data.last }
     };

@@ -7,8 +7,8 @@ use crate::tree::{CloneMethod, CloneOptions, Tree, TreeError, location};
 
 fn host() -> FakeHost {
     let host = FakeHost::new();
-    host.add_root("data", false);
-    host.add_root("snapshots", true);
+    host.add_source("data");
+    host.add_root("snapshots");
     for (path, content) in [("PG_VERSION", "15"), ("base/1/2", "old"), ("pg_wal/01", "wal"), ("global/pg_control", "c")] {
         host.put("data", path, content);
     }
@@ -57,15 +57,41 @@ fn a_base_serves_what_has_not_changed_and_only_that() {
 fn the_rules_of_locations_hold() {
     let host = host();
     for path in ["..", "/a", "a//b", ".stillframe-x", "a/../b"] {
-        assert!(matches!(host.read_file(&location("data", path)), Err(TreeError::Denied(_))), "{path}");
+        assert!(matches!(host.read_file(&location("snapshots", path)), Err(TreeError::Denied(_))), "{path}");
     }
     assert!(matches!(host.write_file(&location("data", "x"), ""), Err(TreeError::Denied(_))));
     assert!(matches!(host.remove_tree(&location("snapshots", "")), Err(TreeError::Denied(_))));
     assert!(matches!(host.read_file(&location("gone", "x")), Err(TreeError::NotFound(_))));
     clone(&host, "b", &options(CloneMethod::Auto)).unwrap();
     assert!(matches!(clone(&host, "b", &options(CloneMethod::Auto)), Err(TreeError::AlreadyExists(_))));
-    assert!(matches!(clone(&host, "", &options(CloneMethod::Auto)), Err(TreeError::AlreadyExists(_))));
+    assert!(matches!(clone(&host, "", &options(CloneMethod::Auto)), Err(TreeError::Denied(_))));
     assert!(matches!(clone(&host, "c", &options(CloneMethod::Reflink)), Err(TreeError::Unsupported(_))));
+}
+
+#[test]
+fn what_a_provider_moves_it_cannot_see() {
+    let host = host();
+    host.add_target("target");
+    clone(&host, "set/data", &options(CloneMethod::Auto)).unwrap();
+    let options = CloneOptions { last: Vec::new(), ..options(CloneMethod::Copy) };
+    host.clone_tree(&location("snapshots", "set/data"), &location("target", ""), &options).unwrap();
+    let denied = |place: &crate::tree::Location| matches!(host.read_file(place), Err(TreeError::Denied(_)));
+    for (root, path) in
+        [("data", "PG_VERSION"), ("snapshots", "set/data/PG_VERSION"), ("snapshots", "set/data/absent"), ("target", "PG_VERSION")]
+    {
+        assert!(denied(&location(root, path)), "{root}:{path}");
+    }
+    for (root, path) in [("data", ""), ("snapshots", "set/data"), ("snapshots", "set/data/base")] {
+        assert!(matches!(host.list_entries(&location(root, path)), Err(TreeError::Denied(_))), "{root}:{path}");
+    }
+    assert_eq!(host.list_entries(&location("snapshots", "set")).unwrap().len(), 1);
+    assert!(host.list_entries(&location("target", "")).unwrap().len() > 1);
+    for root in ["data", "target"] {
+        let based = CloneOptions { base: Some(location(root, "")), ..options.clone() };
+        assert!(matches!(clone(&host, "b", &based), Err(TreeError::Denied(_))), "{root}");
+    }
+    let from_target = host.clone_tree(&location("target", ""), &location("snapshots", "c"), &options);
+    assert!(matches!(from_target, Err(TreeError::Denied(_))));
 }
 
 #[test]

@@ -22,10 +22,18 @@ pub(super) struct FakeTrees {
 }
 
 struct Root {
-    writable: bool,
+    access: Access,
     reflink: bool,
     nodes: BTreeMap<String, Node>,
     indexes: BTreeMap<String, Index>,
+}
+
+/// What a root may be used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Own,
+    Source,
+    Target,
 }
 
 #[derive(Clone)]
@@ -48,9 +56,23 @@ struct Index {
 }
 
 impl FakeHost {
-    /// Adds an empty root.
-    pub fn add_root(&self, name: &str, writable: bool) {
-        let root = Root { writable, reflink: false, nodes: BTreeMap::new(), indexes: BTreeMap::new() };
+    /// Adds an empty root that the operator configured.
+    pub fn add_root(&self, name: &str) {
+        self.add(name, Access::Own);
+    }
+
+    /// Adds a directory of the cluster, as in `create-set`: it can be cloned from, and nothing else.
+    pub fn add_source(&self, name: &str) {
+        self.add(name, Access::Source);
+    }
+
+    /// Adds an empty directory to restore to: it can be filled, listed and emptied, and nothing else.
+    pub fn add_target(&self, name: &str) {
+        self.add(name, Access::Target);
+    }
+
+    fn add(&self, name: &str, access: Access) {
+        let root = Root { access, reflink: false, nodes: BTreeMap::new(), indexes: BTreeMap::new() };
         self.state.borrow_mut().trees.roots.insert(name.to_owned(), root);
     }
 
@@ -147,7 +169,7 @@ impl Tree for FakeHost {
         let call = format!("tree.list-entries {}", show(directory));
         self.query(call.clone(), |state| {
             scripted(state, &call)?;
-            state.trees.root(directory)?.list(&directory.path)
+            state.trees.listable(directory)?.list(&directory.path)
         })
     }
 
@@ -155,7 +177,7 @@ impl Tree for FakeHost {
         let call = format!("tree.read-file {}", show(file));
         self.query(call.clone(), |state| {
             scripted(state, &call)?;
-            match state.trees.root(file)?.nodes.get(&file.path) {
+            match state.trees.readable(file)?.nodes.get(&file.path) {
                 Some(Node::File(found)) => Ok(found.content.borrow().clone()),
                 Some(Node::Directory) => Err(TreeError::Failed(format!("`{}` is not a regular file", show(file)))),
                 None => Err(TreeError::NotFound(show(file))),
@@ -199,10 +221,30 @@ impl FakeTrees {
         self.roots.get(&location.root).ok_or_else(|| TreeError::NotFound(format!("there is no root `{}`", location.root)))
     }
 
-    fn writable(&mut self, location: &Location) -> Result<&mut Root, TreeError> {
-        if !self.root(location)?.writable {
-            return Err(TreeError::Denied(format!("the root `{}` is read-only", location.root)));
+    /// One of the roots of these kinds.
+    fn one_of(&self, location: &Location, kinds: &[Access]) -> Result<&Root, TreeError> {
+        let root = self.root(location)?;
+        if !kinds.contains(&root.access) {
+            return Err(TreeError::Denied(format!("the root `{}` {}", location.root, root.access.rule())));
         }
+        Ok(root)
+    }
+
+    fn listable(&self, location: &Location) -> Result<&Root, TreeError> {
+        let root = self.one_of(location, &[Access::Own, Access::Target])?;
+        if prefixes(&location.path).any(|path| !path.is_empty() && root.indexes.contains_key(path)) {
+            return Err(TreeError::Denied(format!("`{}` is a clone, or lies in one", show(location))));
+        }
+        Ok(root)
+    }
+
+    fn readable(&self, location: &Location) -> Result<&Root, TreeError> {
+        self.one_of(location, &[Access::Own])?;
+        self.listable(location)
+    }
+
+    fn writable(&mut self, location: &Location) -> Result<&mut Root, TreeError> {
+        self.one_of(location, &[Access::Own, Access::Target])?;
         self.roots.get_mut(&location.root).ok_or_else(|| TreeError::NotFound(location.root.clone()))
     }
 
@@ -213,18 +255,20 @@ impl FakeTrees {
         options: &CloneOptions,
         begin_ms: u64,
     ) -> Result<CloneStats, TreeError> {
-        let source = self.root(from)?;
-        let taken = self.root(to)?.nodes.keys().any(|path| to.path.is_empty() || *path == to.path);
+        let source = self.one_of(from, &[Access::Own, Access::Source])?;
+        let destination = self.one_of(to, &[Access::Own, Access::Target])?;
+        if let Some(base) = &options.base {
+            self.one_of(base, &[Access::Own])?;
+        }
+        if to.path.is_empty() && destination.access != Access::Target {
+            return Err(TreeError::Denied(format!("the root `{}` is not a target: it cannot be filled in place", to.root)));
+        }
+        let taken = destination.nodes.keys().any(|path| to.path.is_empty() || *path == to.path);
         if !from.path.is_empty() && !matches!(source.nodes.get(&from.path), Some(Node::Directory)) {
             return Err(TreeError::NotFound(show(from)));
         }
         if taken {
             return Err(TreeError::AlreadyExists(show(to)));
-        }
-        if let Some(base) = &options.base
-            && !self.root(base)?.writable
-        {
-            return Err(TreeError::Denied(format!("the root `{}` is read-only", base.root)));
         }
         if options.method == CloneMethod::Reflink && !source.reflink {
             return Err(TreeError::Unsupported("the file system cannot share extents".to_owned()));
@@ -242,7 +286,9 @@ impl FakeTrees {
         for (path, node) in clone {
             root.nodes.insert(join(&to.path, &path), node);
         }
-        root.indexes.insert(to.path.clone(), index);
+        if !to.path.is_empty() {
+            root.indexes.insert(to.path.clone(), index);
+        }
         Ok(stats)
     }
 
@@ -302,11 +348,21 @@ impl FakeTrees {
     }
 }
 
+impl Access {
+    fn rule(self) -> &'static str {
+        match self {
+            Self::Own => "is the provider's own",
+            Self::Source => "is clone-only",
+            Self::Target => "is a target: it can be filled, listed and emptied",
+        }
+    }
+}
+
 impl Root {
     fn facts(&self, name: &str) -> RootInfo {
         RootInfo {
             name: name.to_owned(),
-            writable: self.writable,
+            writable: self.access != Access::Source,
             fs_type: if self.reflink { "xfs" } else { "ext4" }.to_owned(),
             reflink: self.reflink,
             total_bytes: TOTAL_BYTES,

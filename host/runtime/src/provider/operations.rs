@@ -44,7 +44,7 @@ impl WasmProvider {
     pub(super) async fn call_resolve(&self, paths: &[DataPath]) -> Result<Vec<Volume>, ProviderFault> {
         let grant = self.tree.as_ref();
         let asked = paths.iter().map(|path| convert::data_path(path, grant)).collect::<Result<Vec<_>, _>>()?;
-        let mut call = self.begin(Operation::Resolve, grant.map(|grant| roots::for_reading(grant, paths.iter()))).await?;
+        let mut call = self.begin(Operation::Resolve, grant.map(|grant| roots::for_resolving(grant, paths))).await?;
         let returned = call.deadline.limit(call.guest.call_resolve(&mut call.store, &self.config, &asked)).await;
         answer::resolved(convert::resolved(call.answered(returned)?)?, paths)
     }
@@ -53,7 +53,7 @@ impl WasmProvider {
         let grant = self.tree.as_ref();
         let asked = convert::create_request(request, grant)?;
         let paths = request.volumes.iter().flat_map(|volume| &volume.paths);
-        let mut call = self.begin(Operation::Create, grant.map(|grant| roots::for_reading(grant, paths))).await?;
+        let mut call = self.begin(Operation::Create, grant.map(|grant| roots::for_creating(grant, paths))).await?;
         let returned = call.deadline.limit(call.guest.call_create_set(&mut call.store, &self.config, &asked)).await;
         answer::created(convert::snapshot_set(call.answered(returned)?)?, request)
     }

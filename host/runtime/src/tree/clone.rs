@@ -12,7 +12,7 @@ use super::location::Place;
 use super::rules::{CloneMethod, CloneOptions, Rules};
 use super::staging::{self, Staging};
 use super::transfer::{CloneStats, Transfer};
-use super::{StopFlag, TreeError, remove};
+use super::{Access, StopFlag, TreeError, remove};
 
 pub(super) fn clone_tree(
     source: &Place<'_>,
@@ -80,6 +80,13 @@ fn fill_in_place(
     stop: &StopFlag,
 ) -> Result<CloneStats, TreeError> {
     let failed = |cause: io::Error| TreeError::of("fill", &destination.location, &cause);
+    // There is no name to lay an index beside, and without one the provider could read what was cloned.
+    if destination.root.root.access != Access::Target {
+        return Err(TreeError::Denied(format!(
+            "the root `{}` is not a target, so it cannot be filled in place: name a directory below it",
+            destination.location.root
+        )));
+    }
     let into = destination.open_directory()?;
     staging::lock(&into, destination)?;
     if !beneath::names(&into).map_err(failed)?.is_empty() {

@@ -29,9 +29,9 @@ pub(super) fn of(open: &OpenRoot) -> Result<RootFacts, TreeError> {
     let kind = file_system(&open.directory).map_err(failed)?;
     Ok(RootFacts {
         name: open.root.name.clone(),
-        writable: open.root.writable,
+        writable: open.root.access.is_writable(),
         fs_type: kind.map_or_else(|| "other".to_owned(), |(name, _)| name.to_owned()),
-        reflink: if open.root.writable { shares_extents(&open.directory) } else { matches!(kind, Some(("btrfs", _))) },
+        reflink: if open.root.access.is_writable() { shares_extents(&open.directory) } else { matches!(kind, Some(("btrfs", _))) },
         total_bytes: room.f_blocks.saturating_mul(room.f_frsize),
         available_bytes: room.f_bavail.saturating_mul(room.f_frsize),
     })

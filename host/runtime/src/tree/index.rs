@@ -1,7 +1,8 @@
 //! The index of a clone: what each file of the source was like just before it was read.
 //!
 //! It lies beside the clone, and a later clone decides by it which files have provably not changed. It is bound to one clone by
-//! the clone's inode and protected by a checksum: an index in any doubt is as good as none, and everything is copied.
+//! the clone's inode and protected by a checksum: an index in any doubt is as good as none, and everything is copied. That it is
+//! there, readable or not, marks the tree as a clone, whose files no provider can read.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -13,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::beneath::{self, Identity};
 use super::files;
@@ -77,10 +79,19 @@ impl Index {
         Self::decode(&content)
     }
 
+    /// Whether an index, damaged or not, lies beside the entry of this name.
+    pub(super) fn lies_beside(parent: &File, name: &OsStr) -> io::Result<bool> {
+        match beneath::exists(parent, &file_name(name)) {
+            // A clone with so long a name could not have been built.
+            Err(cause) if Errno::from_io_error(&cause) == Some(Errno::NAMETOOLONG) => Ok(false),
+            found => found,
+        }
+    }
+
     /// Removes the index beside the clone of this name. Absent is fine.
     pub(super) fn remove(parent: &File, name: &OsStr) -> io::Result<()> {
         match rustix::fs::unlinkat(parent, file_name(name), AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }

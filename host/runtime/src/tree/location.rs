@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::index::Index;
 use super::{OpenRoot, TreeError, beneath};
 
 /// What the names begin with that belong to the host.
@@ -52,6 +53,26 @@ impl<'a> Place<'a> {
     /// Its own name; the empty one for the root itself.
     pub(super) fn name(&self) -> &OsStr {
         self.path.file_name().unwrap_or_default()
+    }
+
+    /// Fails when it is a clone or lies in one: what the host has cloned, a provider moves and removes, but does not see.
+    pub(super) fn refuse_in_clone(&self) -> Result<(), TreeError> {
+        let failed = |cause: io::Error| TreeError::of("look beside", &self.location, &cause);
+        for path in self.path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            let is_clone = match beneath::open_parent(&self.root.directory, path) {
+                Ok((parent, name)) => Index::lies_beside(&parent, name).map_err(failed)?,
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => false,
+                Err(cause) => return Err(failed(cause)),
+            };
+            if is_clone {
+                let clone = Location { root: self.location.root.clone(), path: path.to_string_lossy().into_owned() };
+                return Err(TreeError::Denied(format!(
+                    "`{}` cannot be read: `{clone}` is a clone, which holds the cluster's own files",
+                    self.location
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Opens it as a directory.

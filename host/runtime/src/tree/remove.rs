@@ -27,9 +27,10 @@ pub(super) fn remove_tree(target: &Place<'_>, stop: &StopFlag) -> Result<(), Tre
         return Ok(());
     }
     Staging::remove_leftover(&parent, target)?;
-    // Before the tree, so that no index outlives its clone.
-    Index::remove(&parent, target.name()).map_err(failed)?;
     empty_trash(&parent, target, stop)?;
+    // Before the tree, so that no index outlives its clone; and after all that can fail, so that no clone outlives its index,
+    // without which a provider could read it.
+    Index::remove(&parent, target.name()).map_err(failed)?;
     let mut trash = OsString::from(TRASH_PREFIX);
     trash.push(target.name());
     loop {

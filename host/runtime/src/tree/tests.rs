@@ -1,5 +1,6 @@
 //! Tests of the tree capability on a real file system; what they share is here.
 
+mod access;
 mod base;
 mod clone;
 mod locations;
@@ -12,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{CloneMethod, CloneOptions, CloneStats, Location, StopFlag, TreeError, TreeRoot, Trees};
+use super::{Access, CloneMethod, CloneOptions, CloneStats, Location, StopFlag, TreeError, TreeRoot, Trees};
 
-/// A data directory in small under the read-only root `data`, and the writable root `snapshots`.
+/// A data directory in small under the root `data`, which is a source, and the provider's own root `snapshots`.
 pub(super) struct Scene {
     pub(super) home: TempDir,
     pub(super) trees: Trees,
@@ -38,8 +39,8 @@ impl Scene {
         fs::write(data.join("pg_wal/000000010000000000000001"), "wal").unwrap();
         fs::write(data.join("global/pg_control"), control_file(1)).unwrap();
         std::os::unix::fs::symlink("/elsewhere/ts", data.join("pg_tblspc/16384")).unwrap();
-        let root = |name: &str, writable| TreeRoot { name: name.to_owned(), path: home.path().join(name), writable };
-        let trees = Trees::open(vec![root("data", false), root("snapshots", true)]).unwrap();
+        let root = |name: &str, access| TreeRoot { name: name.to_owned(), path: home.path().join(name), access };
+        let trees = Trees::open(vec![root("data", Access::Source), root("snapshots", Access::Own)]).unwrap();
         Self { home, trees }
     }
 

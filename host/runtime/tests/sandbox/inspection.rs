@@ -50,8 +50,8 @@ async fn shows_a_grant_in_full() {
         json["capabilities"][0]["granted"],
         serde_json::json!([
             "read and write `/srv/snapshots` as `snapshots`",
-            "read the cluster's directories while they are mapped to volumes and a snapshot set is created",
-            "write the directories that a snapshot set is restored to",
+            "clone the cluster's directories, without reading a file of them, while a snapshot set is created",
+            "fill the directories that a snapshot set is restored to",
         ])
     );
     assert_eq!(json["sha256"], json["pinned_sha256"]);

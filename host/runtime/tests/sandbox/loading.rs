@@ -38,6 +38,10 @@ async fn a_capability_that_is_not_granted_is_named() {
         "provider `hostile` cannot be loaded: it needs the capability `tree`, which the configuration does not grant"
     );
     assert!(error.hint().unwrap().contains("stillframe provider inspect hostile"));
+}
+
+#[tokio::test]
+async fn a_capability_that_this_host_does_not_offer_is_named_and_no_grant_is_advised() {
     for capability in ["command", "aws", "http"] {
         let error = refused(&format!(
             r#"(component
@@ -46,7 +50,9 @@ async fn a_capability_that_is_not_granted_is_named() {
                 (export "stillframe:provider/provider@1.0.0" (instance $provider)))"#
         ))
         .await;
-        assert_eq!(error.fault, ProviderFault::NotGranted(capability.to_owned()));
+        assert_eq!(error.fault, ProviderFault::NotOffered(capability.to_owned()));
+        assert!(whole(&error).ends_with(&format!("`{capability}`, which this version of stillframe does not offer")));
+        assert!(error.hint().unwrap().contains("no configuration can grant it"), "{:?}", error.hint());
     }
 }
 

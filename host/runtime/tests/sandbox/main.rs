@@ -10,4 +10,5 @@ mod inspection;
 mod limits;
 mod loading;
 mod trees;
+mod versions;
 mod words;

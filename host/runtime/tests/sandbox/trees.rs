@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use stillframe_core::provider::{Provider, ProviderFault};
+use stillframe_core::provider::{Provider, ProviderError, ProviderFault};
 use stillframe_runtime::{Grants, ProviderSettings, TreeGrant};
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ fn place() -> TempDir {
         fs::create_dir(place.path().join(directory)).unwrap();
     }
     fs::write(place.path().join("data/PG_VERSION"), "15\n").unwrap();
+    fs::write(place.path().join("data/pg_hba.conf"), "secret").unwrap();
     fs::write(place.path().join("secret"), "secret").unwrap();
     place
 }
@@ -28,7 +29,7 @@ fn granted(behaviour: &str, place: &Path, read_data: bool, write_restore: bool) 
 }
 
 #[tokio::test]
-async fn the_data_is_readable_while_a_set_is_created_if_granted() {
+async fn the_data_has_roots_while_it_is_mapped_and_cloned_if_granted() {
     let place = place();
     let paths = data_paths(&place.path().join("data"));
     for (read_data, field, roots) in [
@@ -46,6 +47,73 @@ async fn the_data_is_readable_while_a_set_is_created_if_granted() {
         let volumes = provider.resolve(&paths).await.unwrap();
         assert_eq!(volumes[0].attributes["roots"], roots);
     }
+}
+
+#[tokio::test]
+async fn the_data_can_be_cloned_while_a_set_is_created_and_not_be_seen() {
+    let place = place();
+    let error = load(granted("spies", place.path(), true, true))
+        .await
+        .create(&create_request(&data_paths(&place.path().join("data"))))
+        .await
+        .unwrap_err();
+    let rule = "the root `source-data` is clone-only: it is read-only, and can be named as the source of `clone-tree` alone";
+    let clone = "`snapshots:clone` is a clone, which holds the cluster's own files";
+    assert_eq!(
+        attempts(&error),
+        [
+            format!("read: denied `source-data:pg_hba.conf` cannot be read: {rule}"),
+            format!("list: denied `source-data:` cannot be listed: {rule}"),
+            format!("base: denied `source-data:` cannot be used as a base: {rule}"),
+            format!("write: denied `source-data:new` cannot be written: {rule}"),
+            "clone: done".to_owned(),
+            format!("read the clone: denied `snapshots:clone/pg_hba.conf` cannot be read: {clone}"),
+            format!("list the clone: denied `snapshots:clone` cannot be read: {clone}"),
+        ]
+    );
+    assert_eq!(fs::read_to_string(place.path().join("snapshots/clone/pg_hba.conf")).unwrap(), "secret");
+    assert!(!place.path().join("data/new").exists());
+}
+
+#[tokio::test]
+async fn the_data_can_be_neither_seen_nor_cloned_while_it_is_mapped_to_volumes() {
+    let place = place();
+    let paths = data_paths(&place.path().join("data"));
+    let error = load(granted("spies", place.path(), true, true)).await.resolve(&paths).await.unwrap_err();
+    let attempts = attempts(&error);
+    let rule =
+        "the root `source-data` is clone-only: `resolve` learns its facts from `roots`, and only `create-set` can clone from it";
+    assert!(attempts[..5].iter().all(|attempt| attempt.contains(": denied ") && attempt.ends_with(rule)), "{attempts:?}");
+    assert!(!place.path().join("snapshots/clone").exists() && !place.path().join("data/new").exists());
+}
+
+#[tokio::test]
+async fn a_target_can_be_written_and_not_be_read() {
+    let place = place();
+    fs::write(place.path().join("restore/pg_hba.conf"), "secret").unwrap();
+    let request = restore_request(&place.path().join("restore"));
+    let error = load(granted("spies", place.path(), true, true)).await.restore(&request).await.unwrap_err();
+    let rule = "the root `target-data` is a target: it can be filled, listed and emptied, but not read or cloned from";
+    let attempts = attempts(&error);
+    assert_eq!(
+        attempts[..5],
+        [
+            format!("read: denied `target-data:pg_hba.conf` cannot be read: {rule}"),
+            "list: done".to_owned(),
+            format!("base: denied `target-data:` cannot be used as a base: {rule}"),
+            "write: done".to_owned(),
+            format!("clone: denied `target-data:` cannot be cloned from: {rule}"),
+        ]
+    );
+    assert_eq!(fs::read_to_string(place.path().join("restore/new")).unwrap(), "x");
+    assert!(!place.path().join("snapshots/clone").exists());
+}
+
+/// What a spy says of each of its attempts.
+fn attempts(error: &ProviderError) -> Vec<String> {
+    let ProviderFault::Internal(told) = &error.fault else { panic!("{error:?}") };
+    let plain = told.replace("Err(TreeError::Denied(\"", "denied ").replace("\"))", "").replace("Ok(())", "done");
+    plain.split("; ").map(ToOwned::to_owned).collect()
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Killed at every effect, before and after it takes hold: what is told afterwards is true, and the next call finishes.
 
 use stillframe_sdk::testing::{FakeHost, Kill};
-use stillframe_sdk::{Deletion, MemberState, Provider};
+use stillframe_sdk::{Deletion, MemberState, Provider, SetReference};
 
-use super::{Hardlink, by_handle, by_token, complete, create, defaults, delete, host, is_ready, request};
+use super::{Hardlink, by_handle, by_token, complete, create, defaults, delete, host, is_ready, is_root, request, sets};
 
 /// More effects than any operation here has.
 const ENOUGH: usize = 50;
@@ -24,6 +24,18 @@ fn at_each_effect(scene: impl Fn(usize, Kill) -> bool) -> usize {
     panic!("the operation never ended");
 }
 
+/// Whether the first creation was killed before it could make the marker. Then nothing was cut, and nothing is claimed.
+fn nothing_is_claimed(host: &FakeHost, name: &str) -> bool {
+    let answer = Hardlink::get_set(host, &defaults(), SetReference::Token(format!("token-{name}")));
+    let unmarked = answer.is_err_and(|error| is_root(&error));
+    if unmarked {
+        assert!(host.paths("snapshots").is_empty());
+        assert!(is_root(&delete(host, &format!("{name}:token-{name}")).unwrap_err()));
+        assert!(is_root(&Hardlink::list_sets(host, &defaults(), "main", None).unwrap_err()));
+    }
+    unmarked
+}
+
 /// A set that is told as ready is complete; everything that is there is told.
 fn told_is_true(host: &FakeHost, name: &str) {
     let there: Vec<String> = host.paths("snapshots").into_iter().filter(|path| path.starts_with(&format!("{name}/"))).collect();
@@ -42,12 +54,15 @@ fn a_killed_creation_is_known_and_the_same_request_finishes_it() {
     let effects = at_each_effect(|effect, kill| {
         let host = host();
         let killed = host.kill_at(effect, kill, |host| create(host, "b1")).is_none();
-        told_is_true(&host, "b1");
+        assert_eq!(nothing_is_claimed(&host, "b1"), killed && (effect, kill) == (0, Kill::Before));
+        if !nothing_is_claimed(&host, "b1") {
+            told_is_true(&host, "b1");
+        }
         assert!(is_ready(&create(&host, "b1").unwrap()), "{effect} {kill:?}");
-        assert_eq!(host.paths("snapshots"), complete("b1"), "{effect} {kill:?}");
+        assert_eq!(sets(&host), complete("b1"), "{effect} {kill:?}");
         killed
     });
-    assert_eq!(effects, 5, "two records and three trees");
+    assert_eq!(effects, 6, "the marker, two records and three trees");
 }
 
 #[test]
@@ -55,11 +70,14 @@ fn a_killed_creation_can_be_deleted_instead() {
     at_each_effect(|effect, kill| {
         let host = host();
         let killed = host.kill_at(effect, kill, |host| create(host, "b1")).is_none();
+        if nothing_is_claimed(&host, "b1") {
+            return killed;
+        }
         match by_token(&host, "b1") {
             Some(set) => assert_eq!(delete(&host, &set.handle), Ok(Deletion::Deleted)),
             None => assert_eq!(delete(&host, "b1:token-b1"), Ok(Deletion::Absent)),
         }
-        assert!(host.paths("snapshots").len() <= 1, "{:?}", host.paths("snapshots"));
+        assert!(sets(&host).len() <= 1, "{:?}", sets(&host));
         assert_eq!(by_token(&host, "b1"), None);
         killed
     });
@@ -82,7 +100,7 @@ fn a_killed_deletion_is_finished_by_the_next_and_harms_no_other_set() {
         let again = delete(&host, &first.handle).unwrap();
         assert!(matches!(again, Deletion::Deleted | Deletion::Absent));
         assert_eq!(delete(&host, &first.handle), Ok(Deletion::Absent));
-        assert_eq!(host.paths("snapshots"), complete("b2"));
+        assert_eq!(sets(&host), complete("b2"));
         assert_eq!(by_handle(&host, &second), Some(second));
         killed
     });

@@ -3,14 +3,14 @@
 use stillframe_sdk::tree::TreeError;
 use stillframe_sdk::{Error, Level, Provider};
 
-use super::{Hardlink, by_token, complete, config, cp_al, create, defaults, delete, host, is_ready, path, request};
+use super::{Hardlink, by_token, complete, config, cp_al, create, defaults, delete, host, is_ready, path, request, sets};
 
 #[test]
 fn a_set_is_complete_isolated_and_ready_at_once() {
     let host = host();
     let set = create(&host, "b1").unwrap();
     assert!(is_ready(&set) && set.isolated && !set.atomic);
-    assert_eq!(host.paths("snapshots"), complete("b1"));
+    assert_eq!(sets(&host), complete("b1"));
     let volumes: Vec<&str> = set.members.iter().map(|member| member.volume.as_str()).collect();
     assert_eq!(volumes, ["data", "wal", "tablespace-16384"]);
     assert_eq!(set.members[0].size_bytes, Some("15rowscontrol 1".len() as u64));
@@ -21,7 +21,7 @@ fn a_set_is_complete_isolated_and_ready_at_once() {
 }
 
 #[test]
-fn the_record_comes_first_and_the_data_directory_last() {
+fn the_marker_comes_first_then_the_record_and_the_data_directory_last() {
     let host = host();
     create(&host, "b1").unwrap();
     let effects: Vec<String> =
@@ -29,6 +29,7 @@ fn the_record_comes_first_and_the_data_directory_last() {
     assert_eq!(
         effects,
         [
+            "tree.write-file snapshots:stillframe-snapshots.json",
             "tree.write-file snapshots:b1/set.json",
             "tree.clone-tree data-wal: -> snapshots:b1/wal",
             "tree.clone-tree data-tablespace-16384: -> snapshots:b1/tablespace-16384",
@@ -63,7 +64,7 @@ fn a_foreign_directory_of_that_name_is_a_conflict_and_touched_by_nobody() {
     let host = host();
     host.put("snapshots", "b1/precious", "x");
     assert_eq!(create(&host, "b1"), Err(Error::Conflict("b1".to_owned())));
-    assert_eq!(host.paths("snapshots"), ["b1/", "b1/precious"]);
+    assert_eq!(sets(&host), ["b1/", "b1/precious"]);
 }
 
 #[test]
@@ -77,17 +78,17 @@ fn an_empty_directory_of_that_name_is_used() {
 fn a_failure_at_any_call_leaves_nothing() {
     let error = || TreeError::Exhausted("the disk is full".to_owned());
     for call in [
-        "write-file",
+        "write-file snapshots:b1/set.json",
         "clone-tree data-wal",
         "clone-tree data-tablespace-16384",
         "clone-tree data-data",
-        "read-file",
-        "list-entries",
+        "read-file snapshots:b1/set.json",
+        "list-entries snapshots:b1",
     ] {
         let host = host();
         host.fail_tree(call, error());
         assert_eq!(create(&host, "b1"), Err(Error::Exhausted("the disk is full".to_owned())), "{call}");
-        assert!(host.paths("snapshots").is_empty(), "{call}: {:?}", host.paths("snapshots"));
+        assert!(sets(&host).is_empty(), "{call}: {:?}", sets(&host));
         assert_eq!(by_token(&host, "b1"), None, "{call}");
     }
 }
@@ -95,11 +96,11 @@ fn a_failure_at_any_call_leaves_nothing() {
 #[test]
 fn a_failure_to_say_ready_leaves_nothing() {
     let host = host();
-    host.fail_tree_later(1, "write-file", TreeError::TimedOut);
+    host.fail_tree_later(1, "write-file snapshots:b1/set.json", TreeError::TimedOut);
     let error = create(&host, "b1").unwrap_err();
     assert!(matches!(&error, Error::Transient(text) if text.contains("deadline")), "{error:?}");
     assert!(host.calls().iter().any(|call| call.contains("clone-tree data-data")));
-    assert!(host.paths("snapshots").is_empty());
+    assert!(sets(&host).is_empty());
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn what_cannot_be_removed_after_a_failure_is_told_as_failed() {
     assert!(host.messages().iter().any(|(level, text)| *level == Level::Warn && text.contains("b1")));
     // The next request with the token cleans up and succeeds.
     assert!(is_ready(&create(&host, "b1").unwrap()));
-    assert_eq!(host.paths("snapshots"), complete("b1"));
+    assert_eq!(sets(&host), complete("b1"));
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn a_vanished_control_file_is_no_fault_of_the_provider_and_no_absent_set() {
     let host = host();
     host.lose("data-data", "global/pg_control");
     assert!(matches!(create(&host, "b1"), Err(Error::Transient(text)) if text.contains("pg_control")));
-    assert!(host.paths("snapshots").is_empty());
+    assert!(sets(&host).is_empty());
 }
 
 #[test]
@@ -140,13 +141,15 @@ fn unchanged_files_are_linked_from_the_previous_set_but_never_the_control_file()
     assert_eq!(host.content("snapshots", "b2/data/base/1/1259").as_deref(), Some("new rows"));
     assert_eq!(host.content("snapshots", "b1/data/base/1/1259").as_deref(), Some("rows"));
     delete(&host, &first.handle).unwrap();
-    assert_eq!(host.paths("snapshots"), complete("b2"));
+    assert_eq!(sets(&host), complete("b2"));
 }
 
 #[test]
 fn nothing_is_linked_when_the_operator_does_not_want_it_or_the_previous_set_is_unfit() {
     let linked = |prepare: &dyn Fn(&stillframe_sdk::testing::FakeHost) -> Option<String>, settings: &str| {
         let host = host();
+        // Makes the marker, without which nothing follows another set.
+        delete(&host, &create(&host, "b0").unwrap().handle).unwrap();
         let mut next = request("b2");
         next.previous = prepare(&host);
         let set = Hardlink::create_set(&host, &config(settings), next).unwrap();
@@ -177,7 +180,7 @@ fn cp_al_must_be_allowed_and_is_recorded_as_not_isolated() {
     let Error::Invalid(argument) = refused else { panic!("{refused:?}") };
     assert_eq!(argument.field, "method");
     assert!(argument.message.contains("allow_not_isolated") && argument.message.contains("in place"), "{}", argument.message);
-    assert!(host.paths("snapshots").is_empty());
+    assert!(sets(&host).is_empty());
     let set = Hardlink::create_set(&host, &cp_al(), request("b1")).unwrap();
     assert!(!set.isolated && !by_token(&host, "b1").unwrap().isolated);
     host.put("data-data", "base/1/1259", "from the future");
@@ -191,7 +194,7 @@ fn refuses_names_and_volumes_that_are_not_its_own() {
         let mut wrong = request("b1");
         change(&mut wrong);
         let error = Hardlink::create_set(&host, &defaults(), wrong).unwrap_err();
-        assert!(host.paths("snapshots").is_empty());
+        assert!(sets(&host).is_empty());
         let Error::Invalid(argument) = error else { panic!("{error:?}") };
         argument.field
     };

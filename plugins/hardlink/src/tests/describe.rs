@@ -3,7 +3,7 @@
 use stillframe_sdk::testing::FakeHost;
 use stillframe_sdk::{Error, Features, Provider, parse_config};
 
-use super::{Hardlink, config, cp_al, defaults, host};
+use super::{Hardlink, config, cp_al, create, defaults, host};
 use crate::Config;
 
 #[test]
@@ -31,9 +31,13 @@ fn a_check_changes_nothing() {
     let host = host();
     let warnings = Hardlink::check(&host, &defaults()).unwrap();
     assert!(warnings.iter().any(|warning| warning.contains("cannot share extents")), "{warnings:?}");
-    assert_eq!(host.calls(), ["tree.roots"]);
+    assert!(warnings.iter().any(|warning| warning.contains("made by the first backup")), "{warnings:?}");
+    assert!(host.paths("snapshots").is_empty());
+    create(&host, "b1").unwrap();
     host.set_reflink("snapshots");
+    host.forget_calls();
     assert!(Hardlink::check(&host, &defaults()).unwrap().is_empty());
+    assert_eq!(host.calls(), ["tree.roots", "tree.read-file snapshots:stillframe-snapshots.json"]);
     assert!(Hardlink::check(&host, &cp_al()).unwrap()[0].contains("no real snapshot"));
 }
 
@@ -48,6 +52,6 @@ fn a_check_names_the_key_that_is_wrong() {
     let without = host();
     without.remove_root("snapshots");
     assert_eq!(field(&without, "{}"), "root");
-    without.add_root("snapshots", false);
+    without.add_source("snapshots");
     assert_eq!(field(&without, "{}"), "root");
 }

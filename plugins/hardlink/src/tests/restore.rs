@@ -3,7 +3,7 @@
 use stillframe_sdk::tree::TreeError;
 use stillframe_sdk::{Error, Provider, RestoreRequest};
 
-use super::{Hardlink, cp_al, create, defaults, host, request, targets};
+use super::{Hardlink, cp_al, create, defaults, delete, host, request, targets};
 
 fn restore_request(handle: &str, directories: Vec<stillframe_sdk::RestoreDirectory>) -> RestoreRequest {
     RestoreRequest { handle: handle.to_owned(), token: "restore-1".to_owned(), directories }
@@ -91,9 +91,10 @@ fn refuses_targets_that_are_not_those_of_the_set() {
 #[test]
 fn refuses_a_set_that_is_absent_or_incomplete() {
     let host = host();
+    delete(&host, &create(&host, "b0").unwrap().handle).unwrap();
     let absent = Hardlink::restore_set(&host, &defaults(), restore_request("b1:token-b1", targets(&host)));
     assert_eq!(absent, Err(Error::NotFound("b1:token-b1".to_owned())));
-    host.kill_at(2, stillframe_sdk::testing::Kill::After, |host| create(host, "b1"));
+    host.kill_at(3, stillframe_sdk::testing::Kill::After, |host| create(host, "b1"));
     let incomplete = Hardlink::restore_set(&host, &defaults(), restore_request("b1:token-b1", targets(&host)));
     assert!(matches!(incomplete, Err(Error::Invalid(argument)) if argument.message.contains("not complete")));
     assert!(host.paths("target-data").is_empty());

@@ -38,6 +38,14 @@ fn behaviour<'a>(config: &'a str, function: &str) -> &'a str {
     }
 }
 
+/// Tells as its error what it could see.
+fn spy(behaviour: &str, root: Option<&str>) -> Result<(), Error> {
+    match root {
+        Some(root) if behaviour == "spies" => Err(Error::Internal(probes::spy(root))),
+        _ => Ok(()),
+    }
+}
+
 impl provider::Guest for Hostile {
     /// Tries what it must not have here, and tells in its summary how that ended.
     fn describe() -> provider::ProviderInfo {
@@ -68,12 +76,14 @@ impl provider::Guest for Hostile {
 
     fn resolve(config: String, paths: Vec<DataPath>) -> Result<Vec<Volume>, Error> {
         let behaviour = behaviour(&config, "resolve");
+        spy(behaviour, paths.first().and_then(|path| path.root.as_deref()))?;
         attacks::attack(behaviour)?;
         Ok(answers::volumes(behaviour, paths))
     }
 
     fn create_set(config: String, request: provider::CreateRequest) -> Result<SnapshotSet, Error> {
         let behaviour = behaviour(&config, "create");
+        spy(behaviour, request.volumes.first().and_then(|volume| volume.paths.first()?.root.as_deref()))?;
         attacks::attack(behaviour)?;
         Ok(answers::created(behaviour, request))
     }
@@ -99,6 +109,7 @@ impl provider::Guest for Hostile {
 impl restore::Guest for Hostile {
     fn restore_set(config: String, request: restore::RestoreRequest) -> Result<restore::Restored, Error> {
         let behaviour = behaviour(&config, "restore");
+        spy(behaviour, request.directories.first().and_then(|directory| directory.root.as_deref()))?;
         attacks::attack(behaviour)?;
         Ok(answers::restored(behaviour, request))
     }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::process::Command;
 use std::{env, fs, io, thread};
 
-use crate::bindings::stillframe::provider::tree::{self, Location};
+use crate::bindings::stillframe::provider::tree::{self, CloneMethod, CloneOptions, Location};
 
 /// Tries one way out, to a target that is there; none when there is no such probe.
 pub(crate) fn probe(name: &str, target: &str) -> Option<String> {
@@ -45,6 +45,25 @@ pub(crate) fn tree_roots() -> String {
         }
         Err(error) => format!("{error:?}"),
     }
+}
+
+/// Tries to see what a root of the host's holds: directly, and by way of a clone among its own files.
+pub(crate) fn spy(root: &str) -> String {
+    let place = |root: &str, path: &str| Location { root: root.to_owned(), path: path.to_owned() };
+    let options = |base| CloneOptions { method: CloneMethod::Copy, base, skip: Vec::new(), last: Vec::new() };
+    let attempts = [
+        format!("read: {:?}", tree::read_file(&place(root, "pg_hba.conf")).map(drop)),
+        format!("list: {:?}", tree::list_entries(&place(root, "")).map(drop)),
+        format!(
+            "base: {:?}",
+            tree::clone_tree(&place("snapshots", "own"), &place("snapshots", "new"), &options(Some(place(root, "")))).map(drop)
+        ),
+        format!("write: {:?}", tree::write_file(&place(root, "new"), "x")),
+        format!("clone: {:?}", tree::clone_tree(&place(root, ""), &place("snapshots", "clone"), &options(None)).map(drop)),
+        format!("read the clone: {:?}", tree::read_file(&place("snapshots", "clone/pg_hba.conf")).map(drop)),
+        format!("list the clone: {:?}", tree::list_entries(&place("snapshots", "clone")).map(drop)),
+    ];
+    attempts.join("; ")
 }
 
 fn told<T: Debug>(outcome: io::Result<T>) -> String {

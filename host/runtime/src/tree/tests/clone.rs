@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::super::{StopFlag, TreeError, TreeRoot, Trees};
+use super::super::{Access, StopFlag, TreeError, TreeRoot, Trees};
 use super::{CloneMethod, CloneOptions, Scene, at, control_file, names, options};
 
 #[test]
@@ -175,6 +175,6 @@ fn a_full_disk_is_told_as_such() {
 }
 
 fn with_target(scene: &Scene) -> Trees {
-    let root = |name: &str, writable| TreeRoot { name: name.to_owned(), path: scene.home.path().join(name), writable };
-    Trees::open(vec![root("data", false), root("snapshots", true), root("target", true)]).unwrap()
+    let root = |name: &str, access| TreeRoot { name: name.to_owned(), path: scene.home.path().join(name), access };
+    Trees::open(vec![root("data", Access::Source), root("snapshots", Access::Own), root("target", Access::Target)]).unwrap()
 }

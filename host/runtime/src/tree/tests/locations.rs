@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::super::{StopFlag, TreeError, TreeRoot, Trees};
+use super::super::{Access, StopFlag, TreeError, TreeRoot, Trees};
 use super::{Scene, at, options};
 
 #[test]
@@ -71,7 +71,7 @@ fn writing_replaces_a_symbolic_link_and_not_what_it_points_to() {
 }
 
 #[test]
-fn writes_nothing_under_a_read_only_root() {
+fn writes_nothing_under_a_source() {
     let scene = Scene::new();
     let stop = StopFlag::default();
     let with_base = super::CloneOptions { base: Some(at("data", "base")), ..options() };
@@ -81,7 +81,7 @@ fn writes_nothing_under_a_read_only_root() {
         scene.trees.clone_tree(&at("data", "base"), &at("data", "copy"), &options(), &stop).unwrap_err(),
         scene.trees.clone_tree(&at("data", ""), &at("snapshots", "b"), &with_base, &stop).unwrap_err(),
     ] {
-        assert!(matches!(&error, TreeError::Denied(text) if text.contains("read-only")), "{error}");
+        assert!(matches!(&error, TreeError::Denied(text) if text.contains("clone-only")), "{error}");
     }
     assert!(scene.data("base/1/1259").exists());
     assert!(!scene.data("x").exists() && !scene.data("copy").exists());
@@ -91,7 +91,7 @@ fn writes_nothing_under_a_read_only_root() {
 fn refuses_a_clone_that_would_hold_itself_or_its_source() {
     let scene = Scene::new();
     // Roots may overlap by what the operator wrote: the directories decide, not the names.
-    let root = |name: &str, path: &str| TreeRoot { name: name.to_owned(), path: scene.home.path().join(path), writable: true };
+    let root = |name: &str, path: &str| TreeRoot { name: name.to_owned(), path: scene.home.path().join(path), access: Access::Own };
     let trees = Trees::open(vec![root("all", ""), root("data", "data"), root("base", "data/base")]).unwrap();
     let stop = StopFlag::default();
     for (source, destination, expected) in [
