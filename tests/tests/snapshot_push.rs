@@ -56,9 +56,9 @@ fn an_interrupted_push_leaves_no_backup_mode_no_sentinel_and_no_snapshot() {
         running.wait_for_stderr("waiting for the WAL");
         assert_eq!(site.snapshots().len(), 1, "it is cut");
         if terminate {
-            running.terminate()
+            running.terminate();
         } else {
-            running.interrupt()
+            running.interrupt();
         }
         let finished = running.wait();
         assert_eq!(finished.code(), Some(5), "{finished}");

@@ -125,7 +125,17 @@ fn restore(stage: &Stage, moment: &str) -> Result<Server, Failure> {
     );
     let data = stage.directory.join("restored");
     let destination = data.display().to_string();
-    stage.stillframe(&["snapshot-fetch", &destination, "LATEST", "--target-time", moment, "--target-action", "promote"])?;
+    stage.stillframe(&[
+        "snapshot-fetch",
+        &destination,
+        "LATEST",
+        "--target-time",
+        moment,
+        "--target-action",
+        "promote",
+        "--archiving",
+        "off",
+    ])?;
     println!("   A second server starts on it, fetches WAL with `stillframe wal-fetch`, and stops at the moment.");
     let restored = Server::on(&stage.directory, &data, 5434, &stage.account)?;
     restored.start()?;

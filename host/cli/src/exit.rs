@@ -59,6 +59,7 @@ pub struct Failure {
     error: Box<dyn Error + Send + Sync>,
     class: ErrorClass,
     hint: Option<String>,
+    is_beside_a_result: bool,
 }
 
 impl Failure {
@@ -78,6 +79,17 @@ impl Failure {
         self.hint.as_deref()
     }
 
+    /// The same failure of a command that has printed a result, which tells of it.
+    pub fn beside_a_result(mut self) -> Self {
+        self.is_beside_a_result = true;
+        self
+    }
+
+    /// Whether a result has been printed: standard output holds one JSON document and no more.
+    pub fn is_beside_a_result(&self) -> bool {
+        self.is_beside_a_result
+    }
+
     /// The class.
     pub fn class(&self) -> ErrorClass {
         self.class
@@ -86,7 +98,7 @@ impl Failure {
 
 impl<E: Classify> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { class: error.class(), hint: error.hint(), error: Box::new(error) }
+        Self { class: error.class(), hint: error.hint(), error: Box::new(error), is_beside_a_result: false }
     }
 }
 

@@ -70,7 +70,7 @@ struct JsonError<'a> {
 pub fn print_failure(failure: &Failure, json: bool) {
     let chain = failure.chain();
     let (message, causes) = chain.split_first().map_or(("unknown", &[][..]), |(first, rest)| (first.as_str(), rest));
-    if json {
+    if json && !failure.is_beside_a_result() {
         let class = format!("{:?}", failure.class()).to_lowercase();
         print(
             true,
@@ -101,6 +101,11 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut lines = vec![line(header.to_vec())];
     lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
     lines.join("\n")
+}
+
+/// A number of things for people: `1 backup`, `2 backups`.
+pub fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// Bytes for people: `1.5 GiB`.

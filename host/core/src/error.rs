@@ -32,3 +32,16 @@ pub trait Classify: Error + Send + Sync + 'static {
         None
     }
 }
+
+/// Message of an error and of everything below it, outermost first, as one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -69,6 +69,6 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
         }
     });
     // What is listed is right; that it is not all must not go unnoticed.
-    contents.complete()?;
+    contents.complete().map_err(|error| Failure::from(error).beside_a_result())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -73,8 +73,7 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
 
 /// A connection string that may hold a password is not shown at all: it can be quoted, escaped and spaced in too many ways.
 fn without_password(text: &str) -> String {
-    let has_user_info = text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
-    if has_user_info || text.to_lowercase().contains("pass") {
+    if text.contains('@') || text.to_lowercase().contains("pass") {
         "(not shown, since it may hold a password)".to_owned()
     } else {
         text.to_owned()

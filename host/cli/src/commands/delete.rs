@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 use stillframe_core::catalog::BackupName;
+use stillframe_core::error::chain;
 use stillframe_core::flows::{DeleteReport, apply_delete, plan_delete};
 use stillframe_core::retention::{Cutoff, DeletePlan, Leftover, Reason, RetentionRule};
 
 use crate::common::Common;
 use crate::exit::Failure;
-use crate::output::{bytes, print, table};
+use crate::output::{bytes, count, print, table};
 use crate::parse;
 use crate::wiring::World;
 
@@ -167,7 +168,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     }
     let report = apply_delete(&world.ports(), &rule, &plan).await;
     print(json, &view(&plan, Some(&report)), || describe_report(&report));
-    report.into_result().map_err(|(_, error)| error)?;
+    report.into_result().map_err(|(_, error)| Failure::from(error).beside_a_result())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -204,7 +205,7 @@ fn view(plan: &DeletePlan, report: Option<&DeleteReport>) -> PlanView {
             settled: names(&report.settled),
             wal: report.wal.iter().map(ToString::to_string).collect(),
             wal_bytes: report.wal_bytes,
-            failed: report.failures.iter().map(|(name, error)| format!("{name}: {error}")).collect(),
+            failed: report.failures.iter().map(|(name, error)| format!("{name}: {}", chain(error))).collect(),
         }),
     }
 }
@@ -225,8 +226,8 @@ fn describe(plan: &DeletePlan) -> String {
         return format!("{text}\n\nnothing to delete");
     }
     let wal: Vec<u64> = plan.removed_wal().map(|file| file.size_bytes).collect();
-    let (count, size) = (plan.removed_backups().count(), bytes(wal.iter().sum()));
-    format!("{text}\n\nto delete: {count} backups, {} WAL files of {size}; add --confirm to do it", wal.len())
+    let (backups, files) = (count(plan.removed_backups().count(), "backup"), count(wal.len(), "WAL file"));
+    format!("{text}\n\nto delete: {backups}, {files} of {}; add --confirm to do it", bytes(wal.iter().sum()))
 }
 
 fn decisions(plan: &DeletePlan) -> String {
@@ -263,15 +264,15 @@ fn wal_rows(plan: &DeletePlan) -> Vec<Vec<String>> {
 
 fn describe_report(report: &DeleteReport) -> String {
     let deleted = format!(
-        "deleted: {} backups, {} interrupted ones, {} WAL files of {}",
-        report.backups.len(),
-        report.settled.len(),
-        report.wal.len(),
+        "deleted: {}, {}, {} of {}",
+        count(report.backups.len(), "backup"),
+        count(report.settled.len(), "leftover"),
+        count(report.wal.len(), "WAL file"),
         bytes(report.wal_bytes)
     );
     let pending =
         report.pending.iter().map(|name| format!("pending: {name}: the storage system still deletes it; run it again later"));
     let spared = report.spared.iter().map(|name| format!("kept: {name}: it was marked as permanent meanwhile"));
-    let failed = report.failures.iter().map(|(name, error)| format!("failed: {name}: {error}"));
+    let failed = report.failures.iter().map(|(name, error)| format!("failed: {name}: {}", chain(error)));
     std::iter::once(deleted).chain(pending).chain(spared).chain(failed).collect::<Vec<_>>().join("\n")
 }

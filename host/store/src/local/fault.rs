@@ -89,9 +89,11 @@ impl Fault {
     pub(super) fn advice(&self) -> Option<String> {
         let text = match self {
             Self::System { source, .. } => return Errno::from_io_error(source).and_then(errno_advice).map(str::to_owned),
-            Self::RootMissing { .. } => "mount its file system, or create the store if there has never been one",
+            Self::RootMissing { .. } => {
+                "mount its file system, or make the store with `stillframe store create` if there has never been one"
+            }
             Self::MarkerMissing { .. } => {
-                "mount its file system; if it is mounted and there has never been a store in this directory, create one"
+                "mount its file system; if it is mounted and there has never been a store in it, make one with `stillframe store create`"
             }
             Self::MarkerUnknown { .. } => "use the version of Stillframe that wrote it, or a newer one",
             Self::Symlink { .. } => "move the files into the store; symbolic links inside it are not followed",

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::catalog::{ArchiveError, BackupName, CatalogError};
-use crate::error::{Classify, ErrorClass};
+use crate::error::{Classify, ErrorClass, chain};
 use crate::paths::PathError;
 use crate::postgres::{ConnectionError, TimelineId, WalFileName};
 use crate::provider::ProviderError;
@@ -145,7 +145,8 @@ impl Classify for PushError {
             Self::NotReady(_) => Some("raise `ready_timeout_secs` under `[backup]`".to_owned()),
             Self::Promoted { .. } | Self::NewTablespace { .. } | Self::Expired { .. } => Some("run it again".to_owned()),
             Self::LeftUnderIntent { removal, .. } => Some(format!(
-                "removing it failed because {removal}; `stillframe delete garbage` tries again once the intent has expired"
+                "removing it failed because {}; `stillframe delete garbage` tries again once the intent has expired",
+                chain(removal)
             )),
             Self::Interrupted | Self::Label(_) | Self::SnapshotFailed { .. } => None,
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::PushError;
 use super::preflight::Prepared;
 use crate::catalog::BackupName;
+use crate::error::chain;
 use crate::flows::Ports;
 use crate::provider::{Deletion, SetReference};
 
@@ -17,7 +18,7 @@ const DELETION_POLLS: (Duration, u32) = (Duration::from_secs(2), 60);
 /// Deletes what was cut; gives the error that the operator must see.
 pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushError) -> PushError {
     let name = &prepared.intent.name;
-    tracing::warn!(backup = %name, "undoing: {cause}");
+    tracing::warn!(backup = %name, "undoing: {}", chain(&cause));
     match remove_set(ports, prepared).await {
         Ok(()) => withdraw(ports, name, cause).await,
         Err(removal) => PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal) },
