@@ -20,7 +20,8 @@ use crate::state::State;
 use crate::tree::{TreeRoot, Trees};
 use crate::work::{Leftovers, Work};
 
-/// Bytes that one call may copy from a guest to the host. The largest legal answer is a page of 100 sets.
+/// Bytes that a guest may pass to the host at one time: the arguments of one call of a capability, or one answer. The largest legal
+/// answer is a page of 100 sets.
 const MAX_COPIED_BYTES: usize = 8 << 20;
 
 /// Handles that a guest can hold at once.

@@ -136,7 +136,7 @@ fn read(name: &ProviderName, section: toml::Table, origin: &Origin) -> Result<Pr
     Ok(ProviderConfig { settings: ProviderSettings { name: name.clone(), component, config, grants, limits } })
 }
 
-/// The narrowest grant with which a bundled provider works: its own directory, the data for reading, the restore for writing.
+/// The narrowest grant with which a bundled provider works: its own directory, the data to be cloned, the restore to be filled.
 fn default_grant(bundled: &Bundled, config: &serde_json::Map<String, serde_json::Value>) -> Result<TreeGrant, String> {
     let (key, root) = bundled.root;
     let path = config.get(key).ok_or_else(|| "it is missing: name the directory for the snapshots".to_owned())?;

@@ -115,6 +115,8 @@ async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Fate, Delet
     let catalog = ports.catalog();
     // Before the catalog changes: a provider that is not even configured must not cost the backup.
     let provider = ports.providers.open(&sentinel.provider).await?;
+    // Nor one whose storage cannot be reached: its WAL would go, and its snapshot stay.
+    provider.get(&SetReference::Handle(sentinel.snapshot.handle.clone())).await?;
     catalog.condemn(&sentinel.name, ports.clock.now()).await?;
     // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other.
     if !backup.is_condemned && catalog.marked(&sentinel.name).await? == Some(Permanence::Permanent) {

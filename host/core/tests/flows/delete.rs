@@ -228,7 +228,7 @@ async fn garbage_settles_a_backup_that_was_interrupted_long_ago() {
 async fn interrupted_at(house: &House, number: u32) -> String {
     house.server.change(|facts| facts.wal_position = Lsn((u64::from(number) << 20) + 0x28));
     house.provider().fail_next(ProviderCall::Create, ProviderFailure::Error(When::After));
-    house.provider().fail_next(ProviderCall::Get, ProviderFailure::Error(When::Before));
+    house.provider().fail_next(ProviderCall::Delete, ProviderFailure::Error(When::Before));
     let request = house.request(9);
     house.push(&request).await.unwrap_err();
     format!("fake:{}", request.name)
@@ -383,4 +383,13 @@ async fn wal_of_a_kept_backup_stays_when_the_segment_size_has_changed_since() {
     house.backup_at(2, 40, ORDINARY).await;
     delete(&house, &RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.archived().await, segments([5, 40]));
+}
+
+#[tokio::test]
+async fn a_backup_whose_storage_cannot_be_reached_is_not_condemned_and_keeps_its_wal() {
+    let (house, backups) = full_house().await;
+    house.provider().fail_next(ProviderCall::Get, ProviderFailure::Error(When::Before));
+    delete(&house, &RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
+    assert!(!house.contents().await.find(&backups[0].sentinel.name).unwrap().is_condemned);
+    assert_eq!(house.archived().await, segments(10..=60), "nothing but what no backup needs is gone");
 }

@@ -1,5 +1,6 @@
 //! Backup mode and the cut: as short as can be, and void at the first doubt.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -33,6 +34,7 @@ pub(super) async fn cut(
     let mut session = within(ports, deadline, BackupSession::start(connection, request.name.as_str(), request.checkpoint)).await?;
     let start_lsn = session.start_lsn();
     tracing::info!(start = %start_lsn, provider = %request.provider, "cutting");
+    prepared.create_was_called.store(true, Ordering::SeqCst);
     let created = tokio::select! {
         set = prepared.provider.create(&prepared.create) => set.map_err(PushError::from),
         lost = session.keep_alive(ports.clock) => Err(lost.into()),

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::{PushError, PushRequest, Server};
 use crate::catalog::{CatalogContents, Intent};
 use crate::flows::Ports;
 use crate::postgres::{ArchiveMode, ServerFacts};
-use crate::provider::{CreateRequest, DataPath, OWNER_LABEL, Provider, ProviderError, ProviderFault, ProviderName, Volume};
+use crate::provider::{
+    CreateRequest, DataPath, OWNER_LABEL, Provider, ProviderError, ProviderFault, ProviderName, SetReference, Volume,
+};
 
 /// What the steps after the deadlines may need: writing and removing a few small objects.
 const SLACK: Duration = Duration::from_hours(1);
@@ -20,6 +23,8 @@ pub(super) struct Prepared {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) create: CreateRequest,
     pub(super) intent: Intent,
+    /// Whether the provider was asked to cut: before that there is nothing to undo, and nothing to ask it about.
+    pub(super) create_was_called: AtomicBool,
 }
 
 /// Proves everything that can be proven without a side effect.
@@ -44,10 +49,10 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
         name: request.name.clone(),
         volumes,
         labels,
-        previous: previous_handle(&contents, request, &facts),
+        previous: previous(&*provider, &contents, request, &facts).await?,
     };
     let intent = intent(ports, request, &facts);
-    Ok(Prepared { facts, paths, provider, create, intent })
+    Ok(Prepared { facts, paths, provider, create, intent, create_was_called: AtomicBool::new(false) })
 }
 
 /// Whose snapshots they are: two clusters of one name must not take each other's for leftovers.
@@ -96,13 +101,26 @@ fn check_covered(provider: &ProviderName, paths: &[DataPath], volumes: &[Volume]
     Ok(())
 }
 
-fn previous_handle(contents: &CatalogContents, request: &PushRequest, facts: &ServerFacts) -> Option<String> {
+/// The newest set that storage can be shared with. Asking for it also proves that the provider reaches its storage, before backup
+/// mode.
+async fn previous(
+    provider: &dyn Provider,
+    contents: &CatalogContents,
+    request: &PushRequest,
+    facts: &ServerFacts,
+) -> Result<Option<String>, PushError> {
     let usable = contents.backups.iter().filter(|backup| {
         let sentinel = &backup.sentinel;
         let same_source = sentinel.provider == request.provider && sentinel.system_identifier == facts.system_identifier;
         same_source && sentinel.snapshot.isolated && !backup.is_condemned
     });
-    usable.max_by_key(|backup| backup.sentinel.started_at).map(|backup| backup.sentinel.snapshot.handle.clone())
+    let Some(newest) = usable.max_by_key(|backup| backup.sentinel.started_at) else { return Ok(None) };
+    let handle = newest.sentinel.snapshot.handle.clone();
+    if provider.get(&SetReference::Handle(handle.clone())).await?.is_none() {
+        tracing::warn!(backup = %newest.sentinel.name, "the snapshot of this backup is gone: it cannot be restored");
+        return Ok(None);
+    }
+    Ok(Some(handle))
 }
 
 fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts) -> Intent {

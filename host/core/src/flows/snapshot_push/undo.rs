@@ -3,6 +3,7 @@
 //! Backup mode has ended before this begins. The provider is asked by token, since an answer may have been lost; when it cannot
 //! say or cannot delete, the intent stays and accounts for the snapshot.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::PushError;
@@ -36,6 +37,9 @@ pub(super) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushEr
 }
 
 async fn remove_set(ports: &Ports<'_>, prepared: &Prepared) -> Result<(), PushError> {
+    if !prepared.create_was_called.load(Ordering::SeqCst) {
+        return Ok(());
+    }
     let reference = SetReference::Token(prepared.intent.token.clone());
     let Some(set) = prepared.provider.get(&reference).await? else { return Ok(()) };
     let mut outcome = prepared.provider.delete(&set.handle).await?;
