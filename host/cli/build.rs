@@ -25,7 +25,8 @@ fn main() {
         let mut cargo = Command::new(variable("CARGO"));
         cargo.current_dir(&workspace).args(["build", "--locked", "--profile", "plugin", "--target", TARGET, "--package", package]);
         cargo.env("CARGO_TARGET_DIR", &target);
-        for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"] {
+        for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
+        {
             cargo.env_remove(inherited);
         }
         let succeeded = cargo.status().is_ok_and(|status| status.success());
