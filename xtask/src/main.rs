@@ -1,4 +1,4 @@
-//! Developer chores: `cargo xtask demo | test | ci | plugins | bench`.
+//! Developer chores: `cargo xtask demo | test | lint | plugins | bench`.
 //!
 //! Each command installs what it needs where it may, and otherwise says exactly what to install.
 
@@ -11,9 +11,9 @@ use clap::{Parser, Subcommand};
 
 mod account;
 mod bench;
-mod ci;
 mod demo;
 mod failure;
+mod lint;
 mod plugins;
 mod prerequisites;
 mod run;
@@ -39,8 +39,8 @@ enum Command {
         #[arg(long)]
         filter: Option<String>,
     },
-    /// Checks format, lints and documentation, and then runs all tests
-    Ci,
+    /// Checks format, lints and documentation
+    Lint,
     /// Builds the provider components and prints their sizes and digests
     Plugins,
     /// Measures start-up and the archiving of one segment, beside `/bin/true` and `cp`
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo => demo::demo(),
         Command::Test { filter } => test::test(filter.as_deref()),
-        Command::Ci => ci::ci(),
+        Command::Lint => lint::lint(),
         Command::Plugins => plugins::plugins(),
         Command::Bench { runs } => bench::bench(runs.max(1)),
         Command::Sweep { directory } => sweep::sweep(&directory),
