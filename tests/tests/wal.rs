@@ -174,3 +174,17 @@ fn the_plain_zstd_tool_reads_the_archive() {
     // The library that the tool is made of, without anything of ours.
     assert_eq!(zstd::stream::decode_all(fs::File::open(object).unwrap()).unwrap(), fs::read(&path).unwrap());
 }
+
+#[test]
+fn wal_push_and_wal_fetch_do_not_start_the_plugin_engine() {
+    let site = Site::start(15);
+    let path = archived_segment(&site);
+    // The engine's first act is to make its cache.
+    let cache = site.place("cache-of-the-engine").display().to_string();
+    let fresh = site.configured(|config| config.value("runtime", "cache", cache.as_str()));
+    fresh.succeed(["wal-push", path.to_str().unwrap()]);
+    fresh.succeed(["wal-fetch", name(&path), site.place("again").to_str().unwrap()]);
+    assert!(!Path::new(&cache).exists());
+    fresh.succeed(["provider", "inspect", "hardlink"]);
+    assert!(Path::new(&cache).exists(), "the test can fail");
+}
