@@ -7,11 +7,12 @@ use crate::commands::{
 };
 use crate::common::Common;
 
-/// Snapshot backups for `PostgreSQL`: storage snapshots in backup mode, WAL in an archive, restore to any moment.
+/// Snapshot backups for PostgreSQL: storage snapshots in backup mode, WAL in an archive, restore to any moment.
 #[derive(Debug, Parser)]
 #[command(name = "stillframe", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 success, 2 usage, 3 configuration, 4 refused, 5 try again, 6 corrupt, 7 internal.\n\
-    wal-fetch: 1 only when the file is certainly not in the archive; errors are 202 to 207.")]
+    wal-fetch: 1 only when the file is certainly not in the archive; errors are 202 to 207.\n\
+    130: interrupted twice; the intent stays for `delete garbage`.")]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,
@@ -32,9 +33,9 @@ pub enum Command {
     SnapshotPush(snapshot_push::Options),
     /// Restore a backup into a new data directory and prepare its recovery
     SnapshotFetch(snapshot_fetch::Options),
-    /// Archive a WAL file; `PostgreSQL` calls it as `archive_command`
+    /// Archive a WAL file; PostgreSQL calls it as `archive_command`
     WalPush(wal_push::Options),
-    /// Restore a WAL file; `PostgreSQL` calls it as `restore_command`
+    /// Restore a WAL file; PostgreSQL calls it as `restore_command`
     WalFetch(wal_fetch::Options),
     /// List the backups
     BackupList,
