@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) chatter: Chatter,
     pub(crate) stderr: Tail,
     pub(crate) tree: TreeAccess,
+    /// Whether a clone was asked for that shares its files with the source.
+    pub(crate) has_shared_a_source: bool,
     pub(crate) work: Work,
     wasi: WasiCtx,
     resources: ResourceTable,
@@ -40,7 +42,18 @@ impl State {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(MAX_RESOURCES);
         let wasi = empty_wasi(&stderr);
-        Self { provider, deadline, limiter, chatter: Chatter::default(), stderr, tree, work, wasi, resources }
+        Self {
+            provider,
+            deadline,
+            limiter,
+            chatter: Chatter::default(),
+            stderr,
+            tree,
+            has_shared_a_source: false,
+            work,
+            wasi,
+            resources,
+        }
     }
 }
 

@@ -30,6 +30,7 @@ impl Host for State {
     }
 
     async fn clone_tree(&mut self, source: Location, destination: Location, options: CloneOptions) -> Answer<CloneStats> {
+        self.has_shared_a_source |= options.method == CloneMethod::Shared;
         let (source, destination, options) = (location(source), location(destination), clone_options(options));
         let answer = self.walk(move |trees, stop| trees.clone_tree(&source, &destination, &options, stop)).await?;
         Ok(answer.map(clone_stats))

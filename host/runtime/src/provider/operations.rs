@@ -55,7 +55,13 @@ impl WasmProvider {
         let paths = request.volumes.iter().flat_map(|volume| &volume.paths);
         let mut call = self.begin(Operation::Create, grant.map(|grant| roots::for_creating(grant, paths))).await?;
         let returned = call.deadline.limit(call.guest.call_create_set(&mut call.store, &self.config, &asked)).await;
-        answer::created(convert::snapshot_set(call.answered(returned)?)?, request)
+        let has_shared = call.store.data().has_shared_a_source;
+        let set = answer::created(convert::snapshot_set(call.answered(returned)?)?, request)?;
+        // Here the host knows better than the provider's word.
+        if set.isolated && has_shared {
+            return Err(bad("it calls the set isolated, and has hard-linked it to the live files"));
+        }
+        Ok(set)
     }
 
     pub(super) async fn call_get(&self, reference: &SetReference) -> Result<Option<SnapshotSet>, ProviderFault> {

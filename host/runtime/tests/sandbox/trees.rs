@@ -155,6 +155,15 @@ async fn a_clone_passes_through_the_sandbox() {
     assert_eq!(fs::read_to_string(place.path().join("snapshots/clone/PG_VERSION")).unwrap(), "15\n");
 }
 
+#[tokio::test]
+async fn a_set_that_shares_the_live_files_is_not_taken_for_isolated() {
+    let place = place();
+    let paths = data_paths(&place.path().join("data"));
+    // The set that this guest returns says that it is isolated.
+    let error = load(granted("shares-the-data", place.path(), true, true)).await.create(&create_request(&paths)).await.unwrap_err();
+    assert!(matches!(&error.fault, ProviderFault::BadAnswer(text) if text.contains("hard-linked")), "{error:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_clone_stops_and_is_gone_before_the_next_operation() {
     let place = place();

@@ -48,7 +48,8 @@ pub(crate) fn attack(name: &str) -> Result<(), Error> {
                 host::progress(step, Some(5_000), "busy");
             }
         }
-        "clone" => return clone(),
+        "clone" => return clone("from", CloneMethod::Copy),
+        "shares-the-data" => return clone("source-data", CloneMethod::Shared),
         name => return fail(name),
     }
     Ok(())
@@ -90,10 +91,11 @@ fn polite_sleep() -> Result<(), Error> {
 }
 
 /// Clones the first granted root into another.
-fn clone() -> Result<(), Error> {
+fn clone(root: &str, method: CloneMethod) -> Result<(), Error> {
+    let to = if root == "from" { "to" } else { "snapshots" };
     let place = |root: &str, path: &str| Location { root: root.to_owned(), path: path.to_owned() };
-    let options = CloneOptions { method: CloneMethod::Copy, base: None, skip: Vec::new(), last: Vec::new() };
-    match tree::clone_tree(&place("from", ""), &place("to", "clone"), &options) {
+    let options = CloneOptions { method, base: None, skip: Vec::new(), last: Vec::new() };
+    match tree::clone_tree(&place(root, ""), &place(to, "clone"), &options) {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::Internal(format!("{error:?}"))),
     }
