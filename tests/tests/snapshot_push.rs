@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use stillframe_tests::{Cluster, Site, StopMode};
+use stillframe_tests::{Cluster, Session, Site, StopMode};
 
 /// What must hold after a push ended in whatever way.
 #[track_caller]
@@ -214,4 +215,50 @@ fn a_standby_is_backed_up_when_its_primary_can_be_asked_to_switch() {
     assert_eq!(shown["start_lsn"], site.show(&names[1])["start_lsn"]);
     let restored = site.restore("restored", &[&names[1], "--archiving", "off"]);
     assert_eq!(restored.value("SELECT count(*) FROM t"), "1000");
+}
+
+#[test]
+fn a_backup_under_load_spans_segments_and_is_restored() {
+    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1)).value("backup", "archive_timeout_secs", 60).start();
+    site.cluster.sql("CREATE TABLE t (i int, filling text)");
+    let (conninfo, is_over) = (site.cluster.conninfo(), AtomicBool::new(false));
+    let name = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let session = Session::open(&conninfo).unwrap();
+            while !is_over.load(Ordering::SeqCst) {
+                session.sql("INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 500) AS i");
+            }
+        });
+        let spanning = (0..20).find_map(|_| {
+            let name = site.backup(&[]);
+            let shown = site.show(&name);
+            (shown["first_wal_file"] != shown["last_wal_file"]).then_some(name)
+        });
+        is_over.store(true, Ordering::SeqCst);
+        spanning
+    });
+    let name = name.expect("a backup that takes longer than a segment");
+    site.switch_wal();
+    let restored = site.restore("restored", &[&name, "--archiving", "off"]);
+    assert_eq!(restored.value("SELECT count(*) FROM t"), site.cluster.value("SELECT count(*) FROM t"));
+}
+
+#[test]
+fn a_backup_that_spans_segments_ends_on_a_server_that_falls_idle() {
+    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1)).value("backup", "archive_timeout_secs", 60).start();
+    site.cluster.sql("CREATE TABLE t (i int)");
+    let session = site.cluster.session();
+    let spans = (0..20).any(|_| {
+        let mut running = site.stillframe.spawn(["--json", "snapshot-push", "--provider", "hardlink"]);
+        running.wait_for_stderr("cutting");
+        // Segments end in the middle of the backup; afterwards nothing is written any more, and the history file may be the newest.
+        for _ in 0..3 {
+            session.sql("INSERT INTO t VALUES (1); SELECT pg_switch_wal()");
+        }
+        let finished = running.wait();
+        assert!(finished.is_success(), "{finished}");
+        let shown = finished.json();
+        shown["first_wal_file"] != shown["last_wal_file"]
+    });
+    assert!(spans);
 }

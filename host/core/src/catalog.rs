@@ -100,6 +100,9 @@ impl<'a> Catalog<'a> {
         let key = self.layout.record(name, Record::Sentinel);
         let body = sentinel.to_bytes(&key)?;
         let unknown = |source| CatalogError::PublicationUnknown { name: name.clone(), source };
+        if self.is_given_up(name).await? {
+            return Err(CatalogError::GivenUp { name: name.clone() });
+        }
         let written = match self.store.put_if_absent(&key, body.clone()).await {
             Ok(outcome) => Ok(outcome),
             Err(_) => self.store.put_if_absent(&key, body.clone()).await,
@@ -125,10 +128,12 @@ impl<'a> Catalog<'a> {
     }
 
     /// Whether somebody has settled, or is settling, a backup that has not been published.
+    ///
+    /// Who settles removes the intent before the condemnation: read the other way round, one of the two is always seen.
     async fn is_given_up(&self, name: &BackupName) -> Result<bool, StoreError> {
-        let intent = self.store.head(&self.layout.record(name, Record::Intent)).await?;
         let condemned = self.store.head(&self.layout.record(name, Record::Condemned)).await?;
-        Ok(intent.is_none() || condemned.is_some())
+        let intent = self.store.head(&self.layout.record(name, Record::Intent)).await?;
+        Ok(condemned.is_some() || intent.is_none())
     }
 
     /// Whether the backup has been published.
@@ -149,12 +154,12 @@ impl<'a> Catalog<'a> {
     }
 
     /// Records that the deletion of a backup has begun, before anything of it goes. From here on nobody restores from it.
-    pub async fn condemn(&self, name: &BackupName, now: Timestamp) -> Result<(), CatalogError> {
+    ///
+    /// Condemned before is as good: an interrupted deletion goes on, or another one is at it.
+    pub async fn condemn(&self, name: &BackupName, now: Timestamp) -> Result<PutOutcome, CatalogError> {
         let key = self.layout.record(name, Record::Condemned);
         let body = codec::to_bytes(&key, &Condemned { format_version: FORMAT_VERSION, condemned_at: now })?;
-        // Condemned before is as good: an interrupted deletion goes on.
-        let (PutOutcome::Created | PutOutcome::AlreadyExists) = self.store.put_if_absent(&key, body).await?;
-        Ok(())
+        Ok(self.store.put_if_absent(&key, body).await?)
     }
 
     /// Takes the condemnation of a backup back, of which nothing has been deleted.

@@ -12,6 +12,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::digest::Sha256;
+use crate::preflight::Survey;
 use crate::settings::ComponentSource;
 use crate::text::clean;
 
@@ -32,6 +33,19 @@ const MAX_REASON_BYTES: usize = 1 << 10;
 pub(crate) struct ComponentBytes {
     pub(crate) bytes: Cow<'static, [u8]>,
     pub(crate) sha256: Sha256,
+}
+
+/// A component that was compiled, and what its names say.
+pub(crate) struct Compiled {
+    pub(crate) component: Component,
+    pub(crate) survey: Survey,
+}
+
+impl Compiled {
+    /// Surveys a component.
+    pub(crate) fn of(component: Component) -> Self {
+        Self { survey: Survey::of(&component), component }
+    }
 }
 
 impl ComponentBytes {

@@ -9,9 +9,8 @@ use serde::Serialize;
 use stillframe_core::provider::{ProviderDescription, ProviderName};
 
 use crate::capability::Capability;
-use crate::component::ComponentBytes;
+use crate::component::{Compiled, ComponentBytes};
 use crate::digest::Sha256;
-use crate::runtime::Compiled;
 use crate::settings::{ComponentSource, ProviderSettings, TreeGrant};
 use crate::text::clean;
 use crate::{link, provider, roots};

@@ -7,9 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use stillframe_core::provider::{ProviderError, ProviderFault};
 use wasmtime::Engine;
 
-use crate::component::ComponentBytes;
+use crate::component::{Compiled, ComponentBytes};
 use crate::inspect::{self, Inspection};
-use crate::preflight::Survey;
 use crate::provider::WasmProvider;
 use crate::settings::{ProviderSettings, RuntimeSettings};
 use crate::{cache, engine, link, roots};
@@ -19,12 +18,6 @@ use crate::{cache, engine, link, roots};
 pub struct Runtime {
     settings: RuntimeSettings,
     engine: Mutex<Option<Engine>>,
-}
-
-/// A component that was compiled, and what its names say.
-pub(crate) struct Compiled {
-    pub(crate) component: wasmtime::component::Component,
-    pub(crate) survey: Survey,
 }
 
 impl Runtime {
@@ -68,9 +61,8 @@ impl Runtime {
     async fn compile(&self, bytes: ComponentBytes) -> Result<(ComponentBytes, Compiled), ProviderFault> {
         let engine = self.engine()?;
         let compilation = tokio::task::spawn_blocking(move || {
-            let component = bytes.compile(&engine)?;
-            let survey = Survey::of(&component);
-            Ok((bytes, Compiled { component, survey }))
+            let compiled = Compiled::of(bytes.compile(&engine)?);
+            Ok((bytes, compiled))
         });
         compilation.await.map_err(|error| ProviderFault::Unusable(format!("its compilation was interrupted: {error}")))?
     }

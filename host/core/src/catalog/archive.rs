@@ -93,11 +93,13 @@ impl<'a> WalArchive<'a> {
 
     /// The file may be there in a form that another tool wrote and we cannot read (`.lz4`, `.br`): that is no absence.
     async fn prove_absent(&self, name: WalFileName) -> Result<(), ArchiveError> {
-        let plain = self.layout.wal_file(name, "");
+        let (plain, name_asked) = (self.layout.wal_file(name, ""), name);
         for entry in store::list(self.store, plain.as_str()).await? {
             let file_name = entry.key.file_name();
-            let is_another_file = file_name.strip_suffix(ZSTD).unwrap_or(file_name).parse::<WalFileName>().is_ok();
-            if !is_another_file {
+            // `.partial` and `.backup` files of the segment are other files, in whatever form they are.
+            let is_one = |name: &str| name.parse::<WalFileName>().is_ok_and(|other| other != name_asked);
+            let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
+            if !is_one(file_name) && !is_one(stem) {
                 return Err(ArchiveError::UnknownForm { key: entry.key });
             }
         }

@@ -24,6 +24,10 @@ pub async fn backup_mark(ports: &Ports<'_>, name: &BackupName, permanence: Perma
         if ports.catalog().is_condemned(name).await? {
             return Err(MarkError::Condemned(name.clone()));
         }
+        // Or it may be over.
+        if !ports.catalog().is_published(name).await? {
+            return Err(MarkError::NoSuchBackup(name.clone()));
+        }
     }
     Ok(Backup { permanence, ..backup.clone() })
 }

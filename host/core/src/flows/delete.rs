@@ -14,8 +14,9 @@ use crate::catalog::{
 use crate::error::{Classify, ErrorClass};
 use crate::flows::Ports;
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
-use crate::provider::{Deletion, ProviderError, SetReference};
+use crate::provider::{Deletion, MemberState, ProviderError, SetReference, SnapshotSet};
 use crate::retention::{Ancestry, DeletePlan, Leftover, PlanError, RetentionRule, plan, release_wal};
+use crate::store::PutOutcome;
 
 /// What was deleted, and what could not be.
 #[derive(Debug, Default)]
@@ -112,45 +113,58 @@ enum Fate {
 
 async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
     let sentinel = &backup.sentinel;
-    let catalog = ports.catalog();
+    let (catalog, name) = (ports.catalog(), &sentinel.name);
     // Before the catalog changes: a provider that is not even configured must not cost the backup.
     let provider = ports.providers.open(&sentinel.provider).await?;
     // Nor one whose storage cannot be reached: its WAL would go, and its snapshot stay.
-    provider.get(&SetReference::Handle(sentinel.snapshot.handle.clone())).await?;
-    catalog.condemn(&sentinel.name, ports.clock.now()).await?;
-    // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other.
-    if !backup.is_condemned && catalog.marked(&sentinel.name).await? == Some(Permanence::Permanent) {
-        catalog.pardon(&sentinel.name).await?;
+    let found = provider.get(&SetReference::Handle(sentinel.snapshot.handle.clone())).await?;
+    let condemned = catalog.condemn(name, ports.clock.now()).await?;
+    // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other. A
+    // condemnation that somebody else has made since the plan is not ours to take back.
+    let is_ours = condemned == PutOutcome::Created || backup.is_condemned;
+    if is_ours && found.is_some_and(|set| is_whole(&set)) && catalog.marked(name).await? == Some(Permanence::Permanent) {
+        catalog.pardon(name).await?;
         return Ok(Fate::Spared);
     }
     let outcome = provider.delete(&sentinel.snapshot.handle).await?;
-    tracing::info!(backup = %sentinel.name, ?outcome, "snapshot deleted");
+    tracing::info!(backup = %name, ?outcome, "snapshot deleted");
     if outcome == Deletion::Pending {
         return Ok(Fate::Pending);
     }
-    catalog.forget(&sentinel.name).await?;
+    catalog.forget(name).await?;
     Ok(Fate::Gone)
+}
+
+/// Whether nothing of the set has been deleted yet.
+fn is_whole(set: &SnapshotSet) -> bool {
+    set.members.iter().all(|member| matches!(member.state, MemberState::Cut | MemberState::Ready))
 }
 
 /// Ends a backup that was interrupted: by its token the provider knows what it cut.
 ///
 /// It is condemned first. Should it live after all, behind a clock that is off, then either this sees its sentinel, or the backup
-/// sees that it was given up.
+/// sees that it was given up. An intent beside a sentinel is left: it still accounts for the snapshot if the sentinel goes again.
 async fn settle(ports: &Ports<'_>, intent: &Intent) -> Result<(), DeleteError> {
-    let catalog = ports.catalog();
+    let (catalog, name) = (ports.catalog(), &intent.name);
     let provider = ports.providers.open(&intent.provider).await?;
-    catalog.condemn(&intent.name, ports.clock.now()).await?;
-    if catalog.is_published(&intent.name).await? {
-        catalog.pardon(&intent.name).await?;
-        return Ok(catalog.remove_intent(&intent.name).await?);
+    let found = provider.get(&SetReference::Token(intent.token.clone())).await?;
+    if catalog.is_published(name).await? {
+        return Ok(());
     }
-    if let Some(set) = provider.get(&SetReference::Token(intent.token.clone())).await?
+    let condemned = catalog.condemn(name, ports.clock.now()).await?;
+    if catalog.is_published(name).await? {
+        if condemned == PutOutcome::Created {
+            catalog.pardon(name).await?;
+        }
+        return Ok(());
+    }
+    if let Some(set) = found
         && provider.delete(&set.handle).await? == Deletion::Pending
     {
-        return Err(DeleteError::StillDeleting(intent.name.clone()));
+        return Err(DeleteError::StillDeleting(name.clone()));
     }
-    catalog.remove_intent(&intent.name).await?;
-    Ok(catalog.pardon(&intent.name).await?)
+    catalog.remove_intent(name).await?;
+    Ok(catalog.pardon(name).await?)
 }
 
 /// Deletes WAL, oldest first, that the plan released and that nobody has come to need since.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::postgres::{
     ArchiveMode, ArchiverStatus, CheckpointMode, Connection, ConnectionError, ConnectionFault, Lsn, PgVersion, ServerFacts,
-    StoppedBackup, SystemIdentifier, TimelineId, WalSegmentSize,
+    StoppedBackup, SystemIdentifier, TimelineId, WalSegment, WalSegmentSize,
 };
 
 /// A server.
@@ -188,8 +188,12 @@ impl Connection for FakeConnection {
 
     async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {
         self.call("ask for the archiver")?;
-        let last_failed_wal = self.server.state().failing_file.clone();
-        Ok(ArchiverStatus { is_failing: last_failed_wal.is_some(), last_failed_wal, last_archived_wal: None })
+        let state = self.server.state();
+        let (facts, last_failed_wal) = (&state.facts, state.failing_file.clone());
+        // It has archived as far as the fake backups go, unless it fails.
+        let newest = WalSegment::containing(facts.timeline, facts.wal_position, facts.segment_size).file_name(facts.segment_size);
+        let last_archived_wal = last_failed_wal.is_none().then(|| newest.to_string());
+        Ok(ArchiverStatus { is_failing: last_failed_wal.is_some(), last_failed_wal, last_archived_wal })
     }
 
     async fn create_restore_point_and_switch(&mut self, _name: &str) -> Result<Lsn, ConnectionError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stillframe_core::catalog::{Backup, Permanence};
+use stillframe_core::catalog::{Backup, Catalog, Permanence};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
     DeleteError, DeleteReport, Ports, ProviderSource, PushRequest, apply_delete, backup_mark, plan_delete,
@@ -392,4 +392,18 @@ async fn a_backup_whose_storage_cannot_be_reached_is_not_condemned_and_keeps_its
     delete(&house, &RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
     assert!(!house.contents().await.find(&backups[0].sentinel.name).unwrap().is_condemned);
     assert_eq!(house.archived().await, segments(10..=60), "nothing but what no backup needs is gone");
+}
+
+#[tokio::test]
+async fn a_mark_that_succeeded_outlives_a_deletion_that_failed_between() {
+    let (house, backups) = full_house().await;
+    let name = &backups[0].sentinel.name;
+    let ports = house.ports(&house.store);
+    backup_mark(&ports, name, Permanence::Permanent).await.unwrap();
+    // A deletion with an older plan condemned it, and died before it looked for the mark.
+    let _ = Catalog::new(&house.store, &house.layout).condemn(name, start_of_time()).await.unwrap();
+    let report = delete(&house, &RetentionRule::Garbage).await.unwrap();
+    assert_eq!(report.spared, std::slice::from_ref(name));
+    assert!(!house.contents().await.find(name).unwrap().is_condemned);
+    house.assert_invariants("spared").await;
 }

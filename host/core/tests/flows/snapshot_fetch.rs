@@ -150,7 +150,7 @@ async fn after_a_major_upgrade_the_old_cluster_is_restored_by_name_only() {
 #[tokio::test]
 async fn refuses_to_restore_a_backup_whose_deletion_has_begun() {
     let (house, first, second) = two_backups().await;
-    Catalog::new(&house.store, &house.layout).condemn(&second.sentinel.name, at(60)).await.unwrap();
+    let _ = Catalog::new(&house.store, &house.layout).condemn(&second.sentinel.name, at(60)).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let named = BackupSelector::Named(second.sentinel.name.clone());
     let error = chosen(&house, &request(&directory, named, RecoveryTarget::EndOfWal)).await.unwrap_err();

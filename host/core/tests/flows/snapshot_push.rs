@@ -260,7 +260,7 @@ async fn wal_that_the_archiver_is_refused_makes_no_backup() {
     // After a roll-back of the server's storage: the right names and cluster, and other content than the server has.
     house.server.fail_archiving("000000010000000000000003");
     let error = house.push(&house.request(1)).await.unwrap_err();
-    assert!(matches!(error, PushError::NotArchived { last_failed: Some(_), .. }), "{error}");
+    assert!(matches!(error, PushError::NotArchivedByServer { last_failed: Some(_), .. }), "{error}");
     house.assert_invariants("the archiver fails").await;
 }
 

@@ -123,7 +123,11 @@ async fn a_file_in_a_form_that_we_cannot_read_is_not_called_absent() {
         house.store.delete(&key).await.unwrap();
     }
     // Other files of the same segment are other files.
-    for name in ["000000010000000000000007.partial.zst", "000000010000000000000007.00000028.backup.zst"] {
+    for name in [
+        "000000010000000000000007.partial.zst",
+        "000000010000000000000007.partial.lz4",
+        "000000010000000000000007.00000028.backup.lz4",
+    ] {
         house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), Bytes::from_static(b"x")).await.unwrap();
     }
     assert_eq!(wal_fetch(&house.ports(&house.store), "000000010000000000000007", &target).await.unwrap(), WalFetched::Absent);

@@ -71,6 +71,14 @@ pub enum PushError {
         /// What the server says its archiver failed on last.
         last_failed: Option<String>,
     },
+    /// All segments are in the archive, and the server has not put them there.
+    #[error("the WAL of the backup is in the archive, and the server has not archived it by itself within {} s", .waited.as_secs())]
+    NotArchivedByServer {
+        /// Deadline.
+        waited: Duration,
+        /// What the server says its archiver failed on last.
+        last_failed: Option<String>,
+    },
     /// The storage system gave up.
     #[error("the snapshot `{member}` failed in the storage system: {reason}")]
     SnapshotFailed {
@@ -116,6 +124,7 @@ impl Classify for PushError {
             | Self::Promoted { .. }
             | Self::NewTablespace { .. }
             | Self::NotArchived { .. }
+            | Self::NotArchivedByServer { .. }
             | Self::SnapshotFailed { .. }
             | Self::NotReady(_)
             | Self::Expired { .. } => ErrorClass::Transient,
@@ -135,11 +144,14 @@ impl Classify for PushError {
                 Some("set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned())
             }
             Self::NotIsolated => Some("choose another `method` or provider; for a test, add --allow-not-isolated".to_owned()),
-            Self::NotArchived { last_failed: Some(file), .. } => {
+            Self::NotArchived { last_failed: Some(file), .. } | Self::NotArchivedByServer { last_failed: Some(file), .. } => {
                 Some(format!("the server's archiver fails on `{file}`: its log shows what archive_command said"))
             }
             Self::NotArchived { .. } => {
                 Some("does archive_command push into this store and cluster? On a standby, set `primary_conninfo`".to_owned())
+            }
+            Self::NotArchivedByServer { .. } => {
+                Some("was this server cloned or rolled back? Segments of the same names may be from before".to_owned())
             }
             Self::CutDeadline(_) => Some("raise `cut_timeout_secs` under `[backup]`".to_owned()),
             Self::NotReady(_) => Some("raise `ready_timeout_secs` under `[backup]`".to_owned()),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::{PushError, PushRequest, Server};
-use crate::catalog::{CatalogContents, Intent};
+use crate::catalog::{Backup, CatalogContents, Intent};
 use crate::flows::Ports;
 use crate::postgres::{ArchiveMode, ServerFacts};
 use crate::provider::{
@@ -101,26 +101,35 @@ fn check_covered(provider: &ProviderName, paths: &[DataPath], volumes: &[Volume]
     Ok(())
 }
 
-/// The newest set that storage can be shared with. Asking for it also proves that the provider reaches its storage, before backup
-/// mode.
+/// The newest set that storage can be shared with.
+///
+/// First the newest set of this provider at all is asked for, whatever it is: that proves, before backup mode and before the
+/// provider may mark a directory as its own, that it reaches the storage that earlier backups are on.
 async fn previous(
     provider: &dyn Provider,
     contents: &CatalogContents,
     request: &PushRequest,
     facts: &ServerFacts,
 ) -> Result<Option<String>, PushError> {
-    let usable = contents.backups.iter().filter(|backup| {
+    let mut earlier: Vec<&Backup> = contents.backups.iter().filter(|backup| backup.sentinel.provider == request.provider).collect();
+    earlier.sort_by_key(|backup| backup.sentinel.started_at);
+    if let Some(newest) = earlier.last() {
+        provider.get(&handle_of(newest)).await?;
+    }
+    let is_usable = |backup: &&&Backup| {
         let sentinel = &backup.sentinel;
-        let same_source = sentinel.provider == request.provider && sentinel.system_identifier == facts.system_identifier;
-        same_source && sentinel.snapshot.isolated && !backup.is_condemned
-    });
-    let Some(newest) = usable.max_by_key(|backup| backup.sentinel.started_at) else { return Ok(None) };
-    let handle = newest.sentinel.snapshot.handle.clone();
-    if provider.get(&SetReference::Handle(handle.clone())).await?.is_none() {
+        sentinel.system_identifier == facts.system_identifier && sentinel.snapshot.isolated && !backup.is_condemned
+    };
+    let Some(newest) = earlier.iter().rev().find(is_usable) else { return Ok(None) };
+    if provider.get(&handle_of(newest)).await?.is_none() {
         tracing::warn!(backup = %newest.sentinel.name, "the snapshot of this backup is gone: it cannot be restored");
         return Ok(None);
     }
-    Ok(Some(handle))
+    Ok(Some(newest.sentinel.snapshot.handle.clone()))
+}
+
+fn handle_of(backup: &Backup) -> SetReference {
+    SetReference::Handle(backup.sentinel.snapshot.handle.clone())
 }
 
 fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts) -> Intent {

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::cut::{Cut, check_members};
 use super::preflight::Prepared;
 use super::{PushError, PushRequest};
+use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::Ports;
-use crate::postgres::{WalRange, WalSegment};
+use crate::postgres::{ArchiverStatus, WalFileName, WalRange, WalSegment, WalSegmentSize};
 use crate::provider::{MemberState, SetReference};
 
 /// First and longest pause between two looks.
@@ -17,6 +18,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// How long a server may take to explain.
 const EXPLANATION_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often in a row the archiver must be seen calm: what it is refused, it says within these looks.
+const CALM_LOOKS: u32 = 5;
 
 /// How often a wait says that it still waits.
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
@@ -34,38 +38,80 @@ pub(super) async fn until_archived(
     let mut missing: VecDeque<WalSegment> = range.segments().collect();
     tracing::info!(segments = missing.len(), "waiting for the WAL of the backup in the archive");
     let mut wait = Wait::new(ports, request.deadlines.archive);
+    let mut calm_looks = 0;
     loop {
         while let Some(next) = missing.front() {
-            if !ports.archive().holds_segment(*next, size, facts.system_identifier).await? {
-                break;
+            match ports.archive().holds_segment(*next, size, facts.system_identifier).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // The archive has until the deadline, and so has its store.
+                Err(error) if error.class() == ErrorClass::Transient && !wait.is_over(ports) => {
+                    tracing::warn!("cannot look into the archive: {}", chain(&error));
+                    break;
+                }
+                Err(error) => return Err(error.into()),
             }
             missing.pop_front();
         }
-        // A primary whose archiver is refused, since it was rolled back or another one archives in its place, has not archived what
-        // lies there under its names.
-        let last_failed = if missing.is_empty() && facts.in_recovery { None } else { last_failed(ports, cut).await };
-        let next = match (missing.front(), &last_failed) {
-            (None, None) => return Ok(()),
-            (Some(segment), _) => segment.file_name(size),
-            (None, Some(_)) => WalSegment { timeline: range.timeline, number: range.last }.file_name(size),
-        };
+        let archiver = archiver(ports, cut).await;
+        let last_failed = archiver.as_ref().filter(|status| status.is_failing).and_then(|status| status.last_failed_wal.clone());
+        let progress = archiver.map_or(Progress::Passed, |status| Progress::of(&status, range, size));
+        calm_looks = if progress == Progress::Calm { calm_looks + 1 } else { 0 };
+        let has_passed = facts.in_recovery || progress == Progress::Passed || calm_looks >= CALM_LOOKS;
+        if missing.is_empty() && has_passed {
+            return Ok(());
+        }
+        let waited = request.deadlines.archive;
+        let next = missing.front().map(|segment| segment.file_name(size));
         if wait.is_over(ports) {
-            return Err(PushError::NotArchived { missing: next, waited: request.deadlines.archive, last_failed });
+            return Err(match next {
+                Some(missing) => PushError::NotArchived { missing, waited, last_failed },
+                None => PushError::NotArchivedByServer { waited, last_failed },
+            });
         }
         if wait.reports(ports) {
-            tracing::info!(missing = %next, archiver_fails_on = last_failed, "still waiting for the archive");
+            let missing = next.map(|name| name.to_string());
+            tracing::info!(missing, archiver_fails_on = last_failed, "still waiting for the archive");
         }
         wait.pause(ports).await;
     }
 }
 
-/// What the server says its archiver fails on. The backup is good without the session: its word is only used to explain.
-async fn last_failed(ports: &Ports<'_>, cut: &mut Cut) -> Option<String> {
-    let status = tokio::select! {
-        status = cut.connection.archiver() => status.ok()?,
-        () = ports.clock.sleep(EXPLANATION_DEADLINE) => return None,
-    };
-    status.last_failed_wal.filter(|_| status.is_failing)
+/// How far the server itself has archived.
+///
+/// Segments of the same names may lie there from before the server was rolled back: then its archiver is refused at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// To the end of the backup.
+    Passed,
+    /// The history file of the backup is the newest, and it bears the name of the first segment: the last one may be archived or
+    /// not be tried yet.
+    Calm,
+    /// Not as far, or it fails.
+    Behind,
+}
+
+impl Progress {
+    fn of(status: &ArchiverStatus, range: WalRange, size: WalSegmentSize) -> Self {
+        let name = status.last_archived_wal.as_deref().and_then(|name| name.parse::<WalFileName>().ok());
+        let (Some(name), Some(newest)) = (name, name.and_then(|name| name.segment(size))) else { return Self::Behind };
+        if newest.timeline != range.timeline || newest.number < range.first {
+            return Self::Behind;
+        }
+        match name {
+            _ if newest.number >= range.last => Self::Passed,
+            WalFileName::BackupHistory { .. } if !status.is_failing => Self::Calm,
+            _ => Self::Behind,
+        }
+    }
+}
+
+/// What the server says about its archiver; none when it does not answer. The backup is good without the session.
+async fn archiver(ports: &Ports<'_>, cut: &mut Cut) -> Option<ArchiverStatus> {
+    tokio::select! {
+        status = cut.connection.archiver() => status.ok(),
+        () = ports.clock.sleep(EXPLANATION_DEADLINE) => None,
+    }
 }
 
 /// Waits until the storage system says that every member is ready.
