@@ -117,8 +117,7 @@ impl<'a> WalArchive<'a> {
     ) -> Result<bool, ArchiveError> {
         let name = segment.file_name(size);
         let Some(content) = self.fetch(name).await? else { return Ok(false) };
-        let header = SegmentHeader::parse(&content).and_then(|header| header.check(name, content.len() as u64).map(|()| header));
-        let header = header.map_err(|source| ArchiveError::Header { name, source })?;
+        let header = SegmentHeader::prove(name, &content).map_err(|source| ArchiveError::Header { name, source })?;
         if header.system_identifier != cluster {
             return Err(ArchiveError::ForeignCluster { name, found: header.system_identifier, ours: cluster });
         }

@@ -31,9 +31,7 @@ pub async fn wal_fetch(ports: &Ports<'_>, name: &str, destination: &Path) -> Res
     let Some(content) = ports.archive().fetch(name).await? else { return Ok(WalFetched::Absent) };
     // What the archive proves to be what was pushed may still be what somebody else pushed by hand.
     if let WalFileName::Segment { .. } = name {
-        SegmentHeader::parse(&content)
-            .and_then(|header| header.check(name, content.len() as u64))
-            .map_err(|source| WalFetchError::Header { name, source })?;
+        SegmentHeader::prove(name, &content).map_err(|source| WalFetchError::Header { name, source })?;
     }
     files::write_atomically(destination, &content, FILE_MODE)
         .map_err(|source| WalFetchError::Write { destination: destination.to_owned(), source })?;

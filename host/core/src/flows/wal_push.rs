@@ -37,8 +37,7 @@ fn check(
 ) -> Result<(), WalPushError> {
     match name {
         WalFileName::Segment { .. } | WalFileName::Partial { .. } => {
-            let header = SegmentHeader::parse(content).map_err(|source| WalPushError::Header { name, source })?;
-            header.check(name, content.len() as u64).map_err(|source| WalPushError::Header { name, source })?;
+            let header = SegmentHeader::prove(name, content).map_err(|source| WalPushError::Header { name, source })?;
             let ours = identity()?;
             if header.system_identifier != ours {
                 return Err(WalPushError::ForeignCluster { name, found: header.system_identifier, ours });

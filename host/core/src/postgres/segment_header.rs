@@ -62,8 +62,14 @@ pub enum HeaderError {
 }
 
 impl SegmentHeader {
-    /// Reads the header of a segment's first page.
-    pub fn parse(content: &[u8]) -> Result<Self, HeaderError> {
+    /// Reads the header of a segment's first page and proves that the file is the segment that its name says.
+    pub fn prove(name: WalFileName, content: &[u8]) -> Result<Self, HeaderError> {
+        let header = Self::parse(content)?;
+        header.check(name, content.len() as u64)?;
+        Ok(header)
+    }
+
+    fn parse(content: &[u8]) -> Result<Self, HeaderError> {
         let header = content.get(..HEADER_LEN).ok_or(HeaderError::NotWal)?;
         let u16_at = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let u32_at = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -80,7 +86,7 @@ impl SegmentHeader {
     }
 
     /// Compares the header with the file's name and length.
-    pub fn check(&self, name: WalFileName, length: u64) -> Result<(), HeaderError> {
+    fn check(&self, name: WalFileName, length: u64) -> Result<(), HeaderError> {
         if length != self.segment_size.bytes() {
             return Err(HeaderError::Length { expected: self.segment_size.bytes(), found: length });
         }
@@ -112,7 +118,7 @@ mod tests {
     }
 
     fn verdict(name: &str, content: &[u8]) -> Result<(), HeaderError> {
-        SegmentHeader::parse(content)?.check(name.parse().unwrap(), content.len() as u64)
+        SegmentHeader::prove(name.parse().unwrap(), content).map(|_| ())
     }
 
     #[test]

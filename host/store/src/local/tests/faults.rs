@@ -104,7 +104,7 @@ async fn a_write_that_fails_in_the_middle_leaves_nothing() {
     store.put(&old, Bytes::from_static(b"old")).await.unwrap();
     // 1 MiB; the signal is ignored so that the write fails instead of killing its process.
     let child = again("a_write_that_fails_in_the_middle_leaves_nothing", directory.path());
-    succeed(Command::new("sh").args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh"]), &child, directory.path());
+    succeed(Command::new("env").args(["--ignore-signal=XFSZ", "prlimit", "--fsize=1048576:1048576"]), &child, directory.path());
 
     assert_eq!(store.get(&old).await.unwrap().as_deref(), Some(b"old".as_slice()));
     assert_eq!(fs::read_dir(directory.path().join("a")).unwrap().count(), 1, "a part or a temporary file stayed");
