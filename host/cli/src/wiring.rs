@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use stillframe_core::catalog::{BackupName, Layout};
+use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout};
 use stillframe_core::clock::{Clock, SystemClock};
 use stillframe_core::flows::{Ports, ProviderSource};
 use stillframe_core::postgres::Connection;
@@ -26,6 +26,7 @@ use crate::exit::Failure;
 pub struct World {
     pub config: Config,
     pub layout: Layout,
+    pub archiving: ArchiveSettings,
     pub store: Box<dyn Store>,
     pub providers: ConfiguredProviders,
     variables: Variables,
@@ -40,12 +41,18 @@ impl World {
         let store = Box::new(LocalStore::open(&store_path(&config)?)?);
         let layout = Layout::new(config.cluster.clone());
         let providers = ConfiguredProviders::new(config.runtime.clone(), config.providers.clone());
-        Ok(Self { config, layout, store, providers, variables, clock: SystemClock })
+        Ok(Self { config, layout, archiving: ArchiveSettings::default(), store, providers, variables, clock: SystemClock })
     }
 
     /// The seams for a flow.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { store: &*self.store, layout: &self.layout, clock: &self.clock, providers: &self.providers }
+        Ports {
+            store: &*self.store,
+            layout: &self.layout,
+            archiving: &self.archiving,
+            clock: &self.clock,
+            providers: &self.providers,
+        }
     }
 
     /// Connects to the server of the cluster.

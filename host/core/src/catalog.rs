@@ -18,7 +18,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use archive::{ArchiveError, ArchivedFile, PushOutcome, WalArchive};
+pub use archive::{ArchiveError, ArchiveSettings, ArchivedFile, Compression, PushOutcome, WalArchive};
 pub use error::CatalogError;
 pub use intent::Intent;
 pub use layout::{ClusterName, InvalidClusterName, Layout};

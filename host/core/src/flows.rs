@@ -18,7 +18,7 @@ pub use snapshot_push::{PushDeadlines, PushError, PushRequest, Server, snapshot_
 pub use wal_fetch::{WalFetchError, WalFetched, wal_fetch};
 pub use wal_push::{WalPushError, wal_push};
 
-use crate::catalog::{Catalog, Layout, WalArchive};
+use crate::catalog::{ArchiveSettings, Catalog, Layout, WalArchive};
 use crate::clock::Clock;
 use crate::provider::{Provider, ProviderError, ProviderName};
 use crate::store::Store;
@@ -29,6 +29,8 @@ pub struct Ports<'a> {
     pub store: &'a dyn Store,
     /// How this cluster's objects are named there.
     pub layout: &'a Layout,
+    /// In which form WAL is archived.
+    pub archiving: &'a ArchiveSettings,
     /// The clock.
     pub clock: &'a dyn Clock,
     /// The configured providers.

@@ -119,6 +119,12 @@ impl Store for LocalStore {
         self.on_root("read", key.as_str(), move |root| object::size(root, &wanted)).await
     }
 
+    async fn heads(&self, keys: &[Key]) -> Result<Vec<Option<u64>>, StoreError> {
+        let wanted = keys.to_vec();
+        let target = keys.first().map_or("", Key::as_str);
+        self.on_root("read", target, move |root| wanted.iter().map(|key| object::size(root, key)).collect()).await
+    }
+
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let wanted = key.clone();
         self.on_root("delete", key.as_str(), move |root| object::remove(root, &wanted)).await

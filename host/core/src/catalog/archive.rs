@@ -5,6 +5,7 @@
 //! that frame, which WAL-G wrote, are read as well. Nothing is ever overwritten: what exists is compared.
 
 mod frame;
+mod settings;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -17,6 +18,7 @@ use crate::postgres::{
 use crate::store::{self, Key, PutOutcome, Store, StoreError};
 
 use frame::FrameError;
+pub use settings::{ArchiveSettings, Compression};
 
 /// What an archived file's key may end with: ours (and WAL-G's zstd), or uncompressed.
 const EXTENSIONS: [&str; 2] = [ZSTD, ""];

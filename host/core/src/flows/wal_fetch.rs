@@ -3,18 +3,17 @@
 //! PostgreSQL takes an exit code up to 125 for "there is no such file" and may then end recovery and promote. So absence is
 //! reported only when it is proven, and every doubt is an error. The file appears under its name complete and durable, or not.
 
+mod file;
+
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::catalog::ArchiveError;
 use crate::error::{Classify, ErrorClass};
-use crate::files::{self, FileError};
+use crate::files::FileError;
 use crate::flows::Ports;
-use crate::postgres::{HeaderError, InvalidWalName, SegmentHeader, WalFileName};
-
-/// Mode of the restored file, as PostgreSQL makes its own.
-const FILE_MODE: u32 = 0o600;
+use crate::postgres::{HeaderError, InvalidWalName, WalFileName};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +27,7 @@ pub enum WalFetched {
 /// Writes the archived file `name` (`%f`) to `destination` (`%p`).
 pub async fn wal_fetch(ports: &Ports<'_>, name: &str, destination: &Path) -> Result<WalFetched, WalFetchError> {
     let name: WalFileName = name.parse()?;
-    let Some(content) = ports.archive().fetch(name).await? else { return Ok(WalFetched::Absent) };
-    // What the archive proves to be what was pushed may still be what somebody else pushed by hand.
-    if let WalFileName::Segment { .. } = name {
-        SegmentHeader::prove(name, &content).map_err(|source| WalFetchError::Header { name, source })?;
-    }
-    files::write_atomically(destination, &content, FILE_MODE)
-        .map_err(|source| WalFetchError::Write { destination: destination.to_owned(), source })?;
-    Ok(WalFetched::Restored(content.len() as u64))
+    file::restore_file(ports, name, destination).await
 }
 
 /// Why it is not known, or could not be given.

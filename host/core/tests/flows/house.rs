@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use stillframe_core::catalog::{Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, Permanence, WalArchive};
+use stillframe_core::catalog::{
+    ArchiveSettings, Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, Permanence, WalArchive,
+};
 use stillframe_core::flows::{Isolation, Ports, PushDeadlines, PushError, PushRequest, Server, snapshot_push};
 use stillframe_core::postgres::{CheckpointMode, SystemIdentifier, WalFileName, WalSegmentSize};
 use stillframe_core::provider::{ProviderName, Token};
@@ -19,6 +21,7 @@ pub(crate) struct House {
     pub(crate) providers: FakeProviders,
     pub(crate) clock: ManualClock,
     pub(crate) layout: Layout,
+    pub(crate) archiving: ArchiveSettings,
 }
 
 pub(crate) fn start_of_time() -> Timestamp {
@@ -65,6 +68,7 @@ impl House {
             providers: FakeProviders(Arc::new(FakeProvider::new(provider_name()))),
             clock: ManualClock::new(start_of_time()),
             layout: Layout::new(ClusterName::try_from("main".to_owned()).unwrap()),
+            archiving: ArchiveSettings::default(),
         };
         house.archive(&[3]).await;
         house
@@ -80,7 +84,7 @@ impl House {
     }
 
     pub(crate) fn ports<'a>(&'a self, store: &'a dyn Store) -> Ports<'a> {
-        Ports { store, layout: &self.layout, clock: &self.clock, providers: &self.providers }
+        Ports { store, layout: &self.layout, archiving: &self.archiving, clock: &self.clock, providers: &self.providers }
     }
 
     pub(crate) fn provider(&self) -> &FakeProvider {
