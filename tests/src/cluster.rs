@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub use builder::ClusterBuilder;
 pub use server::StopMode;
+pub(crate) use server::free_port;
 
 use crate::{Account, Postgres, Row, ScratchDirectory, Session};
 use server::Server;
@@ -50,7 +51,7 @@ impl Cluster {
 
     fn with_directory(scratch: ScratchDirectory, data_directory: PathBuf, postgres: Postgres) -> Self {
         Account::unprivileged().create_directory(&scratch.join("s"));
-        Self { server: None, postgres, data_directory, port: server::free_port(), planned_tablespaces: Vec::new(), scratch }
+        Self { server: None, postgres, data_directory, port: free_port(), planned_tablespaces: Vec::new(), scratch }
     }
 
     /// Starts the server and waits until it answers; panics with its log when it does not.

@@ -7,18 +7,28 @@
 #![allow(clippy::unwrap_used, reason = "a harness panics with what is wrong; nobody handles it")]
 
 mod account;
+mod backlog;
 mod children;
 mod cluster;
+mod object_store;
 mod places;
+mod processes;
+mod random;
 mod server_binaries;
 mod site;
+mod small_disk;
 mod sql;
 mod stillframe;
 
 pub use account::Account;
+pub use backlog::{Archive, Backlog, leftovers, wait_for_leftover};
 pub use cluster::{Cluster, ClusterBuilder, StopMode};
+pub use object_store::{BUCKET, Dialect, FaultProxy, Loss, ObjectStoreServer, OwnServer, Precondition};
 pub use places::ScratchDirectory;
+pub use processes::{Found, is_alive, runs_the_binary};
+pub use random::Random;
 pub use server_binaries::Postgres;
 pub use site::{Site, SiteBuilder};
+pub use small_disk::{SmallDisk, with_own_mounts};
 pub use sql::{Row, Session};
 pub use stillframe::{ConfigFile, Finished, Running, Stillframe, binary_path};

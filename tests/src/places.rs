@@ -79,9 +79,22 @@ impl ScratchDirectory {
         static SWEPT: Once = Once::new();
         let root = scratch_root();
         SWEPT.call_once(|| sweep(&root));
+        Self::create_in(&root)
+    }
+
+    /// Creates one on a disk, where writing and flushing take their time: for tests that interrupt just this.
+    pub fn create_on_disk() -> Self {
+        static SWEPT: Once = Once::new();
+        let root = cache_directory().join("scratch");
+        fs::create_dir_all(&root).unwrap_or_else(|error| panic!("cannot create {}: {error}", root.display()));
+        SWEPT.call_once(|| sweep(&root));
+        Self::create_in(&root)
+    }
+
+    fn create_in(root: &Path) -> Self {
         // The process id lets a later run tell what a killed one left behind.
         let prefix = format!("{SCRATCH_PREFIX}{}-", std::process::id());
-        let directory = tempfile::Builder::new().prefix(&prefix).rand_bytes(4).tempdir_in(&root);
+        let directory = tempfile::Builder::new().prefix(&prefix).rand_bytes(4).tempdir_in(root);
         let directory = directory.unwrap_or_else(|error| panic!("cannot create a directory in {}: {error}", root.display()));
         // Owned by the unprivileged user and open to nobody else, like a data directory.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).expect("it is ours");

@@ -1,38 +1,59 @@
-//! `cargo xtask bench`: what a run of the binary costs beside a program that everybody knows.
+//! `cargo xtask bench`: what archiving and recovery cost, beside programs that everybody knows.
 //!
-//! The server starts `wal-push` and `wal-fetch` once per segment, so their start-up counts as much as their work. A figure and its
-//! reference are measured in turns within one run: what else the machine does then falls on both.
+//! A figure and its reference are measured in turns within one run: what else the machine does then falls on both. Each figure with
+//! a target says whether it holds.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::account::Account;
 use crate::failure::Failure;
-use crate::prerequisites::for_a_server;
+use crate::prerequisites::for_the_benchmark;
 use crate::run::succeed;
-use crate::server::Server;
 use crate::sweep::Scratch;
 use crate::workspace::{Workspace, cargo, progress};
 
+mod burst;
 mod figure;
+mod memory;
+mod recording;
+mod replay;
+mod segment;
+mod stage;
+mod start;
 
-use figure::{Figure, measure};
+use figure::Figure;
+use recording::Recording;
+use stage::Stage;
 
-/// A segment takes far longer than a start, so fewer runs give a median that is as steady.
-const RUNS_PER_SEGMENT: usize = 5;
+/// A part of the benchmark, for whoever works on what it measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Starts of the program
+    Start,
+    /// One segment at a time
+    Segment,
+    /// 200 segments: a burst, a replay, and the peak of memory
+    Burst,
+}
+
+/// Starts are short, and their median needs many.
+const STARTS: usize = 10;
+
+/// Long measurements vary less.
+const BURSTS: usize = 4;
 
 /// Measures every figure, prints the table and writes `bench.json` into the target directory.
-pub(crate) fn bench(runs: usize) -> Result<(), Failure> {
-    for_a_server()?;
+pub(crate) fn bench(runs: usize, only: Option<Part>) -> Result<(), Failure> {
+    for_the_benchmark()?;
     let workspace = Workspace::find()?;
     progress("compiling stillframe for release", || {
         succeed(cargo().args(["build", "--quiet", "--release", "--package", "stillframe"]).current_dir(&workspace.root))
     })?;
     let account = Account::of_servers()?;
     let scratch = Scratch::begin("bench", &account)?;
-    let figures =
-        Subject::prepare(&scratch.path, &workspace.stillframe("release"), &account).and_then(|subject| subject.measure(runs));
+    let binary = workspace.stillframe("release");
+    let stage = Stage { home: &scratch.path, binary: &binary, account: &account };
+    let figures = measure(&stage, runs, only);
     scratch.end()?;
     let figures = figures?;
     print!("{}", figure::table(&figures));
@@ -42,91 +63,24 @@ pub(crate) fn bench(runs: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A store, a configuration and a real segment.
-struct Subject<'bench> {
-    directory: &'bench Path,
-    binary: &'bench Path,
-    segment: String,
-}
-
-impl<'bench> Subject<'bench> {
-    fn prepare(directory: &'bench Path, binary: &'bench Path, account: &Account) -> Result<Self, Failure> {
-        let segment = progress("making a segment that is full of rows", || full_segment(directory, account))?;
-        let text = format!(
-            "[cluster]\nname = \"bench\"\npgdata = \"{0}/data\"\nconninfo = \"host={0}\"\n\n[store]\nurl = \"file://{0}/store\"\n",
-            directory.display()
-        );
-        fs::write(directory.join("stillframe.toml"), text).map_err(Failure::io("write the configuration"))?;
-        let subject = Self { directory, binary, segment };
-        subject.prove(&["store", "create"])?;
-        Ok(subject)
+fn measure(stage: &Stage<'_>, runs: usize, only: Option<Part>) -> Result<Vec<Figure>, Failure> {
+    let wants = |part| only.is_none_or(|only| only == part);
+    let mut figures = Vec::new();
+    if wants(Part::Start) {
+        figures.extend(progress("starts", || start::measure_starts(stage, runs * STARTS))?);
     }
-
-    fn measure(&self, runs: usize) -> Result<Vec<Figure>, Failure> {
-        let per_segment = runs.div_ceil(RUNS_PER_SEGMENT);
-        let path = self.segment_path();
-        let nothing = || Command::new("/bin/true");
-        let copy = || self.copy();
-        let quiet = || Ok(());
-        println!("… measuring {runs} starts and {per_segment} segments of each kind, beside the reference");
-        let mut figures = vec![
-            measure("start: stillframe --version", "/bin/true", runs, quiet, || self.stillframe(&["--version"]), nothing)?,
-            // Fails at the name, after the configuration is read: all that stands before the work.
-            measure(
-                "start: wal-push of no segment",
-                "/bin/true",
-                runs,
-                quiet,
-                || self.stillframe(&["wal-push", "no-segment"]),
-                nothing,
-            )?,
-            measure("wal-push of 16 MiB", "cp", per_segment, || self.forget(), || self.stillframe(&["wal-push", &path]), copy)?,
-        ];
-        self.prove(&["wal-push", &path])?;
-        let fetched = self.directory.join("fetched").display().to_string();
-        let fetch = ["wal-fetch", &self.segment, &fetched];
-        figures.push(measure("wal-fetch of 16 MiB", "cp", per_segment, quiet, || self.stillframe(&fetch), copy)?);
-        self.prove(&fetch)?;
-        Ok(figures)
+    if wants(Part::Segment) {
+        for (mebibytes, port) in [(16, 5441), (64, 5442)] {
+            let what = format!("single segments of {mebibytes} MiB");
+            figures.extend(progress(&what, || segment::measure_segments(stage, mebibytes, port, runs))?);
+        }
     }
-
-    fn stillframe(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.binary);
-        command.env_clear().arg("--config").arg(self.directory.join("stillframe.toml")).args(arguments);
-        command
+    if wants(Part::Burst) {
+        let recording = progress("recording 200 segments of a server's work", || Recording::make(stage, 5443))?;
+        let few = runs.div_ceil(BURSTS);
+        figures.extend(progress("bursts", || burst::measure_bursts(stage, &recording, few))?);
+        figures.push(progress("replays", || replay::measure_replay(stage, &recording, 5444, few))?);
+        figures.extend(progress("memory", || memory::measure_memory(stage, &recording))?);
     }
-
-    fn copy(&self) -> Command {
-        let mut command = Command::new("cp");
-        command.arg(self.segment_path()).arg(self.directory.join("copied"));
-        command
-    }
-
-    fn segment_path(&self) -> String {
-        self.directory.join("data/pg_wal").join(&self.segment).display().to_string()
-    }
-
-    /// Empties the archive, so that the segment is written again.
-    fn forget(&self) -> Result<(), Failure> {
-        let archive = self.directory.join("store/bench");
-        if archive.exists() { fs::remove_dir_all(&archive).map_err(Failure::io("empty the archive")) } else { Ok(()) }
-    }
-
-    /// A figure of a command that fails would say nothing.
-    fn prove(&self, arguments: &[&str]) -> Result<(), Failure> {
-        succeed(self.stillframe(arguments).stdout(Stdio::null()))
-    }
-}
-
-/// Runs a server long enough to fill a segment, and returns the name of the first full one.
-fn full_segment(directory: &Path, account: &Account) -> Result<String, Failure> {
-    let data = directory.join("data");
-    let server = Server::on(directory, &data, 5433, account)?;
-    server.initialise("wal_keep_size = 256MB\n")?;
-    server.start()?;
-    server.query("CREATE TABLE filler AS SELECT n, md5(n::text) AS text FROM generate_series(1, 10000) n")?;
-    let segment = server.query("SELECT pg_walfile_name(pg_switch_wal() + 16777216)")?;
-    server.query("CREATE TABLE more AS SELECT n, md5(n::text) AS text FROM generate_series(1, 400000) n")?;
-    server.query("CHECKPOINT")?;
-    Ok(segment)
+    Ok(figures)
 }

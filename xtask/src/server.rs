@@ -38,9 +38,14 @@ impl Server {
 
     /// Makes the data directory, with some lines at the end of its `postgresql.conf`.
     pub(crate) fn initialise(&self, settings: &str) -> Result<(), Failure> {
+        self.initialise_with(&[], settings)
+    }
+
+    /// The same, with more options for `initdb`.
+    pub(crate) fn initialise_with(&self, options: &[&str], settings: &str) -> Result<(), Failure> {
         let mut initdb = self.command("initdb");
         initdb.args(["--no-sync", "--no-instructions", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--pgdata"]);
-        captured(initdb.arg(&self.data))?;
+        captured(initdb.arg(&self.data).args(options))?;
         let file = self.data.join("postgresql.conf");
         let written = fs::read_to_string(&file).and_then(|text| fs::write(&file, format!("{text}\n{settings}")));
         written.map_err(Failure::io(format!("write `{}`", file.display())))
@@ -60,6 +65,12 @@ impl Server {
         }
         let text = fs::read_to_string(&log).unwrap_or_default();
         Err(Failure::new(format!("the server on `{}` did not start; its log says:\n{text}", self.data.display())))
+    }
+
+    /// Shuts the server down and waits until it has ended.
+    pub(crate) fn stop(&self) -> Result<(), Failure> {
+        let mut stop = self.command("pg_ctl");
+        captured(stop.args(["stop", "--silent", "--wait", "--mode=fast", "--pgdata"]).arg(&self.data)).map(|_| ())
     }
 
     /// Runs SQL and returns the rows, one per line, with `|` between columns.

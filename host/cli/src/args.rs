@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    backup_mark, backup_show, config_show, delete, provider, snapshot_fetch, snapshot_push, store_create, wal_fetch, wal_push,
+    archive_accept, backup_mark, backup_show, config_show, delete, provider, snapshot_fetch, snapshot_push, store_create,
+    wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
 };
 use crate::common::Common;
 
@@ -12,6 +13,7 @@ use crate::common::Common;
 #[command(name = "stillframe", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 success, 2 usage, 3 configuration, 4 refused, 5 try again, 6 corrupt, 7 internal.\n\
     wal-fetch: 1 only when the file is certainly not in the archive; errors are 202 to 207.\n\
+    wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
     130: interrupted twice; the intent stays for `delete garbage`.")]
 pub struct Args {
     #[command(flatten)]
@@ -37,6 +39,15 @@ pub enum Command {
     WalPush(wal_push::Options),
     /// Restore a WAL file; PostgreSQL calls it as `restore_command`
     WalFetch(wal_fetch::Options),
+    /// Archive and restore WAL for clients at a socket; speaks the protocol of WAL-G's daemon
+    WalDaemon(wal_daemon::Options),
+    /// Fetch WAL ahead of a server that recovers; `wal-fetch` starts it
+    #[command(hide = true)]
+    WalPrefetch(wal_fetch::prefetch::Options),
+    /// Show what the archive holds: timelines, segments, gaps
+    WalShow(wal_show::Options),
+    /// Prove that the archive holds what restoring needs; the exit code tells
+    WalVerify(wal_verify::Options),
     /// List the backups
     BackupList,
     /// Show one backup
@@ -51,6 +62,9 @@ pub enum Command {
     /// Look at providers
     #[command(subcommand)]
     Provider(provider::Command),
+    /// Say who archives
+    #[command(subcommand)]
+    Archive(archive_accept::Command),
     /// Prepare a store
     #[command(subcommand)]
     Store(store_create::Command),

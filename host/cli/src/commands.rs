@@ -1,16 +1,21 @@
 //! One file per command: its options, the flow that it runs, and what it prints.
 
+pub mod archive_accept;
 pub mod backup_list;
 pub mod backup_mark;
 pub mod backup_show;
+pub mod config_import;
 pub mod config_show;
 pub mod delete;
 pub mod provider;
 pub mod snapshot_fetch;
 pub mod snapshot_push;
 pub mod store_create;
+pub mod wal_daemon;
 pub mod wal_fetch;
 pub mod wal_push;
+pub mod wal_show;
+pub mod wal_verify;
 
 mod view;
 
@@ -30,15 +35,21 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         // These two run once per segment: one thread, and nothing that they do not use.
         Command::WalPush(options) => single_threaded(wal_push::run(common, &options)),
         Command::WalFetch(options) => single_threaded(wal_fetch::run(common, &options)),
+        Command::WalPrefetch(options) => single_threaded(wal_fetch::prefetch::run(common, &options)),
+        Command::WalDaemon(options) => multi_threaded(wal_daemon::run(common, &options)),
         Command::SnapshotPush(options) => multi_threaded(snapshot_push::run(common, &options, json)),
         Command::SnapshotFetch(options) => multi_threaded(snapshot_fetch::run(common, &options, json)),
+        Command::WalShow(options) => single_threaded(wal_show::run(common, &options, json)),
+        Command::WalVerify(options) => multi_threaded(wal_verify::run(common, &options, json)),
         Command::BackupList => single_threaded(backup_list::run(common, json)),
         Command::BackupShow(options) => single_threaded(backup_show::run(common, &options, json)),
         Command::BackupMark(options) => single_threaded(backup_mark::run(common, &options, json)),
         Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
         Command::Config(config_show::Command::Show) => config_show::run(common, json),
+        Command::Config(config_show::Command::Import(options)) => config_import::run(&options, json),
         Command::Provider(command) => multi_threaded(provider::run(common, &command, json)),
-        Command::Store(store_create::Command::Create) => store_create::run(common, json),
+        Command::Store(store_create::Command::Create) => multi_threaded(store_create::run(common, json)),
+        Command::Archive(archive_accept::Command::Accept(options)) => single_threaded(archive_accept::run(common, &options, json)),
     }
 }
 

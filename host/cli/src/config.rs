@@ -2,12 +2,19 @@
 //!
 //! Every key stands in one table with its meaning and its default, from which the environment variables, the check for unknown
 //! keys and `config show` follow. Each value remembers where it came from. `PG*` variables fill what the connection string
-//! leaves open, exactly as for `psql`, and `PGDATA` a missing `cluster.pgdata`.
+//! leaves open, exactly as for `psql`, and `PGDATA` a missing `cluster.pgdata`. Variables of WAL-G count only while nobody has
+//! named a store: one that was forgotten in the environment must not change where WAL goes.
 
+mod archive;
 mod error;
 mod keys;
+mod kind;
 mod provider;
+mod reader;
+mod secrets;
 mod source;
+mod store;
+pub mod walg;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,11 +25,17 @@ use stillframe_core::flows::PushDeadlines;
 use stillframe_core::postgres::CheckpointMode;
 use stillframe_core::provider::ProviderName;
 use stillframe_runtime::{EngineKind, RuntimeSettings};
+use stillframe_store::StoreSettings;
 
+use reader::Reader;
+
+pub use archive::{ArchiveCompression, ArchiveConfig, Guard, IdentitySource};
 pub use error::ConfigError;
 pub use keys::KEYS;
 pub use provider::{ProviderConfig, bundled};
 pub use source::{Origin, Value, Variables};
+
+use source::Gathered;
 
 /// Where the configuration lies unless the operator says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/stillframe/stillframe.toml";
@@ -40,8 +53,10 @@ pub struct Config {
     pub conninfo: String,
     /// How to connect to the primary of a standby.
     pub primary_conninfo: Option<String>,
-    /// Where catalog and archive lie.
-    pub store_url: String,
+    /// How the store is reached.
+    pub store: StoreSettings,
+    /// How WAL is archived.
+    pub archive: ArchiveConfig,
     /// The provider of a backup that names none.
     pub default_provider: Option<ProviderName>,
     /// How the first checkpoint of a backup is written.
@@ -54,6 +69,8 @@ pub struct Config {
     pub providers: BTreeMap<ProviderName, ProviderConfig>,
     /// Every value with its origin, for `config show`.
     pub values: BTreeMap<String, Value>,
+    /// What was passed over and may surprise, for `config show`: no other command repeats it at every call.
+    pub notices: Vec<String>,
 }
 
 impl Config {
@@ -68,19 +85,23 @@ impl Config {
         // A restored server calls us from its own directory: the path that it is given must hold there, too.
         let path = std::path::absolute(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
         let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-        let document: toml::Table =
-            text.parse().map_err(|source| ConfigError::Syntax { path: path.clone(), source: Box::new(source) })?;
-        let (values, sections) = source::gather(&path, document, variables)?;
-        let providers = provider::read_all(&path, sections)?;
-        Self::check(path, values, providers)
+        let document: toml::Table = text.parse().map_err(|source: toml::de::Error| ConfigError::Syntax {
+            path: path.clone(),
+            line: source.span().and_then(|span| Some(text.get(..span.start)?.matches('\n').count() + 1)),
+            reason: source.message().to_owned(),
+        })?;
+        let Gathered { values, providers, notices } = source::gather(&path, document, variables)?;
+        let providers = provider::read_all(&path, providers)?;
+        Self::check(path, values, providers, notices)
     }
 
     fn check(
         path: PathBuf,
         values: BTreeMap<String, Value>,
         providers: BTreeMap<ProviderName, ProviderConfig>,
+        notices: Vec<String>,
     ) -> Result<Self, ConfigError> {
-        let read = Reader { values: &values };
+        let read = Reader::new(&values)?;
         let default_provider = read.parsed("backup.provider", |text| ProviderName::try_from(text.to_owned()))?;
         if let Some(name) = &default_provider
             && !providers.contains_key(name)
@@ -91,37 +112,33 @@ impl Config {
             cluster: read
                 .parsed("cluster.name", |text| ClusterName::try_from(text.to_owned()).map_err(|error| error.to_string()))?
                 .ok_or(ConfigError::Missing { key: "cluster.name" })?,
-            pgdata: read.absolute_path("cluster.pgdata")?,
+            pgdata: read.path("cluster.pgdata"),
             conninfo: read.text("cluster.conninfo").unwrap_or_default(),
             primary_conninfo: read.text("cluster.primary_conninfo"),
-            store_url: read.text("store.url").ok_or(ConfigError::Missing { key: "store.url" })?,
+            store: store::read(&read)?,
+            archive: archive::read(&read)?,
             default_provider,
-            checkpoint: read
-                .parsed("backup.checkpoint", |text| match text {
-                    "fast" => Ok(CheckpointMode::Fast),
-                    "spread" => Ok(CheckpointMode::Spread),
-                    other => Err(format!("`{other}` is neither `fast` nor `spread`")),
-                })?
-                .unwrap_or_default(),
+            checkpoint: match read.text("backup.checkpoint").as_deref() {
+                Some("spread") => CheckpointMode::Spread,
+                _ => CheckpointMode::Fast,
+            },
             deadlines: PushDeadlines {
-                cut: read.seconds("backup.cut_timeout_secs")?,
-                archive: read.seconds("backup.archive_timeout_secs")?,
-                ready: read.seconds("backup.ready_timeout_secs")?,
+                cut: seconds(&read, "backup.cut_timeout_secs")?,
+                archive: seconds(&read, "backup.archive_timeout_secs")?,
+                ready: seconds(&read, "backup.ready_timeout_secs")?,
             },
             runtime: RuntimeSettings {
-                engine: read
-                    .parsed("runtime.engine", |text| match text {
-                        "auto" => Ok(EngineKind::Auto),
-                        "native" => Ok(EngineKind::Native),
-                        "pulley" => Ok(EngineKind::Pulley),
-                        other => Err(format!("`{other}` is none of `auto`, `native` and `pulley`")),
-                    })?
-                    .unwrap_or_default(),
-                cache: read.absolute_path("runtime.cache")?,
+                engine: match read.text("runtime.engine").as_deref() {
+                    Some("native") => EngineKind::Native,
+                    Some("pulley") => EngineKind::Pulley,
+                    _ => EngineKind::Auto,
+                },
+                cache: read.path("runtime.cache"),
             },
             providers,
             path,
             values,
+            notices,
         })
     }
 
@@ -131,36 +148,8 @@ impl Config {
     }
 }
 
-/// Gives values their types.
-struct Reader<'a> {
-    values: &'a BTreeMap<String, Value>,
-}
-
-impl Reader<'_> {
-    fn text(&self, key: &str) -> Option<String> {
-        self.values.get(key).map(|value| value.text.clone())
-    }
-
-    fn parsed<T>(&self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
-        let Some(value) = self.values.get(key) else { return Ok(None) };
-        let parsed = parse(&value.text);
-        parsed.map(Some).map_err(|reason| ConfigError::Invalid { key: key.to_owned(), origin: value.origin.clone(), reason })
-    }
-
-    fn absolute_path(&self, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
-        self.parsed(key, |text| {
-            let path = PathBuf::from(text);
-            if path.is_absolute() { Ok(path) } else { Err(format!("`{text}` is not an absolute path")) }
-        })
-    }
-
-    fn seconds(&self, key: &'static str) -> Result<Duration, ConfigError> {
-        let seconds = self.parsed(key, |text| match text.parse() {
-            Ok(0) | Err(_) => Err(format!("`{text}` is not a number of seconds from 1")),
-            Ok(seconds) => Ok(Duration::from_secs(seconds)),
-        })?;
-        seconds.ok_or(ConfigError::Missing { key })
-    }
+fn seconds(read: &Reader<'_>, key: &'static str) -> Result<Duration, ConfigError> {
+    read.number(key).map(Duration::from_secs).ok_or(ConfigError::Missing { key })
 }
 
 #[cfg(test)]

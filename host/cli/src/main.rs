@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod common;
 mod config;
+mod daemon;
 mod exit;
 mod output;
 mod parse;
@@ -20,12 +21,20 @@ use clap::Parser;
 use stillframe_core::error::ErrorClass;
 
 use args::Args;
+use daemon::client::Outcome;
 use exit::Caller;
 
 fn main() -> ExitCode {
     let caller = Caller::of_process();
     if caller == Caller::Recovery {
         exit::end_panics_as_errors();
+    }
+    // A daemon saves this process from doing anything else, so it is asked before anything else is set up.
+    if let Some(outcome) = daemon::client::try_daemon(std::env::args_os().skip(1)) {
+        return match outcome {
+            Outcome::Done => ExitCode::SUCCESS,
+            Outcome::Missing => ExitCode::from(exit::ABSENT),
+        };
     }
     let args = match Args::try_parse() {
         Ok(args) => args,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use stillframe_core::postgres::TimelineId;
 
 /// A moment: RFC 3339, or `2026-11-21 08:32:14` with or without a zone. Without one it is the local time.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
@@ -19,6 +20,12 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
     })?;
     let zoned = local.to_zoned(TimeZone::system()).map_err(|error| error.to_string())?;
     Ok(zoned.timestamp())
+}
+
+/// A timeline, as `pg_controldata` shows it: a number from 1.
+pub fn timeline(text: &str) -> Result<TimelineId, String> {
+    let number = text.parse().ok().and_then(|number| TimelineId::new(number).ok());
+    number.ok_or_else(|| format!("`{text}` is not a timeline: give a number from 1"))
 }
 
 /// A pair of absolute paths: `OLD=NEW`.

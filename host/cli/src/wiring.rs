@@ -3,20 +3,22 @@
 //! Everything here is made when it is first needed: `wal-push` and `wal-fetch` start once per segment and must not pay for a
 //! plugin engine or a TLS set-up that they do not use.
 
+mod archiving;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout};
+use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout, LeaseRequest};
 use stillframe_core::clock::{Clock, SystemClock};
-use stillframe_core::flows::{Ports, ProviderSource};
+use stillframe_core::flows::{Ports, ProviderSource, Pusher};
 use stillframe_core::postgres::Connection;
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName, Token};
+use stillframe_core::spool::AheadSettings;
 use stillframe_core::store::Store;
 use stillframe_postgres::{ConnectSettings, Environment};
 use stillframe_runtime::{Runtime, RuntimeSettings};
-use stillframe_store::LocalStore;
 
 use crate::common::Common;
 use crate::config::{Config, ConfigError, ProviderConfig, Variables};
@@ -27,7 +29,7 @@ pub struct World {
     pub config: Config,
     pub layout: Layout,
     pub archiving: ArchiveSettings,
-    pub store: Box<dyn Store>,
+    pub store: Arc<dyn Store>,
     pub providers: ConfiguredProviders,
     variables: Variables,
     clock: SystemClock,
@@ -35,13 +37,14 @@ pub struct World {
 
 impl World {
     /// Reads the configuration and opens the store.
-    pub fn open(common: &Common) -> Result<Self, Failure> {
+    pub async fn open(common: &Common) -> Result<Self, Failure> {
         let variables = variables();
         let config = Config::load(common.config.as_deref(), &variables)?;
-        let store = Box::new(LocalStore::open(&store_path(&config)?)?);
+        let store = stillframe_store::open(&config.store).await?;
         let layout = Layout::new(config.cluster.clone());
+        let archiving = archiving::settings(&config.archive)?;
         let providers = ConfiguredProviders::new(config.runtime.clone(), config.providers.clone());
-        Ok(Self { config, layout, archiving: ArchiveSettings::default(), store, providers, variables, clock: SystemClock })
+        Ok(Self { config, layout, archiving, store, providers, variables, clock: SystemClock })
     }
 
     /// The seams for a flow.
@@ -53,6 +56,17 @@ impl World {
             clock: &self.clock,
             providers: &self.providers,
         }
+    }
+
+    /// How far ahead WAL is pushed and fetched.
+    pub fn ahead(&self) -> AheadSettings {
+        archiving::ahead(&self.config.archive)
+    }
+
+    /// Who pushes WAL from this data directory.
+    pub fn pusher<'a>(&'a self, data_directory: &'a Path) -> Pusher<'a> {
+        let name = self.config.archive.instance.as_deref().unwrap_or("localhost");
+        Pusher { data_directory, name, guarding: archiving::guarding(&self.config.archive) }
     }
 
     /// Connects to the server of the cluster.
@@ -85,10 +99,14 @@ pub fn variables() -> Variables {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// The directory that the store's URL names.
-pub fn store_path(config: &Config) -> Result<PathBuf, ConfigError> {
-    let path = config.store_url.strip_prefix("file://").map(PathBuf::from).filter(|path| path.is_absolute());
-    path.ok_or_else(|| ConfigError::StoreUrl { url: config.store_url.clone() })
+/// What this process says of itself when it asks for the lease of the cluster.
+pub fn lease_request(command: &str) -> LeaseRequest {
+    LeaseRequest {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        process_id: std::process::id(),
+        command: command.to_owned(),
+        deadline: LeaseRequest::DEADLINE,
+    }
 }
 
 /// A fresh token: 128 random bits.

@@ -7,10 +7,13 @@
 mod archive;
 mod codec;
 mod error;
+mod guard;
 mod intent;
 mod layout;
+mod lease;
 mod name;
 mod sentinel;
+mod walg;
 
 use std::collections::BTreeMap;
 
@@ -18,12 +21,19 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use archive::{ArchiveError, ArchiveSettings, ArchivedFile, Compression, PushOutcome, WalArchive};
+pub use archive::{
+    ArchiveError, ArchiveSettings, ArchivedFile, ArchivedObject, Compression, Content, Damage, EncodeError, Identities,
+    IdentityError, IdentityReader, IdentitySource, InvalidRecipient, Proof, PushOutcome, Recipient, Restored, SecretString,
+    WalArchive,
+};
 pub use error::CatalogError;
+pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
 pub use intent::Intent;
 pub use layout::{ClusterName, InvalidClusterName, Layout};
+pub use lease::{Lease, LeaseError, LeaseHolder, LeaseRequest};
 pub use name::{BackupName, InvalidBackupName};
 pub use sentinel::{BackupPath, Consistency, Permanence, Sentinel};
+pub use walg::{InvalidWalGName, WalGBackup, WalGContents, WalGName};
 
 use crate::store::{self, Key, PutOutcome, Store, StoreError};
 use layout::Record;
@@ -247,9 +257,9 @@ impl<'a> Catalog<'a> {
         Ok(self.store.get(&self.layout.record(name, record)).await?)
     }
 
-    /// Tells whether base backups of WAL-G share this place: their WAL is not ours to judge.
-    pub async fn shares_with_walg(&self) -> Result<bool, CatalogError> {
-        Ok(!self.store.list_page(&self.layout.walg_backups(), None, 1).await?.is_empty())
+    /// Reads the base backups that WAL-G keeps in the same place; what cannot be read is listed as such.
+    pub async fn walg(&self) -> Result<WalGContents, CatalogError> {
+        walg::read(self.store, self.layout).await
     }
 
     /// The key of a sentinel, for messages.

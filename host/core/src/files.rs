@@ -3,6 +3,8 @@
 //! A file is whole or absent: written beside its place, flushed, renamed, and the directory flushed. What is removed is removed
 //! without ever following a symbolic link, since a link in a restored tree may lead into the live cluster.
 
+pub mod nameless;
+
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::error::{Classify, ErrorClass};
@@ -40,6 +43,74 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
         return Err(error);
     }
     sync_directory(directory)
+}
+
+/// A file that is being written for a place, and is gone unless it gets there.
+///
+/// For what need not survive a crash, but must never be seen in part.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: File,
+    /// Its name beside the place; none where the file system has files without a name, of which a crash leaves nothing.
+    temporary: Option<PathBuf>,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins an empty file for `path`, with this mode and the owner that a file there is to have.
+    pub fn beside(path: &Path, mode: u32) -> Result<Self, FileError> {
+        let failed = |source| FileError::new("write", path, source);
+        let directory = directory_of(path);
+        let opened = File::open(directory).map_err(failed)?;
+        let (temporary, file) = match nameless::open(opened.as_fd(), mode).map_err(|errno| failed(errno.into()))? {
+            Some(file) => (None, file),
+            None => create_beside(directory, path, mode).map(|(temporary, file)| (Some(temporary), file))?,
+        };
+        let unfinished = Self { file, temporary, path: path.to_owned() };
+        dress(&unfinished.file, directory, mode).map_err(failed)?;
+        Ok(unfinished)
+    }
+
+    /// Gives it its name, in place of what bore it. It is not flushed to the disk.
+    pub fn finish(mut self) -> Result<(), FileError> {
+        let directory = directory_of(&self.path);
+        let failed = |source| FileError::new("replace", &self.path, source);
+        while self.temporary.is_none() {
+            match nameless::link(&self.file, CWD, &self.path) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+            // Only a name can be renamed over another file.
+            let temporary = temporary_beside(directory, &self.path);
+            match nameless::link(&self.file, CWD, &temporary) {
+                Ok(()) => self.temporary = Some(temporary),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        let temporary = self.temporary.as_deref().unwrap_or(Path::new(""));
+        std::fs::rename(temporary, &self.path).map_err(failed)
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // It is gone when it got its name; what stays behind otherwise is recognised by its own.
+            let _ = std::fs::remove_file(temporary);
+        }
+    }
 }
 
 /// Makes a directory; root gives it to the owner of the directory that it lies in. It exists already: a success.
@@ -170,6 +241,11 @@ impl Classify for FileError {
     }
 }
 
+/// The directory of a file; that of a bare name is the working directory.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn create_beside(directory: &Path, path: &Path, mode: u32) -> Result<(PathBuf, File), FileError> {
     loop {
         let temporary = temporary_beside(directory, path);
@@ -195,12 +271,17 @@ fn owner_to_be(directory: &Path) -> io::Result<Option<(u32, u32)>> {
     Ok((rustix::process::geteuid().is_root() && owner.uid() != 0).then(|| (owner.uid(), owner.gid())))
 }
 
-fn fill(mut file: File, directory: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// Gives a new file its owner and its mode.
+fn dress(file: &File, directory: &Path, mode: u32) -> io::Result<()> {
     if let Some((user, group)) = owner_to_be(directory)? {
-        std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+        std::os::unix::fs::fchown(file, Some(user), Some(group))?;
     }
     // Again and exactly: the mode at creation passes through the umask.
-    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+fn fill(mut file: File, directory: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    dress(&file, directory, mode)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -268,6 +349,24 @@ mod tests {
         assert_eq!(error.operation, "replace");
         assert_eq!(names(directory.path()), ["file"]);
         assert_eq!(names(&path), ["in the way"]);
+    }
+
+    #[test]
+    fn an_unfinished_file_is_seen_whole_or_never() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "old and longer").unwrap();
+        let mut given_up = Unfinished::beside(&path, 0o600).unwrap();
+        given_up.write_all(b"ne").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"old and longer");
+        drop(given_up);
+        assert_eq!(names(directory.path()), ["file"]);
+        let mut finished = Unfinished::beside(&path, 0o640).unwrap();
+        finished.write_all(b"new").unwrap();
+        finished.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(names(directory.path()), ["file"]);
     }
 
     #[test]

@@ -1,24 +1,36 @@
 //! The flows: one story per file, each a function of ordered steps whose order is the contract.
 
+mod archive_accept;
+mod archive_map;
 mod backup_mark;
 mod delete;
 mod snapshot_fetch;
 mod snapshot_push;
 mod wal_fetch;
 mod wal_push;
+mod wal_show;
+mod wal_verify;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use archive_accept::{AcceptError, Accepted, Replaced, archive_accept};
+pub use archive_map::{MapError, SegmentSizeFound, SizeSource, TimelineOrigin};
 pub use backup_mark::{MarkError, backup_mark};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};
 pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, snapshot_fetch};
 pub use snapshot_push::{PushDeadlines, PushError, PushRequest, Server, snapshot_push};
-pub use wal_fetch::{WalFetchError, WalFetched, wal_fetch};
-pub use wal_push::{WalPushError, wal_push};
+pub use wal_fetch::{PrefetchRequest, WalFetchError, WalFetched, wal_fetch, wal_fetch_ahead, wal_prefetch};
+pub use wal_push::guard::{Finding, GuardError, Guarding, Verdict, admit, explain};
+pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push, wal_push_ahead};
+pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
+pub use wal_verify::{
+    AnyBackupName, BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, Progress, ServerPosition, VerifyError,
+    VerifyReport, VerifyRequest, wal_verify,
+};
 
-use crate::catalog::{ArchiveSettings, Catalog, Layout, WalArchive};
+use crate::catalog::{ArchiveSettings, Catalog, Claims, Layout, Lease, LeaseError, LeaseRequest, WalArchive};
 use crate::clock::Clock;
 use crate::provider::{Provider, ProviderError, ProviderName};
 use crate::store::Store;
@@ -42,8 +54,17 @@ impl Ports<'_> {
         Catalog::new(self.store, self.layout)
     }
 
+    fn claims(&self) -> Claims<'_> {
+        Claims::new(self.store, self.layout)
+    }
+
+    /// Waits for the lease of the cluster and takes it.
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease<'_>, LeaseError> {
+        Lease::acquire(self.store, self.layout, self.clock, request).await
+    }
+
     fn archive(&self) -> WalArchive<'_> {
-        WalArchive::new(self.store, self.layout)
+        WalArchive::new(self.store, self.layout, self.archiving)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod paths;
 pub mod postgres;
 pub mod provider;
 pub mod retention;
+pub mod spool;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

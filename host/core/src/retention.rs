@@ -6,6 +6,7 @@
 mod plan;
 mod protected;
 mod rule;
+mod walg;
 
 pub use plan::{Decision, DeletePlan, KeepReason, Leftover, PlanError, Reason, RemoveReason, WalDecision, plan, release_wal};
 pub use protected::{Ancestry, KeepRecovery, ProtectedWal, WalReason};

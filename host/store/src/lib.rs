@@ -1,10 +1,22 @@
 //! Where Stillframe keeps its catalog and its WAL archive.
 //!
 //! Each module is one real end of [`stillframe_core::store::Store`]; all of them pass the suite in `conformance`, which is compiled
-//! for tests and with the feature of that name.
+//! for tests and with the feature of that name. Everything that a network can do to a store is in `remote`, once for all of them.
 
+mod cloud;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod local;
+mod open;
+mod remote;
+mod s3;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod transport;
+mod url;
 
 pub use local::LocalStore;
+pub use open::{create, open};
+pub use settings::{DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, Encryption, SettingsError, StoreSettings};
+pub use url::{InvalidStoreUrl, Location, StoreUrl};

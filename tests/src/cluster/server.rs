@@ -150,7 +150,7 @@ impl Server {
 }
 
 /// A port that nobody listens on now.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let span = u64::from(PORTS.end - PORTS.start);
     // Random keys for each process: two test processes look in different orders.
     let keys = RandomState::new();

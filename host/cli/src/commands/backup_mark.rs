@@ -23,7 +23,7 @@ pub struct Options {
 
 /// Marks.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
-    let world = World::open(common)?;
+    let world = World::open(common).await?;
     let permanence = if options.impermanent { Permanence::Ordinary } else { Permanence::Permanent };
     let backup = backup_mark(&world.ports(), &options.name, permanence).await?;
     print(json, &BackupView::from(&backup), || {

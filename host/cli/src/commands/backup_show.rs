@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use stillframe_core::catalog::{Backup, BackupName, Catalog};
-use stillframe_core::flows::MarkError;
+use stillframe_core::catalog::{Backup, Catalog, InvalidBackupName, WalGBackup, WalGName};
+use stillframe_core::flows::{AnyBackupName, MarkError, VerifyError};
+use stillframe_core::postgres::Lsn;
 
-use super::view::{BackupView, remarks};
+use super::view::{BackupView, WalGView, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, print};
@@ -15,8 +16,17 @@ use crate::wiring::World;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Name of the backup
-    name: BackupName,
+    /// Name of the backup, ours or WAL-G's
+    #[arg(value_parser = any_name)]
+    name: AnyBackupName,
+}
+
+/// The name of a backup, ours or WAL-G's.
+pub fn any_name(text: &str) -> Result<AnyBackupName, String> {
+    match text.parse() {
+        Ok(name) => Ok(AnyBackupName::WalG(name)),
+        Err(_) => text.parse().map(AnyBackupName::Snapshot).map_err(|error: InvalidBackupName| error.to_string()),
+    }
 }
 
 #[derive(Serialize)]
@@ -31,13 +41,18 @@ struct Details {
 
 /// Shows.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
-    let world = World::open(common)?;
-    let contents = Catalog::new(&*world.store, &world.layout).contents().await?;
-    let Some(backup) = contents.find(&options.name) else {
+    let world = World::open(common).await?;
+    let catalog = Catalog::new(&*world.store, &world.layout);
+    let name = match &options.name {
+        AnyBackupName::WalG(name) => return show_walg(&catalog, name, json).await,
+        AnyBackupName::Snapshot(name) => name,
+    };
+    let contents = catalog.contents().await?;
+    let Some(backup) = contents.find(name) else {
         for error in contents.unreadable {
             tracing::warn!(%error, "left out");
         }
-        return Err(MarkError::NoSuchBackup(options.name.clone()).into());
+        return Err(MarkError::NoSuchBackup(name.clone()).into());
     };
     let sentinel = &backup.sentinel;
     let details = Details {
@@ -51,12 +66,56 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+async fn show_walg(catalog: &Catalog<'_>, name: &WalGName, json: bool) -> Result<ExitCode, Failure> {
+    let contents = catalog.walg().await?;
+    let Some(backup) = contents.find(name) else {
+        for error in contents.unreadable {
+            tracing::warn!(%error, "left out");
+        }
+        return Err(VerifyError::NoSuchBackup(name.to_string()).into());
+    };
+    print(json, &WalGView::from(backup), || describe_walg(backup));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe_walg(backup: &WalGBackup) -> String {
+    let position = |lsn: Option<Lsn>| lsn.map_or_else(|| "unknown".to_owned(), |lsn| lsn.to_string());
+    let facts = [
+        ("name", Some(backup.name.to_string())),
+        ("kind", Some("base backup of WAL-G, which restores and deletes it".to_owned())),
+        ("started", backup.started_at.map(|moment| moment.to_string())),
+        ("finished", backup.finished_at.map(|moment| moment.to_string())),
+        (
+            "WAL",
+            Some(format!(
+                "{} to {} on timeline {}",
+                position(backup.start_lsn),
+                position(backup.finish_lsn),
+                backup.name.timeline()
+            )),
+        ),
+        ("first WAL file", Some(backup.name.start_file().to_string())),
+        ("delta of", backup.delta_from.clone()),
+        ("PostgreSQL", backup.version.map(|version| version.to_string())),
+        ("system identifier", backup.system_identifier.map(|identifier| identifier.to_string())),
+        ("host", backup.hostname.clone()),
+        ("data directory", backup.data_directory.as_ref().map(|path| path.display().to_string())),
+        ("size", backup.uncompressed_bytes.map(bytes)),
+        ("size in the store", backup.compressed_bytes.map(bytes)),
+        ("user data", backup.user_data.as_ref().map(ToString::to_string)),
+        ("remarks", Some(walg_remarks(backup)).filter(|remarks| !remarks.is_empty())),
+    ];
+    let lines = facts.into_iter().filter_map(|(fact, value)| Some(format!("{fact:18} {}", value?)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn describe(backup: &Backup) -> String {
     let sentinel = &backup.sentinel;
     let range = sentinel.wal_range();
     let files: Vec<String> = range.segments().map(|segment| segment.file_name(sentinel.segment_size).to_string()).collect();
     let mut lines = vec![
         format!("name               {}", sentinel.name),
+        "kind               snapshot".to_owned(),
         format!("started            {}", sentinel.started_at),
         format!("finished           {}", sentinel.finished_at),
         format!("WAL                {} to {} on timeline {}", sentinel.start_lsn, sentinel.stop_lsn, sentinel.timeline),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde::Serialize;
 
+use crate::commands::config_import;
 use crate::common::Common;
 use crate::config::{Config, KEYS};
 use crate::exit::Failure;
@@ -16,6 +17,8 @@ use crate::wiring::variables;
 pub enum Command {
     /// Show every value and where it came from
     Show,
+    /// Make a configuration of the settings of WAL-G, in its file or in the environment
+    Import(config_import::Options),
 }
 
 #[derive(Serialize)]
@@ -23,6 +26,7 @@ struct Shown {
     file: String,
     values: BTreeMap<&'static str, ShownValue>,
     providers: Vec<String>,
+    notices: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -32,7 +36,7 @@ struct ShownValue {
     meaning: &'static str,
 }
 
-/// Shows. Connection strings lose their passwords first.
+/// Shows. What may be secret is left out first, by the kind of the key.
 pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
     let config = Config::load(common.config.as_deref(), &variables())?;
     let shown = Shown {
@@ -42,7 +46,7 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             .map(|key| {
                 let value = config.values.get(key.name);
                 let shown = ShownValue {
-                    value: value.map(|value| without_password(&value.text)),
+                    value: value.map(|value| key.kind.shown(value)),
                     origin: value.map(|value| value.origin.to_string()),
                     meaning: key.meaning,
                 };
@@ -50,6 +54,7 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             })
             .collect(),
         providers: config.providers.keys().map(ToString::to_string).collect(),
+        notices: config.notices,
     };
     print(json, &shown, || {
         let rows: Vec<Vec<String>> = KEYS
@@ -66,39 +71,12 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             })
             .collect();
         let providers = if shown.providers.is_empty() { "none".to_owned() } else { shown.providers.join(", ") };
-        format!("{}\n\nproviders: {providers}", table(&["KEY", "VALUE", "ORIGIN", "MEANING"], &rows))
+        let mut text = format!("{}\n\nproviders: {providers}", table(&["KEY", "VALUE", "ORIGIN", "MEANING"], &rows));
+        for notice in &shown.notices {
+            text.push_str("\n\nnotice: ");
+            text.push_str(notice);
+        }
+        text
     });
     Ok(ExitCode::SUCCESS)
-}
-
-/// A connection string that may hold a password is not shown at all: it can be quoted, escaped and spaced in too many ways.
-fn without_password(text: &str) -> String {
-    if text.contains('@') || text.to_lowercase().contains("pass") {
-        "(not shown, since it may hold a password)".to_owned()
-    } else {
-        text.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_password;
-
-    #[test]
-    fn never_shows_a_password() {
-        for text in [
-            "password= secret",
-            "host=a password=secret user=b",
-            "password = secret",
-            "password='se cret' user=b",
-            "postgresql://me:secret@host/db",
-            "postgresql://me:se@cret@host/db?x=1",
-            "postgresql://host/db?user=me&password=secret&sslmode=require",
-            "host=a PASSWORD=secret sslpassword=secret",
-        ] {
-            let shown = without_password(text);
-            assert!(!shown.contains("secret") && !shown.contains("cret"), "{text} became {shown}");
-        }
-        assert_eq!(without_password("host=/run user=postgres"), "host=/run user=postgres");
-    }
 }

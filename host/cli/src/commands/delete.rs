@@ -14,7 +14,7 @@ use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, count, print, table};
 use crate::parse;
-use crate::wiring::World;
+use crate::wiring::{World, lease_request};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -157,7 +157,7 @@ struct DeletedView {
 /// Shows the plan, and applies it if the operator confirms.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
     let rule = options.rule.parsed()?;
-    let world = World::open(common)?;
+    let world = World::open(common).await?;
     let plan = plan_delete(&world.ports(), &rule).await?;
     if !options.confirm {
         print(json, &view(&plan, None), || describe(&plan));
@@ -166,7 +166,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     if !json {
         print(false, &(), || decisions(&plan));
     }
-    let report = apply_delete(&world.ports(), &rule, &plan).await;
+    let report = apply_delete(&world.ports(), &rule, &plan, &lease_request("delete")).await;
     print(json, &view(&plan, Some(&report)), || describe_report(&report));
     report.into_result().map_err(|(_, error)| Failure::from(error).beside_a_result())?;
     Ok(ExitCode::SUCCESS)

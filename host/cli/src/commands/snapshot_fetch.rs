@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
-use stillframe_core::catalog::BackupName;
+use stillframe_core::catalog::{BackupName, WalGName};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolation, snapshot_fetch};
@@ -89,6 +89,10 @@ fn selector(text: &str) -> Result<BackupSelector, String> {
     if text == "LATEST" {
         return Ok(BackupSelector::Latest);
     }
+    // Understood, so that the refusal can say what to do instead.
+    if let Ok(name) = text.parse::<WalGName>() {
+        return Ok(BackupSelector::WalG(name));
+    }
     text.parse::<BackupName>().map(BackupSelector::Named).map_err(|error| error.to_string())
 }
 
@@ -131,7 +135,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     if rustix::process::geteuid().is_root() {
         return Err(RunAsRoot.into());
     }
-    let world = World::open(common)?;
+    let world = World::open(common).await?;
     let request = request(&world.config, options)?;
     let report = snapshot_fetch(&world.ports(), &request, interrupted()).await?;
     let restored = FetchView {

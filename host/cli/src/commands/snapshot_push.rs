@@ -12,7 +12,7 @@ use super::view::BackupView;
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::print;
-use crate::wiring::{World, interrupted};
+use crate::wiring::{World, interrupted, lease_request};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -36,7 +36,7 @@ fn json_value(text: &str) -> Result<serde_json::Value, String> {
 
 /// Takes a backup.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
-    let world = World::open(common)?;
+    let world = World::open(common).await?;
     let provider = world.providers.choose(options.provider.as_ref(), world.config.default_provider.as_ref())?;
     let (name, token) = world.new_identity()?;
     let request = PushRequest {
@@ -48,6 +48,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         checkpoint: world.config.checkpoint,
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        lease: lease_request("snapshot-push"),
         deadlines: world.config.deadlines,
     };
     let locator = LocalPaths { pgdata: world.config.pgdata()?.to_owned(), kernel: KernelFiles::default() };

@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use stillframe_core::catalog::{Backup, Permanence};
+use stillframe_core::catalog::{Backup, Permanence, WalGBackup};
+use stillframe_core::flows::BackupKind;
 
 /// One backup in JSON.
 #[derive(Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each under a name of its own in JSON")]
 pub struct BackupView {
     backup_name: String,
+    kind: &'static str,
     start_time: String,
     finish_time: String,
     start_lsn: String,
@@ -37,6 +39,7 @@ impl From<&Backup> for BackupView {
             sentinel.wal_range().segments().map(|segment| segment.file_name(sentinel.segment_size).to_string()).collect();
         Self {
             backup_name: sentinel.name.to_string(),
+            kind: BackupKind::Snapshot.as_str(),
             start_time: sentinel.started_at.to_string(),
             finish_time: sentinel.finished_at.to_string(),
             start_lsn: sentinel.start_lsn.to_string(),
@@ -67,6 +70,66 @@ pub fn remarks(backup: &Backup) -> String {
         (!backup.sentinel.snapshot.isolated, "not isolated"),
         (backup.sentinel.from_standby, "from a standby"),
         (backup.is_condemned, "being deleted"),
+    ];
+    remarks.iter().filter(|(applies, _)| *applies).map(|(_, remark)| *remark).collect::<Vec<_>>().join(", ")
+}
+
+/// One base backup of WAL-G in JSON. What its records do not say is null.
+#[derive(Serialize)]
+pub struct WalGView {
+    backup_name: String,
+    kind: &'static str,
+    start_time: Option<String>,
+    finish_time: Option<String>,
+    start_lsn: Option<String>,
+    finish_lsn: Option<String>,
+    timeline: u32,
+    first_wal_file: String,
+    pg_version: Option<u32>,
+    system_identifier: Option<String>,
+    hostname: Option<String>,
+    data_dir: Option<String>,
+    is_permanent: bool,
+    is_delta: bool,
+    delta_from: Option<String>,
+    has_metadata: bool,
+    size_bytes: Option<u64>,
+    compressed_size_bytes: Option<u64>,
+    user_data: Option<Value>,
+}
+
+impl From<&WalGBackup> for WalGView {
+    fn from(backup: &WalGBackup) -> Self {
+        Self {
+            backup_name: backup.name.to_string(),
+            kind: BackupKind::WalG.as_str(),
+            start_time: backup.started_at.map(|moment| moment.to_string()),
+            finish_time: backup.finished_at.map(|moment| moment.to_string()),
+            start_lsn: backup.start_lsn.map(|position| position.to_string()),
+            finish_lsn: backup.finish_lsn.map(|position| position.to_string()),
+            timeline: backup.name.timeline().get(),
+            first_wal_file: backup.name.start_file().to_string(),
+            pg_version: backup.version.map(|version| version.0),
+            system_identifier: backup.system_identifier.map(|identifier| identifier.to_string()),
+            hostname: backup.hostname.clone(),
+            data_dir: backup.data_directory.as_ref().map(|path| path.display().to_string()),
+            is_permanent: backup.permanence == Permanence::Permanent,
+            is_delta: backup.name.is_delta(),
+            delta_from: backup.delta_from.clone(),
+            has_metadata: backup.has_metadata,
+            size_bytes: backup.uncompressed_bytes,
+            compressed_size_bytes: backup.compressed_bytes,
+            user_data: backup.user_data.clone(),
+        }
+    }
+}
+
+/// What is special about a base backup of WAL-G, in words.
+pub fn walg_remarks(backup: &WalGBackup) -> String {
+    let remarks = [
+        (backup.permanence == Permanence::Permanent, "permanent"),
+        (backup.name.is_delta(), "delta"),
+        (!backup.has_metadata, "no metadata.json"),
     ];
     remarks.iter().filter(|(applies, _)| *applies).map(|(_, remark)| *remark).collect::<Vec<_>>().join(", ")
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use stillframe_core::catalog::PushOutcome;
-use stillframe_core::flows::wal_push;
+use stillframe_core::flows::{WalPushed, wal_push_ahead};
 use stillframe_core::postgres::PgControl;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::common::Common;
 use crate::config::{Config, ConfigError};
@@ -15,17 +15,23 @@ use crate::wiring::World;
 
 #[derive(Debug, Args)]
 pub struct Options {
+    /// Let the daemon at this socket do it, when it can
+    // Read before the command line is: whoever gets here does without.
+    #[arg(long, value_name = "SOCKET")]
+    daemon: Option<PathBuf>,
     /// The file, as PostgreSQL names it by %p
     path: PathBuf,
 }
 
 /// Archives.
 pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
-    let world = World::open(common)?;
+    let world = World::open(common).await?;
     let data_directory = data_directory(&options.path, &world.config)?;
-    match wal_push(&world.ports(), &data_directory, &options.path).await? {
-        PushOutcome::Stored => tracing::debug!(path = %options.path.display(), "archived"),
-        PushOutcome::AlreadyStored => tracing::info!(path = %options.path.display(), "was archived before, with the same content"),
+    let pusher = world.pusher(&data_directory);
+    match wal_push_ahead(&world.ports(), &world.ahead(), &pusher, &options.path, terminated()).await? {
+        WalPushed::Stored => tracing::debug!(path = %options.path.display(), "archived"),
+        WalPushed::Before => tracing::debug!(path = %options.path.display(), "was archived by an earlier call"),
+        WalPushed::AlreadyStored => tracing::info!(path = %options.path.display(), "was archived before, with the same content"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -37,4 +43,15 @@ fn data_directory(path: &Path, config: &Config) -> Result<PathBuf, ConfigError> 
         return Ok(PathBuf::from("."));
     }
     config.pgdata().map(Path::to_owned)
+}
+
+/// Waits for SIGTERM or SIGINT. Until it is first polled, a signal ends the process as usual.
+pub(in crate::commands) async fn terminated() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

@@ -21,14 +21,15 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is not TOML.
-    #[error("`{}` is not valid TOML", path.display())]
+    /// The file is not TOML. The line itself is not shown: it may hold a password.
+    #[error("`{}` is not valid TOML{}: {reason}", path.display(), line.map(|line| format!(" in line {line}")).unwrap_or_default())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Line, column and reason.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// The line, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        reason: String,
     },
     /// A key that nobody knows.
     #[error("unknown key `{key}` {origin}")]
@@ -50,6 +51,41 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// A value that does not go with another one.
+    #[error("`{key}` {origin} cannot be used: {reason}")]
+    Clash {
+        /// The key.
+        key: &'static str,
+        /// Where it stands.
+        origin: Origin,
+        /// What is wrong.
+        reason: String,
+        /// What the operator can do.
+        hint: String,
+    },
+    /// A private key, which has no place here. It is not shown.
+    #[error("`{key}` {origin} holds a private key")]
+    PrivateKey {
+        /// The key under which it stands.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+    },
+    /// The file with recipients cannot be read.
+    #[error("cannot read the recipients in `{}`", path.display())]
+    Recipients {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Settings of WAL-G without which the archive would not be what they ask for.
+    #[error("settings of WAL-G cannot be honoured: {}", refused.join("; "))]
+    WalG {
+        /// Each with its reason.
+        refused: Vec<String>,
+    },
     /// A key without which nothing works.
     #[error("`{key}` is not configured")]
     Missing {
@@ -70,12 +106,6 @@ pub enum ConfigError {
         /// How many.
         count: usize,
     },
-    /// A store of a kind that this version does not know.
-    #[error("`{url}` is not the URL of a store")]
-    StoreUrl {
-        /// The URL.
-        url: String,
-    },
 }
 
 impl Classify for ConfigError {
@@ -86,7 +116,9 @@ impl Classify for ConfigError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => {
-                Some("name the file with --config or STILLFRAME_CONFIG; the README has the smallest one".to_owned())
+                Some("name the file with --config or STILLFRAME_CONFIG; the README has the smallest one, and \
+                 `stillframe config import` makes one of the settings of WAL-G"
+                .to_owned())
             }
             Self::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
             Self::Unknown { nearest: None, .. } => Some("see all keys with `stillframe config show`".to_owned()),
@@ -101,8 +133,15 @@ impl Classify for ConfigError {
             }
             Self::WhichProvider { count: 0 } => Some("add a section such as `[provider.hardlink]`".to_owned()),
             Self::WhichProvider { .. } => Some("name one with --provider, or set `provider` under `[backup]`".to_owned()),
-            Self::StoreUrl { .. } => Some("this version knows `file:///absolute/path`".to_owned()),
-            Self::Syntax { .. } | Self::Invalid { .. } => None,
+            Self::Clash { hint, .. } => Some(hint.clone()),
+            Self::PrivateKey { .. } => Some(
+                "name the file that holds it by `identity_file` under `[archive]`; recipients are public keys, which begin with `age1`"
+                    .to_owned(),
+            ),
+            Self::WalG { .. } => Some(
+                "unset them, or name the store by `url` under `[store]`: then no variable of WAL-G counts".to_owned(),
+            ),
+            Self::Syntax { .. } | Self::Invalid { .. } | Self::Recipients { .. } => None,
         }
     }
 }

@@ -1,4 +1,9 @@
-//! Every key outside `[provider.*]`: name, default and meaning.
+//! Every key outside `[provider.*]`: name, default, kind and meaning.
+
+use super::kind::Kind;
+use super::kind::Kind::{
+    Account, Choice, Conninfo, Endpoint, Flag, Instance, Number, Path, Program, Recipients, Role, StoreUrl, Text, Word,
+};
 
 /// One key of the configuration.
 #[derive(Debug)]
@@ -7,33 +12,84 @@ pub struct KeyInfo {
     pub name: &'static str,
     /// Value when nobody says otherwise.
     pub default: Option<&'static str>,
+    /// What a value may be.
+    pub kind: Kind,
     /// One sentence for people.
     pub meaning: &'static str,
 }
 
-/// All keys, in the order in which `config show` lists them.
-pub const KEYS: [KeyInfo; 12] = [
-    KeyInfo { name: "cluster.name", default: None, meaning: "prefix of this cluster's objects in the store" },
-    KeyInfo { name: "cluster.pgdata", default: None, meaning: "data directory of the server" },
-    KeyInfo { name: "cluster.conninfo", default: None, meaning: "how to connect to the server, as for psql" },
-    KeyInfo {
-        name: "cluster.primary_conninfo",
-        default: None,
-        meaning: "how to connect to the primary, when the server is a standby",
-    },
-    KeyInfo { name: "store.url", default: None, meaning: "where catalog and WAL archive lie: file:///path" },
-    KeyInfo { name: "backup.provider", default: None, meaning: "provider of a backup that names none" },
-    KeyInfo { name: "backup.checkpoint", default: Some("fast"), meaning: "how the first checkpoint is written: fast or spread" },
-    KeyInfo {
-        name: "backup.cut_timeout_secs",
-        default: Some("3600"),
-        meaning: "longest time for each step of backup mode: start, cut and stop",
-    },
-    KeyInfo { name: "backup.archive_timeout_secs", default: Some("600"), meaning: "longest wait for the WAL of a backup" },
-    KeyInfo { name: "backup.ready_timeout_secs", default: Some("86400"), meaning: "longest wait for the storage system" },
-    KeyInfo { name: "runtime.engine", default: Some("auto"), meaning: "how providers are run: auto, native or pulley" },
-    KeyInfo { name: "runtime.cache", default: None, meaning: "directory for compiled providers, by default in the user's cache" },
+/// The longest time that a step may be given: about 136 years.
+const MAX_SECONDS: u64 = u32::MAX as u64;
+
+const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, meaning: &'static str) -> KeyInfo {
+    KeyInfo { name, default, kind, meaning }
+}
+
+/// All keys, in the order in which `config show` lists them; those of one section stand together.
+pub const KEYS: [KeyInfo; 37] = [
+    key("cluster.name", Text, None, "prefix of this cluster's objects in the store"),
+    key("cluster.pgdata", Path, None, "data directory of the server"),
+    key("cluster.conninfo", Conninfo, None, "how to connect to the server, as for psql"),
+    key("cluster.primary_conninfo", Conninfo, None, "how to connect to the primary, when the server is a standby"),
+    key(
+        "store.url",
+        StoreUrl,
+        None,
+        "where catalog and WAL archive lie: file:///path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix",
+    ),
+    key("store.endpoint", Endpoint, None, "server of the store, when it is not the cloud's own: https://host:port"),
+    key("store.region", Word, None, "region of the bucket (S3)"),
+    key("store.path_style", Flag, None, "whether the bucket stands in the path instead of the host name (S3)"),
+    key("store.profile", Word, None, "profile of the credentials (S3)"),
+    key("store.role_arn", Role, None, "role to take on with the credentials (S3)"),
+    key("store.credentials_file", Path, None, "file with the credentials; they stand in no other place of this configuration"),
+    key("store.account", Account, None, "storage account (Azure)"),
+    key("store.sse", Choice(&["AES256", "aws:kms"]), None, "encryption by the store: AES256 or aws:kms (S3)"),
+    key("store.sse_kms_key", Word, None, "key of aws:kms; without it that of the bucket (S3)"),
+    key("store.storage_class", Word, None, "storage class of new objects (S3)"),
+    key("store.ca_cert_file", Path, None, "certificates that the store is trusted by, instead of the system's"),
+    key("store.max_attempts", Number(1, 100), Some("5"), "how often a request is made until it is given up"),
+    key("store.timeout_secs", Number(1, 3600), Some("60"), "longest time for one attempt"),
+    key("archive.compression", Choice(&["zstd", "lz4", "none"]), Some("zstd"), "how new WAL is compressed: zstd, lz4 or none"),
+    key("archive.level", Number(1, 22), None, "level of zstd, by default the fastest"),
+    key(
+        "archive.recipients",
+        Recipients,
+        None,
+        "public keys of age that new WAL is encrypted for; without any it is not encrypted",
+    ),
+    key("archive.recipients_file", Path, None, "file with more of them, one per line"),
+    key("archive.identity_file", Path, None, "file with the private key of age, only where you restore"),
+    key("archive.identity_command", Program, None, "program and arguments that print the private key instead"),
+    key("archive.workers", Number(1, 64), Some("4"), "how many files are archived or fetched at the same time"),
+    key("archive.push_ahead", Number(0, 1000), Some("32"), "how many other files one call of wal-push may archive"),
+    key("archive.fetch_ahead", Number(0, 256), Some("8"), "how many segments are fetched ahead of recovery"),
+    key("archive.spool", Path, None, "directory for what is pushed and fetched ahead, by default in the user's cache"),
+    key(
+        "archive.guard",
+        Choice(&["refuse", "warn", "off"]),
+        Some("refuse"),
+        "what happens to WAL of a copy of the cluster: refuse, warn or off",
+    ),
+    key("archive.instance", Instance, None, "name of this server among the copies of the cluster, by default its host's"),
+    key("backup.provider", Text, None, "provider of a backup that names none"),
+    key("backup.checkpoint", Choice(&["fast", "spread"]), Some("fast"), "how the first checkpoint is written: fast or spread"),
+    key(
+        "backup.cut_timeout_secs",
+        Number(1, MAX_SECONDS),
+        Some("3600"),
+        "longest time for each step of backup mode: start, cut and stop",
+    ),
+    key("backup.archive_timeout_secs", Number(1, MAX_SECONDS), Some("600"), "longest wait for the WAL of a backup"),
+    key("backup.ready_timeout_secs", Number(1, MAX_SECONDS), Some("86400"), "longest wait for the storage system"),
+    key("runtime.engine", Choice(&["auto", "native", "pulley"]), Some("auto"), "how providers are run: auto, native or pulley"),
+    key("runtime.cache", Path, None, "directory for compiled providers, by default in the user's cache"),
 ];
+
+/// The key of this name.
+pub fn find(name: &str) -> Option<&'static KeyInfo> {
+    KEYS.iter().find(|key| key.name == name)
+}
 
 /// Name of the environment variable that overrules a key: `STILLFRAME_CLUSTER_NAME`.
 pub fn variable(key: &str) -> String {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::ConfigError;
-use super::keys::{KEYS, sections, variable};
+use super::keys::{self, KEYS, sections, variable};
+use super::{ConfigError, kind, secrets, walg};
 
 /// The environment variables of the process.
 pub type Variables = BTreeMap<String, String>;
@@ -36,31 +36,56 @@ impl fmt::Display for Origin {
 pub struct Value {
     /// As text, whatever its type.
     pub text: String,
+    /// Its parts, when the file has it as a list.
+    pub items: Option<Vec<String>>,
     /// Where it came from.
     pub origin: Origin,
 }
 
-/// The file's sections `[provider.*]`.
-pub(super) type ProviderSections = toml::Table;
+impl Value {
+    /// A value that is no list.
+    pub(super) fn new(text: impl Into<String>, origin: Origin) -> Self {
+        Self { text: text.into(), items: None, origin }
+    }
+
+    /// The parts of a list: as the file has them, or what commas and white space part.
+    pub fn items(&self) -> Vec<String> {
+        let parted = || self.text.split([',', ' ', '\t', '\n', '\r']).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        self.items.clone().unwrap_or_else(parted)
+    }
+}
+
+/// What the file and the environment say.
+pub(super) struct Gathered {
+    /// The values of all known keys.
+    pub values: BTreeMap<String, Value>,
+    /// The file's sections `[provider.*]`.
+    pub providers: toml::Table,
+    /// What was passed over, for `config show`.
+    pub notices: Vec<String>,
+}
 
 /// Gathers the values of all known keys; an unknown key anywhere is an error.
-pub(super) fn gather(
-    path: &Path,
-    mut document: toml::Table,
-    variables: &Variables,
-) -> Result<(BTreeMap<String, Value>, ProviderSections), ConfigError> {
+pub(super) fn gather(path: &Path, mut document: toml::Table, variables: &Variables) -> Result<Gathered, ConfigError> {
     let origin = Origin::File(path.to_owned());
+    if let Some(key) = secrets::private_key_in(&document) {
+        return Err(ConfigError::PrivateKey { key, origin });
+    }
     let providers = match document.remove("provider") {
         None => toml::Table::new(),
         Some(toml::Value::Table(table)) => table,
         Some(_) => return Err(not_a_section("provider", &origin)),
     };
     let defaults = KEYS.iter().filter_map(|key| Some((key.name.to_owned(), key.default?)));
-    let mut values: BTreeMap<String, Value> =
-        defaults.map(|(key, default)| (key, Value { text: default.to_owned(), origin: Origin::Default })).collect();
+    let mut values: BTreeMap<String, Value> = defaults.map(|(key, default)| (key, Value::new(default, Origin::Default))).collect();
 
     if let Some(cache) = user_cache(variables) {
-        values.insert("runtime.cache".to_owned(), Value { text: cache, origin: Origin::Default });
+        values.insert("archive.spool".to_owned(), Value::new(format!("{cache}/spool"), Origin::Default));
+        // Beside each other: the engine clears its cache of whatever it does not know.
+        values.insert("runtime.cache".to_owned(), Value::new(format!("{cache}/providers"), Origin::Default));
+    }
+    if let Some(instance) = kind::instance_of(&rustix::system::uname().nodename().to_string_lossy()) {
+        values.insert("archive.instance".to_owned(), Value::new(instance, Origin::Default));
     }
     for (section, content) in document {
         if !sections().any(|known| known == section) {
@@ -69,19 +94,20 @@ pub(super) fn gather(
         let toml::Value::Table(content) = content else { return Err(not_a_section(&section, &origin)) };
         for (name, value) in content {
             let key = format!("{section}.{name}");
-            if !KEYS.iter().any(|known| known.name == key) {
+            let Some(known) = keys::find(&key) else {
                 return Err(unknown(&key, &origin, KEYS.iter().map(|known| known.name)));
-            }
-            let text = as_text(&value).ok_or_else(|| ConfigError::Invalid {
+            };
+            let value = read_value(&value, known.kind.is_list(), &origin).map_err(|reason| ConfigError::Invalid {
                 key: key.clone(),
                 origin: origin.clone(),
-                reason: "it must be a text or a number".to_owned(),
+                reason,
             })?;
-            values.insert(key, Value { text, origin: origin.clone() });
+            values.insert(key, value);
         }
     }
     overrule(&mut values, variables)?;
-    Ok((values, providers))
+    let notices = walg::fill(&mut values, variables)?;
+    Ok(Gathered { values, providers, notices })
 }
 
 /// Where the user's programs cache what they can make again; compiled providers are worth a second each.
@@ -106,22 +132,32 @@ fn overrule(values: &mut BTreeMap<String, Value>, variables: &Variables) -> Resu
             let known: Vec<String> = KEYS.iter().map(|key| variable(key.name)).collect();
             return Err(unknown(name, &Origin::Variable("the environment".to_owned()), known.iter().map(String::as_str)));
         };
-        values.insert(key.name.to_owned(), Value { text: text.clone(), origin });
+        if secrets::has_private_key(text) {
+            return Err(ConfigError::PrivateKey { key: key.name.to_owned(), origin });
+        }
+        values.insert(key.name.to_owned(), Value::new(text, origin));
     }
     if let Some(text) = variables.get("PGDATA") {
-        let value = Value { text: text.clone(), origin: Origin::Variable("PGDATA".to_owned()) };
+        let value = Value::new(text, Origin::Variable("PGDATA".to_owned()));
         values.entry("cluster.pgdata".to_owned()).or_insert(value);
     }
     Ok(())
 }
 
-fn as_text(value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(flag) => Some(flag.to_string()),
-        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => None,
-    }
+fn read_value(value: &toml::Value, is_list: bool, origin: &Origin) -> Result<Value, String> {
+    let text = match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Boolean(flag) => flag.to_string(),
+        toml::Value::Array(items) if is_list => {
+            let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+            let texts = texts.ok_or("every entry must be a text")?;
+            return Ok(Value { text: texts.join(", "), items: Some(texts), origin: origin.clone() });
+        }
+        _ if is_list => return Err("it must be a list of texts".to_owned()),
+        _ => return Err("it must be a text or a number".to_owned()),
+    };
+    Ok(Value::new(text, origin.clone()))
 }
 
 fn not_a_section(section: &str, origin: &Origin) -> ConfigError {

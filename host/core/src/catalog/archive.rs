@@ -1,35 +1,50 @@
-//! The WAL archive: WAL-G's names and zstd, plus a digest.
+//! The WAL archive: WAL-G's names and compression, plus digests and encryption.
 //!
-//! Each object begins with a skippable zstd frame that holds the SHA-256 and the length of the content. Every zstd decoder passes
-//! over it, so that WAL-G and `zstd -d` read our archive; and corruption is found here before PostgreSQL sees it. Objects without
-//! that frame, which WAL-G wrote, are read as well. Nothing is ever overwritten: what exists is compared.
+//! Compressed objects begin with a skippable frame that holds the SHA-256 and the length of the content; decoders pass over it, so
+//! that WAL-G, `zstd -d` and `lz4 -d` read our archive, and corruption is found here before PostgreSQL sees it. Beside an object
+//! that is the file itself lies a small one with the digest; encrypted objects are age files. Objects without a digest, which
+//! WAL-G wrote, are read as well. Nothing is ever overwritten: what exists is compared.
 
-mod frame;
+mod content;
+mod damage;
+mod decode;
+mod digest;
+mod encode;
+mod envelope;
+mod error;
+mod form;
+mod identity;
+mod object;
+mod pieces;
 mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::catalog::Layout;
-use crate::error::{Classify, ErrorClass};
-use crate::postgres::{
-    HeaderError, SegmentHeader, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize,
-};
-use crate::store::{self, Key, PutOutcome, Store, StoreError};
+use crate::postgres::{SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize};
+use crate::store::{self, Key, PutOutcome, Store};
 
-use frame::FrameError;
-pub use settings::{ArchiveSettings, Compression};
-
-/// What an archived file's key may end with: ours (and WAL-G's zstd), or uncompressed.
-const EXTENSIONS: [&str; 2] = [ZSTD, ""];
-
-/// Extension of what is compressed with zstd.
-const ZSTD: &str = ".zst";
+pub use content::Content;
+pub use damage::Damage;
+use digest::ContentDigest;
+pub use encode::EncodeError;
+use encode::Encoded;
+pub use error::ArchiveError;
+use form::{Form, ObjectName, SIDECAR};
+pub use identity::{Identities, IdentityError, IdentityReader, IdentitySource, SecretString};
+use object::Likeness;
+pub use object::{ArchivedObject, Proof, Restored};
+pub use settings::{ArchiveSettings, Compression, InvalidRecipient, Recipient};
 
 /// Archived WAL of one cluster.
 pub struct WalArchive<'a> {
     store: &'a dyn Store,
     layout: &'a Layout,
+    settings: &'a ArchiveSettings,
 }
 
 /// What became of a push.
@@ -55,88 +70,190 @@ pub struct ArchivedFile {
 impl<'a> WalArchive<'a> {
     /// Opens the archive of the cluster that the layout describes.
     #[must_use]
-    pub fn new(store: &'a dyn Store, layout: &'a Layout) -> Self {
-        Self { store, layout }
+    pub fn new(store: &'a dyn Store, layout: &'a Layout, settings: &'a ArchiveSettings) -> Self {
+        Self { store, layout, settings }
     }
 
     /// Archives one file; returns when it is durable.
-    pub async fn push(&self, name: WalFileName, content: &[u8]) -> Result<PushOutcome, ArchiveError> {
-        // An uncompressed object that another tool left would shadow ours for that tool and differ unnoticed.
-        let foreign = self.layout.wal_file(name, "");
-        if self.store.head(&foreign).await?.is_some() {
-            return self.compare(name, &foreign, content).await;
+    pub async fn push(&self, name: WalFileName, content: impl Into<Content>) -> Result<PushOutcome, ArchiveError> {
+        self.push_if(name, content, std::future::ready(Ok(()))).await
+    }
+
+    /// Archives one file if it is admitted, which is decided while it is compressed; until then nothing is written.
+    pub async fn push_if<E: From<ArchiveError>>(
+        &self,
+        name: WalFileName,
+        content: impl Into<Content>,
+        admission: impl Future<Output = Result<(), E>>,
+    ) -> Result<PushOutcome, E> {
+        let (content, settings) = (content.into(), self.settings.clone());
+        let form = settings.form();
+        let encoding = object::off_thread(move || encode::encode(name, &content, &settings));
+        // Another form of the file would shadow ours, or ours it, and differ unnoticed: looked for while this one is made.
+        let (encoded, present, admitted) = tokio::join!(encoding, self.present(name), admission);
+        admitted?;
+        let encoded = encoded?.map_err(|source| ArchiveError::Encode { name, source })?;
+        let present = present?;
+        for stored in &present {
+            self.accept(name, *stored, encoded.digest).await?;
         }
-        let key = self.layout.wal_file(name, ZSTD);
-        let body = frame::encode(content).map_err(|source| ArchiveError::Frame { key: key.clone(), source })?;
-        match self.store.put_if_absent(&key, body.into()).await? {
+        if !present.is_empty() {
+            return Ok(PushOutcome::AlreadyStored);
+        }
+        Ok(self.store_encoded(name, form, encoded).await?)
+    }
+
+    async fn store_encoded(&self, name: WalFileName, form: Form, encoded: Encoded) -> Result<PushOutcome, ArchiveError> {
+        let key = self.layout.wal_file(name, form.suffix());
+        match self.store.put_if_absent(&key, encoded.body).await? {
+            PutOutcome::Created if form.has_sidecar() => self.put_sidecar(name, encoded.digest).await.map(|()| PushOutcome::Stored),
             PutOutcome::Created => Ok(PushOutcome::Stored),
-            PutOutcome::AlreadyExists => self.compare(name, &key, content).await,
+            PutOutcome::AlreadyExists => self.accept(name, form, encoded.digest).await.map(|()| PushOutcome::AlreadyStored),
         }
+    }
+
+    /// The forms in which the file lies in the archive.
+    async fn present(&self, name: WalFileName) -> Result<Vec<Form>, ArchiveError> {
+        let keys: Vec<Key> = form::suffixes().map(|suffix| self.layout.wal_file(name, suffix)).collect();
+        let sizes = self.store.heads(&keys).await?;
+        let mut forms = Vec::new();
+        for (key, _) in keys.into_iter().zip(sizes).filter(|(_, size)| size.is_some()) {
+            match ObjectName::parse(key.file_name()) {
+                Some(ObjectName::File(_, form)) => forms.push(form),
+                // Whether it is the same cannot be known.
+                _ => return Err(ArchiveError::UnknownForm { key }),
+            }
+        }
+        Ok(forms)
     }
 
     /// Accepts what is stored only after reading all of it: PostgreSQL recycles the segment on our word.
-    async fn compare(&self, name: WalFileName, key: &Key, content: &[u8]) -> Result<PushOutcome, ArchiveError> {
-        let Some(body) = self.store.get(key).await? else { return Err(ArchiveError::Vanished { key: key.clone() }) };
-        let stored = decode(key, &body)?;
-        if stored == content { Ok(PushOutcome::AlreadyStored) } else { Err(ArchiveError::Conflict { name, key: key.clone() }) }
+    async fn accept(&self, name: WalFileName, form: Form, digest: ContentDigest) -> Result<(), ArchiveError> {
+        let key = self.layout.wal_file(name, form.suffix());
+        let Some(object) = self.get(name, form).await? else { return Err(ArchiveError::Vanished { key }) };
+        match object.compare(digest).await? {
+            // Whoever made the object may have died before the digest was there, or may be another tool.
+            Likeness::Same if form.has_sidecar() => self.put_sidecar(name, digest).await,
+            Likeness::Same => Ok(()),
+            Likeness::Other => Err(ArchiveError::Conflict { name, key }),
+        }
     }
 
-    /// Reads one file; none when it is certain that the archive does not have it.
+    /// Puts the digest beside an object that is now known to have it.
+    async fn put_sidecar(&self, name: WalFileName, digest: ContentDigest) -> Result<(), ArchiveError> {
+        let key = self.layout.wal_file(name, SIDECAR);
+        let line = Bytes::from(digest.to_line(name));
+        if self.store.put_if_absent(&key, line.clone()).await? == PutOutcome::Created {
+            return Ok(());
+        }
+        // One that says otherwise was left there by an object that is gone, or is damaged; it is no WAL, and the truth replaces it.
+        match self.store.get(&key).await? {
+            Some(found) if found == line => Ok(()),
+            _ => Ok(self.store.put(&key, line).await?),
+        }
+    }
+
+    /// Reads a small file; none when it is certain that the archive does not have it.
     pub async fn fetch(&self, name: WalFileName) -> Result<Option<Vec<u8>>, ArchiveError> {
-        for extension in EXTENSIONS {
-            let key = self.layout.wal_file(name, extension);
-            if let Some(body) = self.store.get(&key).await? {
-                return Ok(Some(decode(&key, &body)?));
+        let Some(object) = self.find(name).await? else { return Ok(None) };
+        let (_, content) = object.write_to(Vec::new()).await?;
+        Ok(Some(content))
+    }
+
+    /// Finds a file and reads its object; none when it is certain that the archive does not have it.
+    pub async fn find(&self, name: WalFileName) -> Result<Option<ArchivedObject>, ArchiveError> {
+        // What is looked for is almost always what is written now.
+        if let Some(object) = self.get(name, self.settings.form()).await? {
+            return Ok(Some(object));
+        }
+        for form in self.present(name).await? {
+            if let Some(object) = self.get(name, form).await? {
+                return Ok(Some(object));
             }
         }
-        self.prove_absent(name).await?;
-        Ok(None)
+        match self.prove_absent(name).await? {
+            None => Ok(None),
+            Some(form) => self.get(name, form).await,
+        }
     }
 
-    /// The file may be there in a form that another tool wrote and we cannot read (`.lz4`, `.br`): that is no absence.
-    async fn prove_absent(&self, name: WalFileName) -> Result<(), ArchiveError> {
-        let (plain, name_asked) = (self.layout.wal_file(name, ""), name);
+    /// Reads an object, and the digest beside it where that is its place; none when the object is not there.
+    async fn get(&self, name: WalFileName, form: Form) -> Result<Option<ArchivedObject>, ArchiveError> {
+        let key = self.layout.wal_file(name, form.suffix());
+        let (body, sidecar) = if form.has_sidecar() {
+            let beside = self.layout.wal_file(name, SIDECAR);
+            tokio::try_join!(self.store.get(&key), self.store.get(&beside))?
+        } else {
+            (self.store.get(&key).await?, None)
+        };
+        let Some(body) = body else { return Ok(None) };
+        let identities = self.settings.identities.clone();
+        Ok(Some(ArchivedObject { name, key, form, body, sidecar, identities }))
+    }
+
+    /// The file may be there in a form that nobody is known to write: that is no absence. Gives the form in which it has come.
+    async fn prove_absent(&self, name: WalFileName) -> Result<Option<Form>, ArchiveError> {
+        let plain = self.layout.wal_file(name, "");
         for entry in store::list(self.store, plain.as_str()).await? {
             let file_name = entry.key.file_name();
-            // `.partial` and `.backup` files of the segment are other files, in whatever form they are.
-            let is_one = |name: &str| name.parse::<WalFileName>().is_ok_and(|other| other != name_asked);
-            let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
-            if !is_one(file_name) && !is_one(stem) {
-                return Err(ArchiveError::UnknownForm { key: entry.key });
+            let suffix = entry.key.as_str().strip_prefix(plain.as_str()).unwrap_or_default();
+            match ObjectName::parse(file_name) {
+                Some(ObjectName::File(found, form)) if found == name => return Ok(Some(form)),
+                // Other files of the segment are other files.
+                Some(ObjectName::File(..) | ObjectName::Sidecar(_)) => {}
+                Some(ObjectName::Unreadable(found)) if found != name => {}
+                // WAL-G keeps facts about a segment beside it; what follows the name without a dot is another name.
+                None if suffix == ".json" || !suffix.starts_with('.') => {}
+                None if file_name.rsplit_once('.').is_some_and(|(stem, _)| is_another(stem, name)) => {}
+                Some(ObjectName::Unreadable(_)) | None => return Err(ArchiveError::UnknownForm { key: entry.key }),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Reads a segment that a backup needs and proves that it is this cluster's; false while it is absent.
     ///
     /// An object of the right name proves nothing: another cluster, or this one before it was rolled back, may have written it.
+    /// Needs no private key: of an encrypted one, what stands on its outside is proven.
     pub async fn holds_segment(
         &self,
         segment: WalSegment,
         size: WalSegmentSize,
         cluster: SystemIdentifier,
     ) -> Result<bool, ArchiveError> {
-        let name = segment.file_name(size);
-        let Some(content) = self.fetch(name).await? else { return Ok(false) };
-        let header = SegmentHeader::prove(name, &content).map_err(|source| ArchiveError::Header { name, source })?;
-        if header.system_identifier != cluster {
-            return Err(ArchiveError::ForeignCluster { name, found: header.system_identifier, ours: cluster });
-        }
+        let Some(object) = self.find(segment.file_name(size)).await? else { return Ok(false) };
+        object.prove_of_cluster(cluster).await?;
         Ok(true)
     }
 
-    /// Lists every WAL file in the archive, by timeline and segment. Objects with other names are not ours and are left out.
+    /// Reads one object and proves as much about it as can be.
+    pub async fn prove(&self, file: &ArchivedFile) -> Result<Proof, ArchiveError> {
+        let vanished = || ArchiveError::Vanished { key: file.key.clone() };
+        let Some(ObjectName::File(name, form)) = ObjectName::parse(file.key.file_name()) else {
+            return Err(ArchiveError::UnknownForm { key: file.key.clone() });
+        };
+        self.get(name, form).await?.ok_or_else(vanished)?.prove().await
+    }
+
+    /// Lists every WAL file in the archive, by timeline and segment: one entry for each object, what lies beside it included.
+    ///
+    /// Objects with other names are not ours and are left out.
     pub async fn list(&self) -> Result<Vec<ArchivedFile>, ArchiveError> {
-        let entries = store::list(self.store, &self.layout.wal()).await?;
-        let mut files: Vec<ArchivedFile> = entries
-            .into_iter()
-            .filter_map(|entry| {
-                let file_name = entry.key.file_name();
-                let name = file_name.strip_suffix(ZSTD).unwrap_or(file_name).parse().ok()?;
-                Some(ArchivedFile { name, key: entry.key, size_bytes: entry.size_bytes })
-            })
-            .collect();
+        let (mut files, mut sidecars) = (Vec::new(), BTreeMap::new());
+        for entry in store::list(self.store, &self.layout.wal()).await? {
+            match ObjectName::parse(entry.key.file_name()) {
+                Some(ObjectName::File(name, form)) => {
+                    files.push((form, ArchivedFile { name, key: entry.key, size_bytes: entry.size_bytes }));
+                }
+                Some(ObjectName::Sidecar(name)) => _ = sidecars.insert(name, entry.size_bytes),
+                Some(ObjectName::Unreadable(_)) | None => {}
+            }
+        }
+        let with_sidecar = |(form, file): (Form, ArchivedFile)| {
+            let beside = if form.has_sidecar() { sidecars.get(&file.name).copied().unwrap_or(0) } else { 0 };
+            ArchivedFile { size_bytes: file.size_bytes + beside, ..file }
+        };
+        let mut files: Vec<ArchivedFile> = files.into_iter().map(with_sidecar).collect();
         files.sort_by_key(|file| file.name.order());
         Ok(files)
     }
@@ -153,108 +270,17 @@ impl<'a> WalArchive<'a> {
         history.map(Some).map_err(|source| ArchiveError::History { name, reason: source.to_string() })
     }
 
-    /// Removes one object. Absent is a success.
+    /// Removes one object and what lies beside it. Absent is a success.
     pub async fn remove(&self, file: &ArchivedFile) -> Result<(), ArchiveError> {
+        if matches!(ObjectName::parse(file.key.file_name()), Some(ObjectName::File(_, form)) if form.has_sidecar()) {
+            // First: a digest without its object would belie the next one of this name.
+            self.store.delete(&self.layout.wal_file(file.name, SIDECAR)).await?;
+        }
         Ok(self.store.delete(&file.key).await?)
     }
 }
 
-fn decode(key: &Key, body: &Bytes) -> Result<Vec<u8>, ArchiveError> {
-    if !key.as_str().ends_with(ZSTD) {
-        return Ok(body.to_vec());
-    }
-    frame::decode(body).map_err(|source| ArchiveError::Frame { key: key.clone(), source })
-}
-
-/// A failed operation on the archive.
-#[derive(Debug, Error)]
-pub enum ArchiveError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Another file of this name is in the archive.
-    #[error("the archive holds `{name}` with other content, in `{key}`")]
-    Conflict {
-        /// The file.
-        name: WalFileName,
-        /// The object.
-        key: Key,
-    },
-    /// The object is not what was written.
-    #[error("the archived object `{key}` is damaged")]
-    Frame {
-        /// The object.
-        key: Key,
-        /// How it is damaged.
-        #[source]
-        source: FrameError,
-    },
-    /// The object is in a form that this version cannot read.
-    #[error("the archived object `{key}` is in a form that this version cannot read")]
-    UnknownForm {
-        /// The object.
-        key: Key,
-    },
-    /// The archived segment is not what its name says.
-    #[error("the archived `{name}` is not the segment that its name says")]
-    Header {
-        /// The file.
-        name: WalFileName,
-        /// What is wrong with it.
-        #[source]
-        source: HeaderError,
-    },
-    /// The archived segment is of another cluster.
-    #[error("the archived `{name}` belongs to the cluster {found}, and the server to {ours}")]
-    ForeignCluster {
-        /// The file.
-        name: WalFileName,
-        /// The segment's cluster.
-        found: SystemIdentifier,
-        /// The server's cluster.
-        ours: SystemIdentifier,
-    },
-    /// The object was there and then was not.
-    #[error("the archived object `{key}` vanished while it was compared")]
-    Vanished {
-        /// The object.
-        key: Key,
-    },
-    /// A history file that cannot be read.
-    #[error("the archived timeline history `{name}` is damaged: {reason}")]
-    History {
-        /// The file.
-        name: WalFileName,
-        /// How it is damaged.
-        reason: String,
-    },
-}
-
-impl Classify for ArchiveError {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Store(error) => error.class(),
-            Self::Conflict { .. } | Self::ForeignCluster { .. } => ErrorClass::Refused,
-            Self::UnknownForm { .. } => ErrorClass::Config,
-            Self::Frame { .. } | Self::History { .. } | Self::Header { .. } => ErrorClass::Corrupt,
-            Self::Vanished { .. } => ErrorClass::Transient,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.hint(),
-            Self::UnknownForm { key } => {
-                Some(format!("decompress `{key}` with the tool that wrote it, and put it there again without its extension"))
-            }
-            Self::Header { .. } => Some("another tool put it there; restore it from a copy of the store".to_owned()),
-            Self::Conflict { .. } | Self::ForeignCluster { .. } => Some(
-                "two servers archive to one place, or this one was cloned or rolled back: give it a cluster name of its own"
-                    .to_owned(),
-            ),
-            Self::Frame { key, .. } => Some(format!("restore `{key}` from a copy of the store, or take a new backup")),
-            Self::Vanished { .. } => None,
-            Self::History { name, .. } => Some(format!("restore `{name}` from a copy of the store or from a standby's pg_wal")),
-        }
-    }
+/// Whether the name is that of another file of the same segment, in whatever form.
+fn is_another(text: &str, name: WalFileName) -> bool {
+    matches!(ObjectName::parse(text), Some(ObjectName::File(found, _)) if found != name)
 }

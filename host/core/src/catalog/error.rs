@@ -43,6 +43,14 @@ pub enum CatalogError {
         /// Its key.
         key: Key,
     },
+    /// An object among WAL-G's base backups that cannot be understood.
+    #[error("the record `{key}` of WAL-G cannot be understood: {reason}")]
+    WalG {
+        /// Its key.
+        key: Key,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Two backups with one name.
     #[error("a backup named `{name}` exists already")]
     NameTaken {
@@ -74,7 +82,8 @@ impl CatalogError {
             Self::Malformed { key, .. }
             | Self::Inconsistent { key, .. }
             | Self::UnknownVersion { key, .. }
-            | Self::Unknown { key } => Some(key),
+            | Self::Unknown { key }
+            | Self::WalG { key, .. } => Some(key),
             Self::Store(_) | Self::NameTaken { .. } | Self::GivenUp { .. } | Self::PublicationUnknown { .. } => None,
         }
     }
@@ -84,7 +93,7 @@ impl Classify for CatalogError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
-            Self::Malformed { .. } | Self::Inconsistent { .. } | Self::Unknown { .. } => ErrorClass::Corrupt,
+            Self::Malformed { .. } | Self::Inconsistent { .. } | Self::Unknown { .. } | Self::WalG { .. } => ErrorClass::Corrupt,
             Self::UnknownVersion { .. } => ErrorClass::Config,
             Self::NameTaken { .. } => ErrorClass::Refused,
             Self::GivenUp { .. } | Self::PublicationUnknown { .. } => ErrorClass::Transient,
@@ -100,6 +109,9 @@ impl Classify for CatalogError {
             Self::UnknownVersion { .. } => Some("use the version of Stillframe that wrote it, or a newer one".to_owned()),
             Self::Unknown { key } => {
                 Some(format!("move `{key}` elsewhere if it does not belong there; until then nothing is deleted"))
+            }
+            Self::WalG { key, .. } => {
+                Some(format!("repair `{key}`, or delete that backup with WAL-G; until then no WAL is deleted"))
             }
             Self::NameTaken { .. } => Some("run it again: the next name is another one".to_owned()),
             Self::GivenUp { .. } => Some("run it again, and compare the clocks of the hosts".to_owned()),

@@ -8,8 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::BackupName;
-use crate::postgres::WalFileName;
+use super::{BackupName, WalGName};
+use crate::postgres::{TimelineId, WalFileName};
 use crate::store::Key;
 
 /// Where our own records lie.
@@ -18,8 +18,17 @@ const RECORDS: &str = "snapshots_001";
 /// Where archived WAL lies, as WAL-G has it.
 const WAL: &str = "wal_005";
 
+/// Where it is recorded who archives each timeline.
+const GUARD: &str = "guard_001";
+
+/// Where the leases of one cluster lie.
+const LEASES: &str = "lease_001";
+
 /// Where WAL-G keeps base backups.
 const WALG_BACKUPS: &str = "basebackups_005";
+
+/// What follows the name of a base backup in the key of WAL-G's sentinel.
+const WALG_SENTINEL: &str = "_backup_stop_sentinel.json";
 
 /// Name of a cluster, the prefix of its objects: `[A-Za-z0-9_-]`, 1 to 63 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -87,6 +96,15 @@ impl Record {
     }
 }
 
+/// What an object among WAL-G's base backups is, with the name of the backup that it claims to be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WalGObject<'a> {
+    /// Its sentinel.
+    Sentinel(&'a str),
+    /// Something in its directory.
+    Content(&'a str),
+}
+
 /// How one cluster's objects are named.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -116,6 +134,30 @@ impl Layout {
         format!("{}/{WALG_BACKUPS}/", self.cluster)
     }
 
+    /// Key of the sentinel of one of WAL-G's base backups.
+    pub(super) fn walg_sentinel(&self, name: &WalGName) -> Key {
+        legal(&format!("{}{name}{WALG_SENTINEL}", self.walg_backups()))
+    }
+
+    /// Key of the metadata of one of WAL-G's base backups.
+    pub(super) fn walg_metadata(&self, name: &WalGName) -> Key {
+        legal(&format!("{}{name}/metadata.json", self.walg_backups()))
+    }
+
+    /// What an object among WAL-G's base backups is about, of the name that it claims.
+    pub(super) fn parse_walg<'a>(&self, key: &'a Key) -> WalGObject<'a> {
+        let place = key.as_str().strip_prefix(&self.walg_backups()).unwrap_or_default();
+        match place.split_once('/') {
+            Some((name, _)) => WalGObject::Content(name),
+            None => WalGObject::Sentinel(place.strip_suffix(WALG_SENTINEL).unwrap_or(place)),
+        }
+    }
+
+    /// A key behind most of what a base backup of WAL-G consists of.
+    pub(super) fn walg_content_end(&self, name: &str) -> Option<Key> {
+        Key::parse(&format!("{}{name}/zzzz", self.walg_backups())).ok()
+    }
+
     /// Key of one record.
     pub(super) fn record(&self, name: &BackupName, record: Record) -> Key {
         legal(&format!("{}{name}/{}", self.records(), record.file_name()))
@@ -131,6 +173,32 @@ impl Layout {
     /// Prefix of all archived WAL.
     pub(super) fn wal(&self) -> String {
         format!("{}/{WAL}/", self.cluster)
+    }
+
+    /// Key of the record of who archives this timeline.
+    pub(super) fn claim(&self, timeline: TimelineId) -> Key {
+        legal(&format!("{}/{GUARD}/timeline-{:08X}.json", self.cluster, timeline.get()))
+    }
+
+    /// Prefix of all archived segments of one timeline, of which the first digits of their place are given.
+    pub(super) fn wal_of(&self, timeline: TimelineId, place: &str) -> Key {
+        legal(&format!("{}{:08X}{place}", self.wal(), timeline.get()))
+    }
+
+    /// Prefix of all leases.
+    pub(super) fn leases(&self) -> String {
+        format!("{}/{LEASES}/", self.cluster)
+    }
+
+    /// Key of the lease with this fencing token. All digits are there, so that keys are in the order of tokens.
+    pub(super) fn lease(&self, token: u64) -> Key {
+        legal(&format!("{}{token:020}.json", self.leases()))
+    }
+
+    /// The fencing token of a lease; none for a foreign object.
+    pub(super) fn parse_lease(&self, key: &Key) -> Option<u64> {
+        let token = key.as_str().strip_prefix(&self.leases())?.strip_suffix(".json")?.parse().ok()?;
+        (self.lease(token) == *key).then_some(token)
     }
 
     /// Key of one archived file; the extension names the compression and is empty for none.
@@ -175,6 +243,21 @@ mod tests {
         ] {
             assert_eq!(layout().parse_record(&Key::parse(key).unwrap()), None, "{key}");
         }
+    }
+
+    #[test]
+    fn no_claim_and_no_lease_is_taken_for_a_segment_and_leases_are_read_back() {
+        let claim = layout().claim(TimelineId::new(0xABCD_EF01).unwrap());
+        assert_eq!(claim.as_str(), "main/guard_001/timeline-ABCDEF01.json");
+        for token in [1, 10, u64::MAX] {
+            let lease = layout().lease(token);
+            assert_eq!(layout().parse_lease(&lease), Some(token));
+            for key in [&claim, &lease] {
+                assert!(key.as_str().split(|letter: char| !letter.is_ascii_hexdigit()).all(|run| run.len() < 24), "{key}");
+            }
+        }
+        assert!(layout().lease(9) < layout().lease(10), "the order of keys is the order of tokens");
+        assert_eq!(layout().parse_lease(&Key::parse("main/lease_001/1.json").unwrap()), None);
     }
 
     #[test]

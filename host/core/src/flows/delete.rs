@@ -2,21 +2,25 @@
 //!
 //! Per backup, in this order: condemn it in the catalog (from here on nobody restores from it), delete its snapshot, forget it.
 //! WAL goes last, after the catalog has been read again: a backup that began meanwhile protects what it needs. An interruption
-//! anywhere is finished by the next run. Planning calls no provider.
+//! anywhere is finished by the next run. Planning calls no provider and takes no lease; the deed is done under it.
 
 use std::collections::BTreeSet;
 
 use thiserror::Error;
 
 use crate::catalog::{
-    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, CatalogError, Intent, Permanence, WalArchive,
+    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, CatalogError, Intent, Lease, LeaseError, LeaseRequest,
+    Permanence, WalArchive, WalGContents,
 };
 use crate::error::{Classify, ErrorClass};
 use crate::flows::Ports;
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
 use crate::provider::{Deletion, MemberState, ProviderError, SetReference, SnapshotSet};
-use crate::retention::{Ancestry, DeletePlan, Leftover, PlanError, RetentionRule, plan, release_wal};
+use crate::retention::{Ancestry, DeletePlan, Leftover, PlanError, Reason, RetentionRule, plan, release_wal};
 use crate::store::PutOutcome;
+
+/// WAL files that are deleted on one proof of the lease: a few seconds' worth in an object store.
+const WAL_BATCH: usize = 50;
 
 /// What was deleted, and what could not be.
 #[derive(Debug, Default)]
@@ -25,7 +29,7 @@ pub struct DeleteReport {
     pub backups: Vec<BackupName>,
     /// Backups that the storage system still deletes; the next run finishes them.
     pub pending: Vec<BackupName>,
-    /// Backups that were marked as permanent after the plan was made, and stay.
+    /// Backups that stay, since they were marked as permanent after the plan was made, or others have gone since.
     pub spared: Vec<BackupName>,
     /// Interrupted backups that are settled.
     pub settled: Vec<BackupName>,
@@ -40,7 +44,7 @@ pub struct DeleteReport {
 /// Decides what goes. Reads everything or fails, and changes nothing.
 pub async fn plan_delete(ports: &Ports<'_>, rule: &RetentionRule) -> Result<DeletePlan, DeleteError> {
     let view = View::read(ports).await?;
-    Ok(plan(rule, &view.contents, &view.files, view.ancestry, view.shared_with_walg, ports.clock.now())?)
+    Ok(plan(rule, &view.contents, &view.files, view.ancestry, &view.walg, ports.clock.now())?)
 }
 
 /// All that a decision needs, read as a whole.
@@ -48,7 +52,7 @@ struct View {
     contents: CatalogContents,
     files: Vec<ArchivedFile>,
     ancestry: Ancestry,
-    shared_with_walg: bool,
+    walg: WalGContents,
 }
 
 impl View {
@@ -56,11 +60,11 @@ impl View {
         let catalog = ports.catalog();
         let files = ports.archive().list().await?;
         let ancestry = ancestry(&ports.archive(), files.iter().map(|file| file.name)).await?;
-        let shared_with_walg = catalog.shares_with_walg().await?;
+        let walg = catalog.walg().await?;
         // Nothing is deleted on a partial view: one unreadable record stops all. The catalog is read last, so that what began while
         // the archive was listed is in it.
         let contents = catalog.contents().await?.complete()?;
-        Ok(Self { contents, files, ancestry, shared_with_walg })
+        Ok(Self { contents, files, ancestry, walg })
     }
 }
 
@@ -68,40 +72,81 @@ async fn ancestry(archive: &WalArchive<'_>, names: impl Iterator<Item = WalFileN
     let timelines: BTreeSet<TimelineId> = names.map(WalFileName::timeline).collect();
     let mut histories: Vec<(TimelineId, TimelineHistory)> = Vec::new();
     for timeline in timelines {
-        if let Some(history) = archive.history(timeline).await? {
-            histories.push((timeline, history));
+        match archive.history(timeline).await {
+            Ok(Some(history)) => histories.push((timeline, history)),
+            // A host that archives has no private key: what descends from what is then unknown, and counts as needed.
+            Ok(None) | Err(ArchiveError::Identity { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(Ancestry::new(histories))
 }
 
-/// Deletes what the plan says. What fails stands in the report, beside what was done.
-pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan) -> DeleteReport {
+/// Deletes what the plan says, as the only one that deletes. What fails stands in the report, beside what was done.
+///
+/// Waits for another deletion, and for a backup that is just being announced. Stops as soon as it cannot be sure of its lease.
+pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, request: &LeaseRequest) -> DeleteReport {
     let mut report = DeleteReport::default();
+    if plan.is_empty() {
+        return report;
+    }
+    match ports.lease(request).await {
+        Ok(lease) => {
+            if let Err(lost) = lease.during(delete_all(ports, rule, plan, &lease, &mut report)).await {
+                report.failures.push(("what was left".to_owned(), lost.into()));
+            }
+            lease.release().await;
+        }
+        Err(error) => report.failures.push(("everything".to_owned(), error.into())),
+    }
+    report
+}
+
+/// Deletes what was planned and may still go, under the lease.
+async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, lease: &Lease<'_>, report: &mut DeleteReport) {
+    // The plan may be hours old, and others may have deleted since: what the operator saw and what still holds goes, nothing else.
+    let now = match plan_delete(ports, rule).await {
+        Ok(now) => now,
+        Err(error) => return report.failures.push(("everything".to_owned(), error)),
+    };
     for backup in plan.removed_backups() {
         let name = &backup.sentinel.name;
-        match delete_backup(ports, backup).await {
+        match now.backups.iter().find(|decision| &decision.backup.sentinel.name == name).map(|decision| &decision.reason) {
+            Some(Reason::Remove(_)) => {}
+            Some(Reason::Keep(_)) => {
+                report.spared.push(name.clone());
+                continue;
+            }
+            // Another run was faster.
+            None => continue,
+        }
+        match delete_backup(ports, lease, backup).await {
             Ok(Fate::Gone) => report.backups.push(name.clone()),
             Ok(Fate::Pending) => report.pending.push(name.clone()),
             Ok(Fate::Spared) => report.spared.push(name.clone()),
-            // The others do not wait for this one.
-            Err(error) => report.failures.push((name.to_string(), error)),
+            // The others do not wait for this one; without the lease none of them may go.
+            Err(error) => {
+                let is_lost = matches!(error, DeleteError::Lease(_));
+                report.failures.push((name.to_string(), error));
+                if is_lost {
+                    return;
+                }
+            }
         }
     }
-    for leftover in &plan.leftovers {
+    for leftover in plan.leftovers.iter().filter(|leftover| now.leftovers.contains(leftover)) {
         let (name, settled) = match leftover {
-            Leftover::Intent(intent) => (&intent.name, settle(ports, intent).await),
-            Leftover::Remnant(name) => (name, ports.catalog().forget(name).await.map_err(DeleteError::from)),
+            Leftover::Intent(intent) => (&intent.name, settle(ports, lease, intent).await),
+            Leftover::Remnant(name) => (name, forget(ports, lease, name).await),
         };
         match settled {
             Ok(()) => report.settled.push(name.clone()),
             Err(error) => report.failures.push((name.to_string(), error)),
         }
     }
-    if let Err(error) = delete_wal(ports, rule, plan, &mut report).await {
+    if let Err(error) = delete_wal(ports, rule, plan, lease, report).await {
         report.failures.push(("WAL".to_owned(), error));
     }
-    report
 }
 
 /// What became of one backup.
@@ -111,13 +156,14 @@ enum Fate {
     Spared,
 }
 
-async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
+async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
     let sentinel = &backup.sentinel;
     let (catalog, name) = (ports.catalog(), &sentinel.name);
     // Before the catalog changes: a provider that is not even configured must not cost the backup.
     let provider = ports.providers.open(&sentinel.provider).await?;
     // Nor one whose storage cannot be reached: its WAL would go, and its snapshot stay.
     let found = provider.get(&SetReference::Handle(sentinel.snapshot.handle.clone())).await?;
+    lease.prove().await?;
     let condemned = catalog.condemn(name, ports.clock.now()).await?;
     // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other. A
     // condemnation that somebody else has made since the plan is not ours to take back.
@@ -126,13 +172,20 @@ async fn delete_backup(ports: &Ports<'_>, backup: &Backup) -> Result<Fate, Delet
         catalog.pardon(name).await?;
         return Ok(Fate::Spared);
     }
+    lease.prove().await?;
     let outcome = provider.delete(&sentinel.snapshot.handle).await?;
     tracing::info!(backup = %name, ?outcome, "snapshot deleted");
     if outcome == Deletion::Pending {
         return Ok(Fate::Pending);
     }
-    catalog.forget(name).await?;
+    forget(ports, lease, name).await?;
     Ok(Fate::Gone)
+}
+
+/// Removes the records of a backup whose snapshot is gone.
+async fn forget(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupName) -> Result<(), DeleteError> {
+    lease.prove().await?;
+    Ok(ports.catalog().forget(name).await?)
 }
 
 /// Whether nothing of the set has been deleted yet.
@@ -144,13 +197,14 @@ fn is_whole(set: &SnapshotSet) -> bool {
 ///
 /// It is condemned first. Should it live after all, behind a clock that is off, then either this sees its sentinel, or the backup
 /// sees that it was given up. An intent beside a sentinel is left: it still accounts for the snapshot if the sentinel goes again.
-async fn settle(ports: &Ports<'_>, intent: &Intent) -> Result<(), DeleteError> {
+async fn settle(ports: &Ports<'_>, lease: &Lease<'_>, intent: &Intent) -> Result<(), DeleteError> {
     let (catalog, name) = (ports.catalog(), &intent.name);
     let provider = ports.providers.open(&intent.provider).await?;
     let found = provider.get(&SetReference::Token(intent.token.clone())).await?;
     if catalog.is_published(name).await? {
         return Ok(());
     }
+    lease.prove().await?;
     let condemned = catalog.condemn(name, ports.clock.now()).await?;
     if catalog.is_published(name).await? {
         if condemned == PutOutcome::Created {
@@ -158,11 +212,13 @@ async fn settle(ports: &Ports<'_>, intent: &Intent) -> Result<(), DeleteError> {
         }
         return Ok(());
     }
-    if let Some(set) = found
-        && provider.delete(&set.handle).await? == Deletion::Pending
-    {
-        return Err(DeleteError::StillDeleting(name.clone()));
+    if let Some(set) = found {
+        lease.prove().await?;
+        if provider.delete(&set.handle).await? == Deletion::Pending {
+            return Err(DeleteError::StillDeleting(name.clone()));
+        }
     }
+    lease.prove().await?;
     catalog.remove_intent(name).await?;
     Ok(catalog.pardon(name).await?)
 }
@@ -172,18 +228,25 @@ async fn delete_wal(
     ports: &Ports<'_>,
     rule: &RetentionRule,
     plan: &DeletePlan,
+    lease: &Lease<'_>,
     report: &mut DeleteReport,
 ) -> Result<(), DeleteError> {
     if plan.removed_wal().next().is_none() {
         return Ok(());
     }
     // Of the backups that were to go, some may still be there, and new ones may have begun: what is there now decides.
-    let View { contents, files, ancestry, shared_with_walg } = View::read(ports).await?;
+    let View { contents, files, ancestry, walg } = View::read(ports).await?;
     let kept: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
-    let now = release_wal(rule, &kept, &contents.intents, &files, ancestry, shared_with_walg, ports.clock.now());
+    let now = release_wal(rule, &kept, &contents.intents, &files, ancestry, &walg, ports.clock.now());
     let released: BTreeSet<&str> =
         now.iter().filter(|decision| decision.kept_for.is_none()).map(|decision| decision.file.key.as_str()).collect();
-    for file in plan.removed_wal().filter(|file| released.contains(file.key.as_str())) {
+    for (number, file) in plan.removed_wal().filter(|file| released.contains(file.key.as_str())).enumerate() {
+        // A backup that begins after the lease was lost was not in that second look.
+        if number % WAL_BATCH == 0 {
+            lease.prove().await?;
+        } else {
+            lease.check_age().await?;
+        }
         ports.archive().remove(file).await?;
         report.wal.push(file.name);
         report.wal_bytes += file.size_bytes;
@@ -200,6 +263,9 @@ pub enum DeleteError {
     /// The catalog failed, or holds what cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// Others delete, or the lease was lost.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The archive failed.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -240,6 +306,7 @@ impl Classify for DeleteError {
         match self {
             Self::Plan(error) => error.class(),
             Self::Catalog(error) => error.class(),
+            Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Provider(error) => error.class(),
             Self::StillDeleting(_) => ErrorClass::Transient,
@@ -251,6 +318,7 @@ impl Classify for DeleteError {
         match self {
             Self::Plan(error) => error.hint(),
             Self::Catalog(error) => error.hint(),
+            Self::Lease(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Provider(error) => error.hint(),
             Self::StillDeleting(_) => Some("run it again later".to_owned()),

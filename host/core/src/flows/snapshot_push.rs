@@ -4,6 +4,7 @@
 //! backup is listed that cannot be restored. Backup mode lasts from just before the cut to just after it, never for an upload.
 //! When a step fails or the operator interrupts, backup mode has ended and what was cut is deleted, or stays under its intent.
 
+mod announce;
 mod cut;
 mod error;
 mod preflight;
@@ -13,7 +14,7 @@ mod wait;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use crate::catalog::{Backup, BackupName, BackupPath, CatalogError, Consistency, Permanence, Sentinel};
+use crate::catalog::{Backup, BackupName, BackupPath, CatalogError, Consistency, LeaseRequest, Permanence, Sentinel};
 use crate::flows::{Isolation, Ports};
 use crate::paths::Locator;
 use crate::postgres::{CheckpointMode, Connection};
@@ -42,6 +43,8 @@ pub struct PushRequest {
     pub isolation: Isolation,
     /// Host that takes the backup.
     pub hostname: String,
+    /// Who announces the backup to those that delete, and how long it waits for them.
+    pub lease: LeaseRequest,
     /// How long to wait.
     pub deadlines: PushDeadlines,
 }
@@ -79,13 +82,10 @@ pub async fn snapshot_push(
     let mut interrupted = pin!(interrupted);
     // Everything that can be wrong is found here, while nothing has happened yet.
     let prepared = stoppable(preflight::prepare(ports, &mut server, request), interrupted.as_mut()).await?;
+    // Whoever deletes has finished, or will see the intent.
+    let lease = stoppable(async { Ok(ports.lease(&request.lease).await?) }, interrupted.as_mut()).await?;
     // From here on the catalog knows of the backup; nothing is cut before.
-    match ports.catalog().begin(&prepared.intent).await {
-        Ok(()) => {}
-        // The intent of that name is somebody else's.
-        Err(error @ CatalogError::NameTaken { .. }) => return Err(error.into()),
-        Err(error) => return Err(undo::withdraw(ports, &request.name, error.into()).await),
-    }
+    announce::announce(ports, lease, &prepared.intent).await?;
     let taken = stoppable(take(ports, server, request, &prepared), interrupted).await;
     let sentinel = match taken {
         Ok(sentinel) => sentinel,

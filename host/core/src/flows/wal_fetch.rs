@@ -1,19 +1,24 @@
 //! Gives PostgreSQL one archived WAL file, for `restore_command`.
 //!
 //! PostgreSQL takes an exit code up to 125 for "there is no such file" and may then end recovery and promote. So absence is
-//! reported only when it is proven, and every doubt is an error. The file appears under its name complete and durable, or not.
+//! reported only when it is proven, and every doubt is an error. The file appears under its name complete, or not.
 
 mod file;
+mod prefetch;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
+pub use prefetch::{PrefetchRequest, wal_prefetch};
+
 use crate::catalog::ArchiveError;
-use crate::error::{Classify, ErrorClass};
+use crate::error::{self, Classify, ErrorClass};
 use crate::files::FileError;
 use crate::flows::Ports;
-use crate::postgres::{HeaderError, InvalidWalName, WalFileName};
+use crate::postgres::{HeaderError, InvalidWalName, WalFileName, WalSegmentSize};
+use crate::spool::{AheadSettings, Prefetched};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +33,70 @@ pub enum WalFetched {
 pub async fn wal_fetch(ports: &Ports<'_>, name: &str, destination: &Path) -> Result<WalFetched, WalFetchError> {
     let name: WalFileName = name.parse()?;
     file::restore_file(ports, name, destination).await
+}
+
+/// The same, from what was prefetched when it is there and proves itself; says what should be prefetched next.
+///
+/// Absence is never told from the spool, nor by whoever fills it: what does not lie there whole is asked of the archive.
+pub async fn wal_fetch_ahead(
+    ports: &Ports<'_>,
+    settings: &AheadSettings,
+    name: &str,
+    destination: &Path,
+) -> Result<(WalFetched, Option<PrefetchRequest>), WalFetchError> {
+    let name: WalFileName = name.parse()?;
+    let Some(prefetched) = open(ports, settings, name, destination) else {
+        return Ok((file::restore_file(ports, name, destination).await?, None));
+    };
+    let taken = take(ports, &prefetched, name, destination).await;
+    let size_bytes = match taken {
+        Some(size) => size.bytes(),
+        None => match file::restore_file(ports, name, destination).await? {
+            WalFetched::Absent => return Ok((WalFetched::Absent, None)),
+            WalFetched::Restored(size_bytes) => size_bytes,
+        },
+    };
+    let segment_size = u32::try_from(size_bytes).ok().and_then(|size| WalSegmentSize::try_from(size).ok());
+    let next = segment_size.map(|segment_size| PrefetchRequest { served: name, segment_size, destination: destination.to_owned() });
+    if !prefetched.is_tended() {
+        return Ok((WalFetched::Restored(size_bytes), next));
+    }
+    if taken.is_none() {
+        let _ = prefetched.note_position(name).inspect_err(|error| tracing::debug!(%error, "the position is not noted"));
+    }
+    Ok((WalFetched::Restored(size_bytes), None))
+}
+
+/// How long a server waits for a segment that is under way, instead of fetching it once more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// The prefetched segments of the server that recovers to this destination; none when nothing is prefetched for it.
+fn open(ports: &Ports<'_>, settings: &AheadSettings, name: WalFileName, destination: &Path) -> Option<Prefetched> {
+    if settings.fetch_files == 0 || !matches!(name, WalFileName::Segment { .. }) {
+        return None;
+    }
+    let place = prefetch::place(ports, settings, destination).inspect_err(|error| {
+        tracing::debug!(error = error::chain(error), "WAL is not prefetched");
+    });
+    Some(Prefetched::of(&place.ok()??))
+}
+
+/// Takes a prefetched segment, after a little patience when it is just under way.
+async fn take(ports: &Ports<'_>, prefetched: &Prefetched, name: WalFileName, destination: &Path) -> Option<WalSegmentSize> {
+    let begin = ports.clock.now();
+    loop {
+        // Asked first: it may be finished between the two looks.
+        let is_under_way = prefetched.is_under_way(name);
+        let now = ports.clock.now();
+        let taken = prefetched.take(name, destination, now);
+        if taken.is_some() || !is_under_way || now.duration_since(begin).unsigned_abs() > PATIENCE {
+            return taken;
+        }
+        ports.clock.sleep(LOOK).await;
+    }
 }
 
 /// Why it is not known, or could not be given.

@@ -3,22 +3,86 @@
 //! Success means durable, and nothing less: PostgreSQL recycles the segment on our word. A file that does not belong to this
 //! cluster is refused before it reaches the archive.
 
+mod ahead;
+pub(super) mod guard;
 mod segment;
 
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::catalog::{ArchiveError, PushOutcome};
+use ahead::Ahead;
+use guard::Guarding;
+
+use crate::catalog::{ArchiveError, InstanceError, PushOutcome};
 use crate::error::{Classify, ErrorClass};
 use crate::flows::Ports;
-use crate::postgres::{ControlFileError, HeaderError, InvalidHistory, InvalidWalName, SystemIdentifier, WalFileName};
+use crate::postgres::{HeaderError, InvalidHistory, InvalidWalName, SystemIdentifier, WalFileName};
+use crate::spool::AheadSettings;
+
+/// Who pushes.
+#[derive(Debug, Clone, Copy)]
+pub struct Pusher<'a> {
+    /// Where the cluster's files lie; its identity is read from there.
+    pub data_directory: &'a Path,
+    /// Name of the host, or what the operator calls the instance instead.
+    pub name: &'a str,
+    /// What happens when another instance archives the timeline.
+    pub guarding: Guarding,
+}
 
 /// Archives the file at `path`, which PostgreSQL names by `%p`.
+pub async fn wal_push(ports: &Ports<'_>, pusher: &Pusher<'_>, path: &Path) -> Result<PushOutcome, WalPushError> {
+    segment::archive_file(ports, pusher, path).await
+}
+
+/// Archives the file at `path`, or recalls that an earlier call has; then pushes what else waits, until `stop`.
 ///
-/// `data_directory` is where the cluster's identity is read from.
-pub async fn wal_push(ports: &Ports<'_>, data_directory: &Path, path: &Path) -> Result<PushOutcome, WalPushError> {
-    segment::archive_file(ports, data_directory, path).await
+/// The result tells about the file asked for and nothing else. It waits for the others, within bounds: PostgreSQL asks for one
+/// file at a time, and what is pushed while it waits costs it no call of its own.
+pub async fn wal_push_ahead(
+    ports: &Ports<'_>,
+    settings: &AheadSettings,
+    pusher: &Pusher<'_>,
+    path: &Path,
+    stop: impl Future<Output = ()>,
+) -> Result<WalPushed, WalPushError> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name: WalFileName = name.parse()?;
+    let Some(ahead) = Ahead::open(ports, settings, pusher, path) else {
+        return Ok(wal_push(ports, pusher, path).await?.into());
+    };
+    if ahead.recall(name, path) {
+        return Ok(WalPushed::Before);
+    }
+    let outcome = wal_push(ports, pusher, path).await?;
+    // What was there already does not prove that the next ones are ours to write: a machine that was rolled back a little also
+    // begins with what it had archived.
+    if outcome == PushOutcome::Stored {
+        let count = ahead.push_others(name, stop).await;
+        tracing::debug!(count, "pushed ahead");
+    }
+    Ok(outcome.into())
+}
+
+/// How the file asked for came to be in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalPushed {
+    /// This call stored it.
+    Stored,
+    /// The same content was there: a retry of PostgreSQL after a crash.
+    AlreadyStored,
+    /// An earlier call pushed it ahead, and it has not changed since.
+    Before,
+}
+
+impl From<PushOutcome> for WalPushed {
+    fn from(outcome: PushOutcome) -> Self {
+        match outcome {
+            PushOutcome::Stored => Self::Stored,
+            PushOutcome::AlreadyStored => Self::AlreadyStored,
+        }
+    }
 }
 
 /// Why a file was not archived.
@@ -70,15 +134,12 @@ pub enum WalPushError {
         /// The file.
         name: WalFileName,
     },
-    /// The cluster's control file is damaged.
-    #[error("cannot read the system identifier from `{path}`")]
-    Control {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: ControlFileError,
-    },
+    /// It cannot be known who pushes.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// Another instance archives this timeline, or this one was set back.
+    #[error(transparent)]
+    Guard(#[from] guard::GuardError),
     /// The archive failed or refused it.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -90,7 +151,9 @@ impl Classify for WalPushError {
             Self::Name(_) => ErrorClass::Usage,
             Self::Read { .. } => ErrorClass::Config,
             Self::ForeignCluster { .. } => ErrorClass::Refused,
-            Self::Header { .. } | Self::History { .. } | Self::TooLong { .. } | Self::Control { .. } => ErrorClass::Corrupt,
+            Self::Header { .. } | Self::History { .. } | Self::TooLong { .. } => ErrorClass::Corrupt,
+            Self::Instance(error) => error.class(),
+            Self::Guard(error) => error.class(),
             Self::Archive(error) => error.class(),
         }
     }
@@ -102,8 +165,10 @@ impl Classify for WalPushError {
                 Some("run it in the data directory, as the user that runs PostgreSQL, with the right `pgdata`".to_owned())
             }
             Self::ForeignCluster { .. } => Some("is `pgdata` under `[cluster]` the data directory of this server?".to_owned()),
+            Self::Guard(error) => error.hint(),
             Self::Archive(error) => error.hint(),
-            Self::Header { .. } | Self::History { .. } | Self::TooLong { .. } | Self::Control { .. } => None,
+            Self::Instance(error) => error.hint(),
+            Self::Header { .. } | Self::History { .. } | Self::TooLong { .. } => None,
         }
     }
 }

@@ -38,6 +38,10 @@ const TIMELINE: usize = 8;
 /// States of a server that was shut down, as a primary and as a standby.
 const SHUT_DOWN: [u32; 2] = [1, 2];
 
+/// States of a server that replays what others wrote, and writes no WAL: shut down in recovery, and in archive recovery. Crash
+/// recovery is not among them, since a primary goes through it.
+const IN_RECOVERY: [u32; 2] = [2, 5];
+
 /// Where the checksum may stand: after the fields that every version has, within the sector that is written atomically.
 const CHECKSUM_OFFSETS: std::ops::RangeInclusive<usize> = 200..=508;
 
@@ -106,6 +110,18 @@ impl PgControl {
     #[must_use]
     pub fn is_on(&self, timeline: TimelineId) -> bool {
         u32::from_ne_bytes(field(&self.bytes, self.checkpoint_copy() + TIMELINE)) == timeline.get()
+    }
+
+    /// The timeline of the newest checkpoint. A promoted server writes its first one a moment after its promotion.
+    #[must_use]
+    pub fn timeline(&self) -> Option<TimelineId> {
+        TimelineId::new(u32::from_ne_bytes(field(&self.bytes, self.checkpoint_copy() + TIMELINE))).ok()
+    }
+
+    /// Whether the server is a standby, or recovers to a target: it writes no WAL of its own.
+    #[must_use]
+    pub fn is_in_recovery(&self) -> bool {
+        IN_RECOVERY.contains(&u32::from_ne_bytes(field(&self.bytes, STATE)))
     }
 
     /// Whether a server was shut down on these files, which a copy cut in backup mode never shows.
@@ -278,6 +294,20 @@ pub(crate) mod tests {
         assert!(control.is_sealed());
         assert_eq!(control.redo(), Lsn(0x0200_0028));
         assert!(control.is_on(TimelineId::FIRST.next()) && !control.is_on(TimelineId::FIRST));
+    }
+
+    #[test]
+    fn a_primary_is_not_in_recovery_even_after_a_crash_and_a_standby_is_even_when_shut_down() {
+        // starting, shut down, shut down in recovery, shutting down, in crash recovery, in archive recovery, in production
+        for (state, is_in_recovery) in [false, false, true, false, false, true, false].into_iter().enumerate() {
+            let mut bytes = image(42, 288);
+            bytes[16] = u8::try_from(state).unwrap();
+            let checksum = crc32c::crc32c(&bytes[..288]);
+            bytes[288..292].copy_from_slice(&checksum.to_ne_bytes());
+            let control = PgControl::parse(&bytes).unwrap();
+            assert_eq!(control.is_in_recovery(), is_in_recovery, "state {state}");
+            assert_eq!(control.timeline(), Some(TimelineId::FIRST));
+        }
     }
 
     #[test]

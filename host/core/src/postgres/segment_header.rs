@@ -10,9 +10,6 @@ use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalFileName, WalSegment
 /// Set in `info` of the first page of every segment.
 const LONG_HEADER: u16 = 0x0002;
 
-/// Bytes of the header.
-const HEADER_LEN: usize = 40;
-
 /// High byte of `XLOG_PAGE_MAGIC`: `0xD0` up to PostgreSQL 12, `0xD1` since; the low byte changes with each major version.
 const MAGIC_HIGH_BYTES: [u16; 2] = [0xD0, 0xD1];
 
@@ -62,15 +59,23 @@ pub enum HeaderError {
 }
 
 impl SegmentHeader {
+    /// Bytes of the header.
+    pub const LENGTH: usize = 40;
+
     /// Reads the header of a segment's first page and proves that the file is the segment that its name says.
     pub fn prove(name: WalFileName, content: &[u8]) -> Result<Self, HeaderError> {
-        let header = Self::parse(content)?;
-        header.check(name, content.len() as u64)?;
+        Self::prove_beginning(name, content, content.len() as u64)
+    }
+
+    /// The same, for a file of this length of which only the beginning was read.
+    pub fn prove_beginning(name: WalFileName, beginning: &[u8], length: u64) -> Result<Self, HeaderError> {
+        let header = Self::parse(beginning)?;
+        header.check(name, length)?;
         Ok(header)
     }
 
     fn parse(content: &[u8]) -> Result<Self, HeaderError> {
-        let header = content.get(..HEADER_LEN).ok_or(HeaderError::NotWal)?;
+        let header = content.get(..Self::LENGTH).ok_or(HeaderError::NotWal)?;
         let u16_at = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let u32_at = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let u64_at = |at: usize| header[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);

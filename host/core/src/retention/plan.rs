@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::protected::KeepRecovery;
 use super::{Ancestry, Cutoff, ProtectedWal, RetentionRule, WalReason};
-use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, Intent, Permanence};
+use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, Intent, Permanence, WalGContents};
 use crate::error::{Classify, ErrorClass};
 
 /// Why a backup stays.
@@ -71,7 +71,10 @@ impl fmt::Display for WalReason {
             Self::Recovery(name) => write!(formatter, "point-in-time recovery from {name}"),
             Self::RunningBackup(name) => write!(formatter, "the backup {name} runs or is not settled"),
             Self::NothingToJudgeBy => formatter.write_str("no backup stays that could tell what is needed"),
-            Self::SharedWithWalG => formatter.write_str("base backups of WAL-G share the archive"),
+            Self::PartOfWalG(name) => write!(formatter, "part of WAL-G's backup {name}"),
+            Self::RecoveryFromWalG(name) => write!(formatter, "point-in-time recovery from WAL-G's {name}"),
+            Self::UnfinishedWalG(name) => write!(formatter, "WAL-G's backup {name} runs or was interrupted"),
+            Self::UnreadableWalG(reason) => write!(formatter, "not all of WAL-G's backups can be read: {reason}"),
         }
     }
 }
@@ -173,14 +176,14 @@ pub fn plan(
     contents: &CatalogContents,
     archive: &[ArchivedFile],
     ancestry: Ancestry,
-    shared_with_walg: bool,
+    walg: &WalGContents,
     now: Timestamp,
 ) -> Result<DeletePlan, PlanError> {
     let backups = decide_backups(rule, &in_order(&contents.backups))?;
     let kept: Vec<&Backup> =
         backups.iter().filter(|decision| matches!(decision.reason, Reason::Keep(_))).map(|decision| &decision.backup).collect();
 
-    let wal = release_wal(rule, &kept, &contents.intents, archive, ancestry, shared_with_walg, now);
+    let wal = release_wal(rule, &kept, &contents.intents, archive, ancestry, walg, now);
 
     let expired = contents.intents.iter().filter(|intent| intent.expires_at < now).cloned();
     let settles = matches!(rule, RetentionRule::Garbage | RetentionRule::Everything);
@@ -197,20 +200,16 @@ pub fn release_wal(
     intents: &[Intent],
     archive: &[ArchivedFile],
     ancestry: Ancestry,
-    shared_with_walg: bool,
+    walg: &WalGContents,
     now: Timestamp,
 ) -> Vec<WalDecision> {
     let running: Vec<Intent> = intents.iter().filter(|intent| intent.expires_at >= now).cloned().collect();
     let recovery = if *rule == RetentionRule::Everything { KeepRecovery::No } else { KeepRecovery::Yes };
     // Nothing stays that says what is needed: then all of it may be, unless the operator means everything.
     let nothing_to_judge_by = kept.is_empty() && running.is_empty() && recovery == KeepRecovery::Yes;
-    let protected = ProtectedWal::new(kept, &running, ancestry, recovery);
-    let reason = |file: &ArchivedFile| {
-        if shared_with_walg {
-            return Some(WalReason::SharedWithWalG);
-        }
-        protected.reason_to_keep(file.name).or(nothing_to_judge_by.then_some(WalReason::NothingToJudgeBy))
-    };
+    let protected = ProtectedWal::new(kept, &running, walg, ancestry, recovery);
+    let reason =
+        |file: &ArchivedFile| protected.reason_to_keep(file.name).or(nothing_to_judge_by.then_some(WalReason::NothingToJudgeBy));
     archive.iter().map(|file| WalDecision { file: file.clone(), kept_for: reason(file) }).collect()
 }
 

@@ -2,11 +2,15 @@
 //!
 //! Every backup that stays needs its own segments, start to stop. Point-in-time recovery needs more: from the start of an
 //! ordinary backup on, everything on its timeline and on the timelines that left it later. A backup that runs now needs whatever
-//! is written since it began. History files always stay: they are tiny, and without them no timeline can be followed.
+//! is written since it began. Base backups of WAL-G in the same place need the same. History files always stay: they are tiny, and
+//! without them no timeline can be followed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::catalog::{Backup, BackupName, Intent};
+use super::walg::WalGNeed;
+use crate::catalog::{Backup, BackupName, Intent, WalGContents, WalGName};
+use crate::error::chain;
 use crate::postgres::{Lsn, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize};
 
 /// What is known about the descent of timelines.
@@ -32,6 +36,17 @@ impl Ancestry {
                 None => timeline > ancestor,
             }
     }
+
+    /// Whether `timeline` may have left `ancestor`, or a timeline that did, no earlier than at this position; if none is given,
+    /// whether it ever did. Wider than [`Self::may_descend`], for positions of which not even the timeline is certain.
+    #[must_use]
+    pub fn may_have_left(&self, timeline: TimelineId, ancestor: TimelineId, position: Option<Lsn>) -> bool {
+        timeline == ancestor
+            || match self.histories.get(&timeline) {
+                Some(history) => history.fork_of(ancestor).is_some_and(|fork| position.is_none_or(|position| fork >= position)),
+                None => timeline > ancestor,
+            }
+    }
 }
 
 /// Why a WAL file stays.
@@ -47,8 +62,14 @@ pub enum WalReason {
     RunningBackup(BackupName),
     /// No backup stays that could tell what is needed, and the rule is not `everything`.
     NothingToJudgeBy,
-    /// Base backups of WAL-G share the archive.
-    SharedWithWalG,
+    /// The base backup of WAL-G cannot be restored without it.
+    PartOfWalG(WalGName),
+    /// Point-in-time recovery from this base backup of WAL-G needs it.
+    RecoveryFromWalG(WalGName),
+    /// This base backup of WAL-G runs, or was interrupted.
+    UnfinishedWalG(WalGName),
+    /// A base backup of WAL-G cannot be read, so that it is not known what it needs.
+    UnreadableWalG(Arc<str>),
 }
 
 /// From here on, on this timeline and its descendants.
@@ -64,6 +85,8 @@ struct Anchor {
 pub struct ProtectedWal {
     parts: Vec<Part>,
     anchors: Vec<Anchor>,
+    walg: Vec<WalGNeed>,
+    unreadable: Option<Arc<str>>,
     ancestry: Ancestry,
 }
 
@@ -75,12 +98,12 @@ struct Part {
 }
 
 impl ProtectedWal {
-    /// Computes it from the backups that stay and the intents.
+    /// Computes it from the backups that stay, the intents, and the base backups of WAL-G, which always stay.
     ///
     /// Point-in-time recovery is kept from every ordinary backup. When only permanent ones stay, it is kept from the newest of
     /// them, unless `recovery` says that the operator gives it up.
     #[must_use]
-    pub fn new(kept: &[&Backup], intents: &[Intent], ancestry: Ancestry, recovery: KeepRecovery) -> Self {
+    pub fn new(kept: &[&Backup], intents: &[Intent], walg: &WalGContents, ancestry: Ancestry, recovery: KeepRecovery) -> Self {
         use crate::catalog::Permanence::{Ordinary, Permanent};
         let parts = kept.iter().map(|backup| Part::of_backup(backup)).collect();
         let mut bases: Vec<&Backup> = kept.iter().copied().filter(|backup| backup.permanence == Ordinary).collect();
@@ -89,7 +112,14 @@ impl ProtectedWal {
             bases.extend(permanent.max_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone())));
         }
         let anchors = bases.into_iter().map(Anchor::of_backup).chain(intents.iter().map(Anchor::of_intent)).collect();
-        Self { parts, anchors, ancestry }
+        let finished = walg.backups.iter().map(WalGNeed::of_backup);
+        Self {
+            parts,
+            anchors,
+            walg: finished.chain(walg.unfinished.iter().map(WalGNeed::of_unfinished)).collect(),
+            unreadable: walg.unreadable.first().map(|error| chain(error).into()),
+            ancestry,
+        }
     }
 
     /// Says why a file stays; none when nothing needs it.
@@ -101,7 +131,11 @@ impl ProtectedWal {
         if let Some(part) = self.parts.iter().find(|part| part.contains(file)) {
             return Some(WalReason::PartOfBackup(part.backup.clone()));
         }
-        self.anchors.iter().find(|anchor| anchor.needs(file, &self.ancestry)).map(|anchor| anchor.reason.clone())
+        if let Some(anchor) = self.anchors.iter().find(|anchor| anchor.needs(file, &self.ancestry)) {
+            return Some(anchor.reason.clone());
+        }
+        let walg = self.walg.iter().find_map(|need| need.reason_to_keep(file, &self.ancestry));
+        walg.or_else(|| self.unreadable.clone().map(WalReason::UnreadableWalG))
     }
 }
 

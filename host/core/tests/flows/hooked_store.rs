@@ -13,6 +13,7 @@ use stillframe_core::testing::MemoryStore;
 pub(crate) enum Before {
     Read,
     Write,
+    Delete,
 }
 
 type Act<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -94,6 +95,7 @@ impl Store for HookedStore<'_> {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.run_hook(Before::Delete, key).await;
         self.inner.delete(key).await
     }
 

@@ -1,15 +1,16 @@
 //! A server, a provider and a store, and the invariants that must hold whatever happened to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use stillframe_core::catalog::{
-    ArchiveSettings, Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, Permanence, WalArchive,
+    ArchiveSettings, Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, LeaseRequest, Permanence, WalArchive,
 };
-use stillframe_core::flows::{Isolation, Ports, PushDeadlines, PushError, PushRequest, Server, snapshot_push};
+use stillframe_core::flows::{Guarding, Isolation, Ports, PushDeadlines, PushError, PushRequest, Pusher, Server, snapshot_push};
 use stillframe_core::postgres::{CheckpointMode, SystemIdentifier, WalFileName, WalSegmentSize};
 use stillframe_core::provider::{ProviderName, Token};
 use stillframe_core::store::{Key, Store};
@@ -26,6 +27,11 @@ pub(crate) struct House {
 
 pub(crate) fn start_of_time() -> Timestamp {
     "2026-11-21T08:00:00Z".parse().unwrap()
+}
+
+/// Whoever pushes from this data directory.
+pub(crate) fn pusher(data_directory: &Path) -> Pusher<'_> {
+    Pusher { data_directory, name: "db1", guarding: Guarding::Refuse }
 }
 
 pub(crate) fn segment(number: u32) -> WalFileName {
@@ -53,7 +59,7 @@ async fn archived_segment(number: u32, cluster: SystemIdentifier, size: WalSegme
     content[32..36].copy_from_slice(&u32::try_from(size.bytes()).unwrap().to_ne_bytes());
     let store = MemoryStore::default();
     let layout = Layout::new(ClusterName::try_from("main".to_owned()).unwrap());
-    WalArchive::new(&store, &layout).push(segment(number), &content).await.unwrap();
+    WalArchive::new(&store, &layout, &ArchiveSettings::default()).push(segment(number), content).await.unwrap();
     let body = store.get(&segment_key(number)).await.unwrap().unwrap();
     MADE.lock().unwrap().insert((number, cluster.0, size.bytes()), body.clone());
     body
@@ -102,6 +108,7 @@ impl House {
             checkpoint: CheckpointMode::Fast,
             isolation: Isolation::Required,
             hostname: "db1".to_owned(),
+            lease: lease_request("snapshot-push"),
             deadlines: PushDeadlines {
                 cut: Duration::from_mins(10),
                 archive: Duration::from_mins(10),
@@ -134,8 +141,16 @@ impl House {
 
     /// Names of the archived segments.
     pub(crate) async fn archived(&self) -> BTreeSet<String> {
-        let files = WalArchive::new(&self.store, &self.layout).list().await.unwrap();
+        let files = WalArchive::new(&self.store, &self.layout, &self.archiving).list().await.unwrap();
         files.into_iter().map(|file| file.name.to_string()).collect()
+    }
+
+    /// What the archive holds of a segment.
+    pub(crate) async fn archived_content(&self, number: u32) -> Vec<u8> {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("segment");
+        stillframe_core::flows::wal_fetch(&self.ports(&self.store), &segment(number).to_string(), &target).await.unwrap();
+        std::fs::read(target).unwrap()
     }
 
     /// Never left in backup mode, no unaccounted snapshot, and sentinels name existing snapshots.
@@ -160,4 +175,9 @@ impl House {
 
 pub(crate) fn provider_name() -> ProviderName {
     ProviderName::try_from("fake".to_owned()).unwrap()
+}
+
+/// Who asks for the lease in most tests.
+pub(crate) fn lease_request(command: &str) -> LeaseRequest {
+    LeaseRequest { host: "db1".to_owned(), process_id: 42, command: command.to_owned(), deadline: LeaseRequest::DEADLINE }
 }

@@ -2,9 +2,17 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
+mod archive_guard;
+mod cluster;
 mod delete;
 mod hooked_store;
 mod house;
+mod lease;
 mod snapshot_fetch;
 mod snapshot_push;
 mod wal;
+mod wal_ahead;
+mod wal_prefetch;
+mod wal_show;
+mod wal_verify;
+mod walg;

@@ -224,3 +224,16 @@ async fn a_failed_restore_removes_the_directories_that_it_made() {
     assert!(matches!(error, FetchError::Provider(ref error) if matches!(error.fault, ProviderFault::Transient(_))), "{error}");
     assert!(!request.destination.exists());
 }
+
+#[tokio::test]
+async fn a_base_backup_of_walg_is_refused_and_the_hint_says_who_restores_it() {
+    let (house, _, second) = two_backups().await;
+    let name = crate::walg::walg_backup(&house, 30, 30, false).await;
+    let directory = tempfile::tempdir().unwrap();
+    let named = request(&directory, BackupSelector::WalG(name.parse().unwrap()), RecoveryTarget::EndOfWal);
+    let error = chosen(&house, &named).await.unwrap_err();
+    assert!(matches!(error, FetchError::OfWalG(_)) && error.class() == stillframe_core::error::ErrorClass::Refused);
+    assert!(error.hint().unwrap().contains(&format!("wal-g backup-fetch DIRECTORY {name}")));
+    let latest = request(&directory, BackupSelector::Latest, RecoveryTarget::EndOfWal);
+    assert_eq!(chosen(&house, &latest).await.unwrap(), second.sentinel.snapshot.handle, "WAL-G's is newer, and not ours");
+}

@@ -10,7 +10,7 @@ use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, When};
 
 use crate::hooked_store::HookedStore;
-use crate::house::{House, segment_key};
+use crate::house::{House, pusher, segment_key};
 
 const HISTORY: &str = "00000002.history";
 
@@ -32,7 +32,7 @@ impl Files {
 
 async fn push(house: &House, store: &dyn Store, files: &Files, content: &str) -> Result<PushOutcome, WalPushError> {
     let path = files.write(HISTORY, content.as_bytes());
-    wal_push(&house.ports(store), files.directory.path(), &path).await
+    wal_push(&house.ports(store), &pusher(files.directory.path()), &path).await
 }
 
 #[tokio::test]
@@ -105,17 +105,20 @@ async fn reads_what_walg_wrote_with_zstd_or_uncompressed() {
 async fn refuses_a_segment_that_is_no_wal() {
     let (house, files) = (House::new().await, Files::new());
     let path = files.write("000000010000000000000009", &vec![0; 1 << 20]);
-    let error = wal_push(&house.ports(&house.store), files.directory.path(), &path).await.unwrap_err();
+    let error = wal_push(&house.ports(&house.store), &pusher(files.directory.path()), &path).await.unwrap_err();
     assert!(matches!(error, WalPushError::Header { .. }), "{error}");
     let path = files.write("pg_control", b"");
-    assert!(matches!(wal_push(&house.ports(&house.store), files.directory.path(), &path).await, Err(WalPushError::Name(_))));
+    assert!(matches!(
+        wal_push(&house.ports(&house.store), &pusher(files.directory.path()), &path).await,
+        Err(WalPushError::Name(_))
+    ));
 }
 
 #[tokio::test]
 async fn a_file_in_a_form_that_we_cannot_read_is_not_called_absent() {
     let (house, files) = (House::new().await, Files::new());
     let target = files.directory.path().join("restored");
-    for extension in ["lz4", "br", "lzma"] {
+    for extension in ["gz", "lzo", "lzma", "xz"] {
         let key = Key::parse(&format!("main/wal_005/000000010000000000000007.{extension}")).unwrap();
         house.store.put(&key, Bytes::from_static(b"x")).await.unwrap();
         let error = wal_fetch(&house.ports(&house.store), "000000010000000000000007", &target).await.unwrap_err();
@@ -151,4 +154,26 @@ async fn an_object_that_is_not_the_segment_of_its_name_is_not_restored() {
     let error = wal_fetch(&house.ports(&house.store), "000000010000000000000004", &target).await.unwrap_err();
     assert!(matches!(error, WalFetchError::Header { .. }), "{error}");
     assert!(!target.exists());
+}
+
+#[tokio::test]
+async fn a_segment_that_another_tool_cut_off_is_corrupt_and_leaves_nothing_behind() {
+    let (house, files) = (House::new().await, Files::new());
+    let target = files.write("pg_wal_target", b"what was there");
+    let name = "000000010000000000000003";
+    let ports = house.ports(&house.store);
+    let zst = Key::parse(&format!("main/wal_005/{name}.zst")).unwrap();
+    let whole = zstd::stream::decode_all(&house.store.get(&zst).await.unwrap().unwrap()[..]).unwrap();
+    house.store.delete(&zst).await.unwrap();
+    // Compressed as a whole, and stored as it is: nothing but the header of the segment tells how long it was.
+    let cut = &whole[..whole.len() / 2];
+    for (suffix, body) in [(".zst", zstd::bulk::compress(cut, 1).unwrap()), ("", cut.to_vec())] {
+        let key = Key::parse(&format!("main/wal_005/{name}{suffix}")).unwrap();
+        house.store.put(&key, body.into()).await.unwrap();
+        let error = wal_fetch(&ports, name, &target).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Corrupt, "{error}");
+        assert_eq!(std::fs::read(&target).unwrap(), b"what was there");
+        assert_eq!(std::fs::read_dir(files.directory.path()).unwrap().count(), 1, "a temporary file stays behind");
+        house.store.delete(&key).await.unwrap();
+    }
 }

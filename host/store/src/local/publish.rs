@@ -1,8 +1,9 @@
 //! Writing one object so that nobody ever sees a part of it.
 //!
-//! The bytes go to a temporary file beside the object and are synchronised; then the file gets its name in one step: a rename
-//! replaces, a hard link fails when the name is taken, also over NFS and from other hosts. A writer that dies leaves a temporary
-//! file, which no key can name because of its dot, and which nobody removes: it may belong to a writer that is only slow.
+//! The bytes go to a temporary file and are synchronised; then the file gets its name in one step: a rename replaces, a hard link
+//! fails when the name is taken, also over NFS and from other hosts. Where the file system has files without a name, whoever creates
+//! an object and dies leaves nothing. Else a temporary file stays beside the object, which no key can name because of its dot, and
+//! which nobody removes: it may belong to a writer that is only slow.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -10,6 +11,7 @@ use std::io::Write as _;
 use rustix::fd::{AsFd as _, BorrowedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use stillframe_core::files::nameless;
 use stillframe_core::store::{Key, PutOutcome};
 
 use super::fault::Fault;
@@ -65,7 +67,7 @@ pub(super) fn publish_in(
     if publication == Publication::IfAbsent && size_in(directory, name)?.is_some() {
         return Ok(PutOutcome::AlreadyExists);
     }
-    let mut temporary = Temporary::create(directory)?;
+    let mut temporary = Temporary::create(directory, publication)?;
     temporary.file.write_all(body).map_err(Fault::io("write a temporary file"))?;
     temporary.file.sync_all().map_err(Fault::io("synchronise a temporary file"))?;
     match publication {
@@ -80,25 +82,29 @@ pub(super) fn publish_in(
 /// A file that is not an object yet; removed when dropped.
 struct Temporary<'directory> {
     directory: BorrowedFd<'directory>,
-    name: String,
+    /// None while it has no name that a crash could leave behind.
+    name: Option<String>,
     file: File,
 }
 
 impl<'directory> Temporary<'directory> {
-    fn create(directory: BorrowedFd<'directory>) -> Result<Self, Fault> {
-        // 16 digits: a WAL-G that shares the store takes 24 of them for a segment.
-        let random = getrandom::u64().map_err(|source| Fault::NoRandomness { source })?;
-        let name = format!(".temporary-{random:016x}");
+    /// What replaces an object needs a name to be renamed; what creates one does not.
+    fn create(directory: BorrowedFd<'directory>, publication: Publication) -> Result<Self, Fault> {
+        if publication == Publication::IfAbsent
+            && let Some(file) = nameless::open(directory, FILE_MODE).map_err(no_file)?
+        {
+            return Ok(Self { directory, name: None, file });
+        }
+        let name = fresh_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(directory, name.as_str(), flags, Mode::from_raw_mode(FILE_MODE)) {
-            Ok(file) => Ok(Self { directory, name, file: file.into() }),
-            Err(Errno::NOENT) => Err(Fault::ParentVanishes),
-            Err(errno) => Err(Fault::at("create a temporary file")(errno)),
+            Ok(file) => Ok(Self { directory, name: Some(name), file: file.into() }),
+            Err(errno) => Err(no_file(errno)),
         }
     }
 
     fn rename_to(self, name: &str) -> Result<PutOutcome, Fault> {
-        match rustix::fs::renameat(self.directory, self.name.as_str(), self.directory, name) {
+        match rustix::fs::renameat(self.directory, self.name.as_deref().unwrap_or_default(), self.directory, name) {
             Ok(()) => Ok(PutOutcome::Created),
             Err(Errno::ISDIR) => Err(wrong_kind(self.directory, name)),
             Err(errno) => Err(Fault::at("rename a temporary file")(errno)),
@@ -106,18 +112,34 @@ impl<'directory> Temporary<'directory> {
     }
 
     fn link_to(self, name: &str) -> Result<PutOutcome, Fault> {
-        match rustix::fs::linkat(self.directory, self.name.as_str(), self.directory, name, AtFlags::empty()) {
+        match self.link(name) {
             Ok(()) => Ok(PutOutcome::Created),
             // An NFS server whose first answer was lost says so about our own link; the second name of the file tells the truth.
-            Err(Errno::EXIST) if self.has_second_name()? => Ok(PutOutcome::Created),
+            Err(Errno::EXIST) if self.name.is_some() && self.has_second_name()? => Ok(PutOutcome::Created),
             Err(Errno::EXIST) => {
                 // Not an object but a directory or a symbolic link is an error, not an answer.
                 size_in(self.directory, name)?;
                 Ok(PutOutcome::AlreadyExists)
             }
+            Err(errno) => Err(self.no_link(errno)),
+        }
+    }
+
+    /// Gives the file one more name, unless that is taken.
+    fn link(&self, name: &str) -> Result<(), Errno> {
+        match &self.name {
+            Some(own) => rustix::fs::linkat(self.directory, own.as_str(), self.directory, name, AtFlags::empty()),
+            None => nameless::link(&self.file, self.directory, name),
+        }
+    }
+
+    fn no_link(&self, errno: Errno) -> Fault {
+        match errno {
+            // A file without a name does not keep a deletion from removing its directory.
+            Errno::NOENT if self.name.is_none() => Fault::ParentVanishes,
             // What Linux answers when the file system has no hard links.
-            Err(Errno::PERM) => Err(Fault::at("link a temporary file")(Errno::OPNOTSUPP)),
-            Err(errno) => Err(Fault::at("link a temporary file")(errno)),
+            Errno::PERM => Fault::at("link a temporary file")(Errno::OPNOTSUPP),
+            errno => Fault::at("link a temporary file")(errno),
         }
     }
 
@@ -129,7 +151,23 @@ impl<'directory> Temporary<'directory> {
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        // After a rename it is gone; otherwise a name that stays hides from every reader, as after a crash.
-        let _ = rustix::fs::unlinkat(self.directory, self.name.as_str(), AtFlags::empty());
+        if let Some(name) = &self.name {
+            // After a rename it is gone; otherwise a name that stays hides from every reader, as after a crash.
+            let _ = rustix::fs::unlinkat(self.directory, name.as_str(), AtFlags::empty());
+        }
     }
+}
+
+fn no_file(errno: Errno) -> Fault {
+    match errno {
+        Errno::NOENT => Fault::ParentVanishes,
+        errno => Fault::at("create a temporary file")(errno),
+    }
+}
+
+/// A name that no key can have.
+fn fresh_name() -> Result<String, Fault> {
+    // 16 digits: a WAL-G that shares the store takes 24 of them for a segment.
+    let random = getrandom::u64().map_err(|source| Fault::NoRandomness { source })?;
+    Ok(format!(".temporary-{random:016x}"))
 }

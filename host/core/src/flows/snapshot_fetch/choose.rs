@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use super::FetchError;
-use crate::catalog::{Backup, BackupName, CatalogContents, WalArchive};
+use crate::catalog::{Backup, BackupName, CatalogContents, WalArchive, WalGName};
 use crate::data_directory::{RecoverySettings, RecoveryTarget, TargetTimeline};
 use crate::postgres::{TimelineHistory, TimelineId};
 
@@ -19,6 +19,8 @@ pub enum BackupSelector {
     Latest,
     /// This one.
     Named(BackupName),
+    /// One that is not ours to restore.
+    WalG(WalGName),
 }
 
 /// Chooses, or says why none will do.
@@ -41,6 +43,7 @@ pub(super) async fn choose(
         usable.retain(|backup| backup.sentinel.system_identifier == newest);
     }
     match selector {
+        BackupSelector::WalG(name) => Err(FetchError::OfWalG(name.clone())),
         BackupSelector::Named(name) => {
             let backup = contents.find(name).ok_or_else(|| no_such_backup(contents, name))?;
             if backup.is_condemned {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::catalog::{ArchiveError, BackupName, CatalogError};
+use crate::catalog::{ArchiveError, BackupName, CatalogError, WalGName};
 use crate::data_directory::{InspectError, PrepareError};
 use crate::error::{Classify, ErrorClass};
 use crate::files::FileError;
@@ -48,6 +48,9 @@ pub enum FetchError {
     /// There is none of that name.
     #[error("there is no backup `{0}`")]
     NoSuchBackup(BackupName),
+    /// It is a base backup of WAL-G.
+    #[error("`{0}` is a base backup of WAL-G, and no snapshot")]
+    OfWalG(WalGName),
     /// Its record is damaged.
     #[error("the backup `{name}` cannot be read: {reason}")]
     Unreadable {
@@ -196,6 +199,11 @@ impl Classify for FetchError {
             }
             Self::NoBackups => "take one with `stillframe snapshot-push`",
             Self::NoSuchBackup(_) | Self::Condemned(_) => "see the names with `stillframe backup-list`",
+            Self::OfWalG(name) => {
+                return Some(format!(
+                    "WAL-G restores it: `wal-g backup-fetch DIRECTORY {name}`; `stillframe wal-fetch` may be its restore_command"
+                ));
+            }
             Self::Unreadable { .. } => "restore its record from a copy of the store, or use another backup",
             Self::Unreachable { .. } => "see with `stillframe backup-list` which backup had finished before the target",
             Self::Future { .. } => "leave the target out to recover as far as the archive goes",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::catalog::{ArchiveError, BackupName, CatalogError};
+use crate::catalog::{ArchiveError, BackupName, CatalogError, LeaseError};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::paths::PathError;
 use crate::postgres::{ConnectionError, TimelineId, WalFileName};
@@ -23,6 +23,9 @@ pub enum PushError {
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// Somebody deletes, or announces a backup, for longer than this one may wait.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The archive failed.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -115,6 +118,7 @@ impl Classify for PushError {
             Self::Connection(error) => error.class(),
             Self::Provider(error) => error.class(),
             Self::Catalog(error) => error.class(),
+            Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Path(error) => error.class(),
             Self::NotArchiving { .. } => ErrorClass::Config,
@@ -138,6 +142,7 @@ impl Classify for PushError {
             Self::Connection(error) => error.hint(),
             Self::Provider(error) => error.hint(),
             Self::Catalog(error) => error.hint(),
+            Self::Lease(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Path(error) => error.hint(),
             Self::NotArchiving { .. } => {

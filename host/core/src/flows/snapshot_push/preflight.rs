@@ -135,7 +135,8 @@ fn handle_of(backup: &Backup) -> SetReference {
 fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts) -> Intent {
     let begun_at = ports.clock.now();
     let deadlines = request.deadlines;
-    let lifetime = deadlines.cut.saturating_add(deadlines.archive).saturating_add(deadlines.ready).saturating_add(SLACK);
+    let waits = [request.lease.deadline, deadlines.cut, deadlines.archive, deadlines.ready];
+    let lifetime = waits.into_iter().fold(SLACK, Duration::saturating_add);
     Intent {
         name: request.name.clone(),
         token: request.token.clone(),

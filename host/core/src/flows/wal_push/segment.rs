@@ -1,60 +1,82 @@
 //! Proves one WAL file and archives it; several of them may be under way at once.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::WalPushError;
-use crate::catalog::PushOutcome;
+use super::guard::{self, GuardError};
+use super::{Pusher, WalPushError};
+use crate::catalog::{ArchiveError, Content, Instance, InstanceError, PushOutcome};
 use crate::flows::Ports;
-use crate::postgres::{PgControl, SegmentHeader, SystemIdentifier, TimelineHistory, WalFileName};
+use crate::postgres::{SegmentHeader, TimelineHistory, WalFileName};
 
 /// Longest `.history` or `.backup` file that makes sense.
-const MAX_TEXT_BYTES: usize = 1 << 20;
+const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Archives the file at `path`; returns when it is durable.
-pub(super) async fn archive_file(ports: &Ports<'_>, data_directory: &Path, path: &Path) -> Result<PushOutcome, WalPushError> {
+pub(super) async fn archive_file(ports: &Ports<'_>, pusher: &Pusher<'_>, path: &Path) -> Result<PushOutcome, WalPushError> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name: WalFileName = name.parse()?;
-    let content = std::fs::read(path).map_err(|source| WalPushError::Read { path: path.to_owned(), source })?;
-    check(name, &content, || identity(data_directory))?;
-    Ok(ports.archive().push(name, &content).await?)
-}
-
-/// Refuses a file that is not what its name says, or is of another cluster.
-fn check(
-    name: WalFileName,
-    content: &[u8],
-    identity: impl FnOnce() -> Result<SystemIdentifier, WalPushError>,
-) -> Result<(), WalPushError> {
-    match name {
+    let unreadable = |source| WalPushError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let instance = Instance::observe(pusher.data_directory, pusher.name);
+    let (content, instance): (Content, _) = match name {
         WalFileName::Segment { .. } | WalFileName::Partial { .. } => {
-            let header = SegmentHeader::prove(name, content).map_err(|source| WalPushError::Header { name, source })?;
-            let ours = identity()?;
-            if header.system_identifier != ours {
-                return Err(WalPushError::ForeignCluster { name, found: header.system_identifier, ours });
-            }
-            Ok(())
+            // Its first page tells; the rest is read once, while it is compressed.
+            let mut beginning = [0; SegmentHeader::LENGTH];
+            let (length, size_bytes) = read_beginning(&file, &mut beginning).map_err(unreadable)?;
+            let instance = check_segment(name, &beginning[..length], size_bytes, instance)?;
+            (Content::from_file(file).map_err(unreadable)?, Some(instance))
         }
-        WalFileName::History { timeline } => {
-            let text = String::from_utf8_lossy(content);
-            TimelineHistory::parse(timeline, &text).map_err(|source| WalPushError::History { name, source })?;
-            Ok(())
+        WalFileName::History { .. } | WalFileName::BackupHistory { .. } => {
+            let mut text = Vec::new();
+            file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
+            check_text(name, &text)?;
+            (text.into(), instance.ok())
         }
-        WalFileName::BackupHistory { .. } if content.len() > MAX_TEXT_BYTES => Err(WalPushError::TooLong { name }),
-        WalFileName::BackupHistory { .. } => Ok(()),
+    };
+    // A text may be archived by hand, on a host without the cluster.
+    let Some(instance) = instance else { return Ok(ports.archive().push(name, content).await?) };
+    let admission = async { Ok(guard::admit(ports, pusher.guarding, &instance, name).await?) };
+    match ports.archive().push_if(name, content, admission).await {
+        Err(WalPushError::Archive(ArchiveError::Conflict { .. })) => {
+            Err(GuardError::Refused(Box::new(guard::explain(ports, &instance, name).await)).into())
+        }
+        outcome => outcome,
     }
 }
 
-/// Reads the system identifier. `pg_control` may be torn by a write at this very moment: then it is read again.
-fn identity(data_directory: &Path) -> Result<SystemIdentifier, WalPushError> {
-    const ATTEMPTS: usize = 5;
-    let path = data_directory.join(PgControl::PATH);
-    let mut attempt = 1;
-    loop {
-        let bytes = std::fs::read(&path).map_err(|source| WalPushError::Read { path: path.clone(), source })?;
-        match PgControl::parse(&bytes) {
-            Ok(control) => return Ok(control.system_identifier()),
-            Err(source) if attempt == ATTEMPTS => return Err(WalPushError::Control { path, source }),
-            Err(_) => attempt += 1,
-        }
+/// Reads as much as a segment is known by; returns how much that is, and the size of the file.
+fn read_beginning(file: &File, buffer: &mut [u8]) -> io::Result<(usize, u64)> {
+    let size_bytes = file.metadata()?.len();
+    let length = usize::try_from(size_bytes).unwrap_or(usize::MAX).min(buffer.len());
+    file.read_exact_at(&mut buffer[..length], 0)?;
+    Ok((length, size_bytes))
+}
+
+/// Refuses a segment that is not what its name says, or is of another cluster; gives the instance that it is of.
+fn check_segment(
+    name: WalFileName,
+    beginning: &[u8],
+    size_bytes: u64,
+    instance: Result<Instance, InstanceError>,
+) -> Result<Instance, WalPushError> {
+    let header =
+        SegmentHeader::prove_beginning(name, beginning, size_bytes).map_err(|source| WalPushError::Header { name, source })?;
+    let instance = instance?;
+    let (found, ours) = (header.system_identifier, instance.system_identifier);
+    if found == ours { Ok(instance) } else { Err(WalPushError::ForeignCluster { name, found, ours }) }
+}
+
+/// Refuses a text that is not what its name says.
+fn check_text(name: WalFileName, text: &[u8]) -> Result<(), WalPushError> {
+    if text.len() as u64 > MAX_TEXT_BYTES {
+        return Err(WalPushError::TooLong { name });
     }
+    if let WalFileName::History { timeline } = name {
+        let text = String::from_utf8_lossy(text);
+        TimelineHistory::parse(timeline, &text).map_err(|source| WalPushError::History { name, source })?;
+    }
+    Ok(())
 }

@@ -1,0 +1,125 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use stillframe_core::error::ErrorClass;
+
+use super::{Options, run};
+use crate::config::{Config, Variables};
+use crate::exit::Failure;
+
+const EVERYTHING: &str = "WALG_S3_PREFIX=s3://bucket/wal-g/pg15\nAWS_REGION=eu-1\nAWS_ENDPOINT=http://minio:9000\n\
+    AWS_S3_FORCE_PATH_STYLE=true\nAWS_ACCESS_KEY_ID=hunter1\nAWS_SECRET_ACCESS_KEY=hunter2\nAWS_SESSION_TOKEN=hunter3\n\
+    WALG_S3_SSE=aws:kms\nWALG_S3_SSE_KMS_ID=k\nWALG_S3_STORAGE_CLASS=STANDARD_IA\nWALG_S3_MAX_RETRIES=15\n\
+    WALG_COMPRESSION_METHOD=zstd\nWALG_ZSTD_LEVEL=3\nWALG_UPLOAD_CONCURRENCY=100\nWALG_DOWNLOAD_CONCURRENCY=10\n\
+    TOTAL_BG_UPLOADED_LIMIT=64\nWALG_PREFETCH_DIR=/prefetch\nWALG_DELTA_MAX_STEPS=7\nPGHOST=/var/run/postgresql\nPGPORT=5433\n\
+    PGUSER='a user'\nPGDATABASE=\"it's\"\nPGPASSWORD=hunter4\nPGDATA=/pg\n";
+
+/// Imports these lines in a directory of its own; the files are `settings`, `stillframe.toml` and `credentials`.
+fn import(directory: &Path, settings: &str, partial: bool, credentials: bool) -> Result<String, Failure> {
+    let from = directory.join("settings");
+    std::fs::write(&from, settings).unwrap();
+    let output = directory.join("stillframe.toml");
+    let credentials = credentials.then(|| directory.join("credentials"));
+    run(&Options { from: Some(from), output: Some(output.clone()), credentials, partial }, false)?;
+    Ok(std::fs::read_to_string(output).unwrap())
+}
+
+fn load(directory: &Path) -> Config {
+    Config::load(Some(&directory.join("stillframe.toml")), &Variables::new()).unwrap()
+}
+
+#[test]
+fn what_is_written_is_what_our_own_reader_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = import(directory.path(), EVERYTHING, false, false).unwrap();
+    let config = load(directory.path());
+    assert_eq!((config.cluster.as_str(), config.store.url.to_string().as_str()), ("pg15", "s3://bucket/wal-g"));
+    assert_eq!(config.store.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!((config.store.path_style, config.store.max_attempts.get()), (Some(true), 16));
+    assert_eq!((config.archive.workers, config.archive.fetch_ahead, config.archive.push_ahead), (64, 10, 64));
+    assert_eq!(config.pgdata.as_deref(), Some(Path::new("/pg")));
+    assert_eq!(config.conninfo, "host=/var/run/postgresql port=5433 user='a user' dbname='it\\'s'");
+    for line in
+        ["# from WALG_S3_PREFIX", "# from AWS_REGION", "# from WALG_UPLOAD_CONCURRENCY (100 there)", "WALG_DELTA_MAX_STEPS: "]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn no_secret_is_written_or_shown_and_each_is_told_where_it_belongs() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = import(directory.path(), EVERYTHING, false, false).unwrap();
+    assert!(!text.contains("hunter"), "{text}");
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD"] {
+        assert!(text.contains(&format!("{name} is a secret")), "{text}");
+    }
+}
+
+#[test]
+fn credentials_are_written_for_their_owner_only_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = import(directory.path(), EVERYTHING, false, true).unwrap();
+    let path = directory.path().join("credentials");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(written, "[default]\naws_access_key_id = hunter1\naws_secret_access_key = hunter2\naws_session_token = hunter3\n");
+    assert_eq!(load(directory.path()).store.credentials_file, Some(path));
+    assert!(!text.contains("hunter") && !text.contains("AWS_SECRET_ACCESS_KEY is a secret"), "{text}");
+}
+
+#[test]
+fn nothing_is_overwritten_and_no_credentials_stay_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("stillframe.toml"), "mine").unwrap();
+    let failure = import(directory.path(), EVERYTHING, false, true).unwrap_err();
+    assert_eq!(failure.class(), ErrorClass::Refused);
+    assert_eq!(std::fs::read_to_string(directory.path().join("stillframe.toml")).unwrap(), "mine");
+    assert!(!directory.path().join("credentials").exists());
+}
+
+#[test]
+fn refuses_by_name_what_cannot_be_honoured_and_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = format!("{EVERYTHING}WALG_LIBSODIUM_KEY=hunter5\nWALG_SNAPSHOT_COMMAND=x\nWALG_SOMETHING_NEW=hunter6\n");
+    let failure = import(directory.path(), &settings, false, false).unwrap_err();
+    assert_eq!(failure.class(), ErrorClass::Refused);
+    let message = failure.chain().join(": ");
+    for name in ["WALG_LIBSODIUM_KEY", "WALG_SNAPSHOT_COMMAND", "WALG_SOMETHING_NEW"] {
+        assert!(message.contains(name), "{message}");
+    }
+    assert!(!message.contains("hunter"), "{message}");
+    assert!(!directory.path().join("stillframe.toml").exists());
+    let text = import(directory.path(), &settings, true, false).unwrap();
+    let head: Vec<&str> = text.lines().take_while(|line| !line.starts_with('[')).collect();
+    assert_eq!(head.iter().filter(|line| line.starts_with("# NOT HONOURED: ")).count(), 3, "{text}");
+    assert!(!text.contains("hunter"), "{text}");
+    load(directory.path());
+}
+
+#[test]
+fn a_value_with_a_line_break_makes_no_setting_and_no_second_credential() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |settings: serde_json::Value| settings.to_string();
+    let settings = serde_json::json!({
+        "WALG_FILE_PREFIX": "/mnt/a/main", "WALG_UPLOAD_CONCURRENCY": "x\n[archive]\nguard = \"off\"", "PGHOST": "h\n[archive]",
+    });
+    let text = import(directory.path(), &write(settings), true, false).unwrap();
+    assert!(!text.lines().any(|line| line == "guard = \"off\"" || line == "[archive]"), "{text}");
+    assert_eq!(load(directory.path()).conninfo, "host='h\n[archive]'");
+    let settings = serde_json::json!({
+        "WALG_S3_PREFIX": "s3://b/main", "AWS_ACCESS_KEY_ID": "a\n[other]", "AWS_SECRET_ACCESS_KEY": "b",
+    });
+    let failure = import(directory.path(), &write(settings), false, true).unwrap_err();
+    assert!(failure.chain()[0].contains("AWS_ACCESS_KEY_ID"), "{:?}", failure.chain());
+}
+
+#[test]
+fn an_import_without_a_store_or_without_keys_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let failure = import(directory.path(), "PGHOST=h\n", false, false).unwrap_err();
+    assert_eq!(failure.class(), ErrorClass::Config);
+    assert!(failure.hint().unwrap().contains("--from"));
+    let failure = import(directory.path(), "WALG_FILE_PREFIX=/mnt/a/main\n", false, true).unwrap_err();
+    assert!(failure.chain()[0].contains("no keys"), "{:?}", failure.chain());
+}

@@ -1,0 +1,29 @@
+//! `wal-daemon`: archives and restores for clients at a socket, until it is told to end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::wal_push::terminated;
+use crate::common::Common;
+use crate::daemon::{Limits, WalService, serve};
+use crate::exit::Failure;
+use crate::wiring::World;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Where clients connect to; readable for the user who runs it only
+    socket: PathBuf,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
+    let world = World::open(common).await?;
+    let data_directory = world.config.pgdata()?.to_owned();
+    let ahead = world.ahead();
+    let service = Arc::new(WalService::new(world, data_directory, ahead));
+    serve(&options.socket, service, Limits::default(), terminated()).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,32 @@
+//! Leaves a process of this very program behind, which fetches the next segments while the server replays.
+//!
+//! The only place of the product that starts a process: PostgreSQL waits for `restore_command` to end, so whatever goes on after it
+//! must be another one. It is this program and nothing else, with arguments that were checked, and without a shell.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use stillframe_core::flows::PrefetchRequest;
+
+/// Starts it and forgets it. What goes wrong costs speed, and nothing else.
+pub(super) fn start(config: &Path, request: &PrefetchRequest) {
+    let started = std::env::current_exe().and_then(|program| {
+        let destination = std::path::absolute(&request.destination)?;
+        Command::new(program)
+            .arg("--config")
+            .arg(config)
+            .arg("wal-prefetch")
+            .arg(request.served.to_string())
+            .arg(u32::from(request.segment_size).to_string())
+            .arg(destination)
+            // A working directory in the data directory would keep its file system from being unmounted.
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    });
+    if let Err(error) = started {
+        tracing::debug!(%error, "nothing is prefetched");
+    }
+}

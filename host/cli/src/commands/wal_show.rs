@@ -1,0 +1,244 @@
+//! `wal-show`: what the archive holds, by timeline.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+use stillframe_core::flows::{SegmentSizeFound, SizeSource, TimelineInventory, TimelineOrigin, WalInventory, wal_show};
+use stillframe_core::postgres::{WalRange, WalSegment, WalSegmentSize};
+
+use crate::common::Common;
+use crate::exit::Failure;
+use crate::output::{bytes, print, table};
+use crate::wiring::World;
+
+/// Gaps of one timeline that people see.
+const MAX_GAPS: usize = 100;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Segment size in MiB [default: what backups and archived segments say]
+    #[arg(long, value_name = "MIB", value_parser = segment_size)]
+    segment_size: Option<WalSegmentSize>,
+}
+
+/// A segment size in MiB.
+pub fn segment_size(text: &str) -> Result<WalSegmentSize, String> {
+    let megabytes = text.strip_suffix("MB").or_else(|| text.strip_suffix("MiB")).unwrap_or(text);
+    let bytes = megabytes.parse::<u32>().ok().and_then(|number| number.checked_mul(1 << 20));
+    let size = bytes.and_then(|bytes| WalSegmentSize::try_from(bytes).ok());
+    size.ok_or_else(|| format!("`{text}` is not a segment size: a power of two from 1 to 1024"))
+}
+
+/// A stretch of segments in JSON.
+#[derive(Serialize)]
+pub struct RangeView {
+    timeline: u32,
+    first: String,
+    last: String,
+    segments: u64,
+}
+
+impl RangeView {
+    /// Names the stretch under a segment size.
+    pub fn new(range: WalRange, size: WalSegmentSize) -> Self {
+        let name = |number| WalSegment { timeline: range.timeline, number }.file_name(size).to_string();
+        Self {
+            timeline: range.timeline.get(),
+            first: name(range.first),
+            last: name(range.last),
+            segments: range.last - range.first + 1,
+        }
+    }
+
+    /// Its timeline.
+    pub fn timeline(&self) -> u32 {
+        self.timeline
+    }
+
+    /// The stretch in words.
+    pub fn describe(&self) -> String {
+        if self.segments == 1 { self.first.clone() } else { format!("{} … {} ({})", self.first, self.last, self.segments) }
+    }
+}
+
+#[derive(Serialize)]
+struct InventoryView {
+    segment_size_bytes: u64,
+    segment_size_source: &'static str,
+    timelines: Vec<TimelineView>,
+    unreadable: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TimelineView {
+    timeline: u32,
+    parent: Option<u32>,
+    switch_lsn: Option<String>,
+    history: &'static str,
+    segments: u64,
+    stored_bytes: u64,
+    ranges: Vec<RangeView>,
+    gaps: Vec<RangeView>,
+    partials: Vec<String>,
+    backups: Vec<BackupView>,
+}
+
+#[derive(Serialize)]
+struct BackupView {
+    backup_name: String,
+    kind: &'static str,
+}
+
+/// Shows.
+pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
+    let world = World::open(common).await?;
+    let inventory = wal_show(&world.ports(), options.segment_size).await?;
+    let view = InventoryView {
+        segment_size_bytes: inventory.segment_size.size.bytes(),
+        segment_size_source: inventory.segment_size.source.as_str(),
+        timelines: inventory.timelines.iter().map(|timeline| view(timeline, inventory.segment_size.size)).collect(),
+        unreadable: inventory.unreadable.iter().map(ToString::to_string).collect(),
+    };
+    print(json, &view, || describe(&view, &inventory));
+    // What is shown is right; that not every backup is there must not go unnoticed.
+    match inventory.unreadable.into_iter().next() {
+        Some(error) => Err(Failure::from(error).beside_a_result()),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn view(found: &TimelineInventory, size: WalSegmentSize) -> TimelineView {
+    let parent = found.origin.parent();
+    let named = |ranges: &[WalRange]| ranges.iter().map(|range| RangeView::new(*range, size)).collect();
+    TimelineView {
+        timeline: found.timeline.get(),
+        parent: parent.map(|fork| fork.timeline.get()),
+        switch_lsn: parent.map(|fork| fork.position.to_string()),
+        history: history(&found.origin),
+        segments: found.segments,
+        stored_bytes: found.stored_bytes,
+        ranges: named(&found.ranges),
+        gaps: named(&found.gaps),
+        partials: found.partials.iter().map(ToString::to_string).collect(),
+        backups: found
+            .backups
+            .iter()
+            .map(|backup| BackupView { backup_name: backup.name.clone(), kind: backup.kind.as_str() })
+            .collect(),
+    }
+}
+
+/// The state of a timeline's history, as JSON names it.
+pub fn history(origin: &TimelineOrigin) -> &'static str {
+    match origin {
+        TimelineOrigin::First => "none",
+        TimelineOrigin::Known(_) => "present",
+        TimelineOrigin::Missing => "missing",
+        TimelineOrigin::Damaged(_) => "damaged",
+        TimelineOrigin::Unreadable(_) => "unreadable",
+    }
+}
+
+/// The segment size, and how it is known, in words.
+pub fn describe_size(found: SegmentSizeFound) -> String {
+    let source = match found.source {
+        SizeSource::Given => "as given".to_owned(),
+        SizeSource::Backup => "from the newest backup".to_owned(),
+        SizeSource::Header(name) => format!("from the header of {name}"),
+        SizeSource::WalGBackups => "from the names of WAL-G's backups".to_owned(),
+        SizeSource::Assumed => "assumed: nothing tells it; --segment-size does".to_owned(),
+    };
+    format!("segment size {} ({source})", bytes(found.size.bytes()))
+}
+
+fn describe(view: &InventoryView, inventory: &WalInventory) -> String {
+    if view.timelines.is_empty() {
+        return "the archive is empty".to_owned();
+    }
+    let rows: Vec<Vec<String>> = view.timelines.iter().map(row).collect();
+    let header = ["TIMELINE", "PARENT", "SWITCHED AT", "HISTORY", "FIRST", "LAST", "SEGMENTS", "STORED", "GAPS", "BACKUPS"];
+    let mut lines = vec![table(&header, &rows), describe_size(inventory.segment_size)];
+    for timeline in &view.timelines {
+        let shown = timeline.gaps.iter().take(MAX_GAPS);
+        lines.extend(shown.map(|gap| format!("gap on timeline {}: {}", timeline.timeline, gap.describe())));
+        if timeline.gaps.len() > MAX_GAPS {
+            lines.push(format!("{} more gaps on timeline {}: see --json", timeline.gaps.len() - MAX_GAPS, timeline.timeline));
+        }
+    }
+    if view.timelines.iter().any(|timeline| !timeline.gaps.is_empty()) {
+        lines.push("which gaps matter: `stillframe wal-verify`".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn row(view: &TimelineView) -> Vec<String> {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    vec![
+        view.timeline.to_string(),
+        or_none(view.parent.map(|parent| parent.to_string())),
+        or_none(view.switch_lsn.clone()),
+        view.history.to_owned(),
+        or_none(view.ranges.first().map(|range| range.first.clone())),
+        or_none(view.ranges.last().map(|range| range.last.clone())),
+        view.segments.to_string(),
+        bytes(view.stored_bytes),
+        view.gaps.iter().map(|gap| gap.segments).sum::<u64>().to_string(),
+        view.backups.len().to_string(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use stillframe_core::postgres::TimelineId;
+
+    use super::*;
+
+    fn timeline(parent: Option<(u32, &str)>, ranges: &[(u64, u64)], gaps: &[(u64, u64)]) -> TimelineView {
+        let named = |ranges: &[(u64, u64)]| {
+            let range = |&(first, last)| WalRange { timeline: TimelineId::FIRST, first, last };
+            ranges.iter().map(|pair| RangeView::new(range(pair), WalSegmentSize::DEFAULT)).collect()
+        };
+        TimelineView {
+            timeline: 1,
+            parent: parent.map(|(number, _)| number),
+            switch_lsn: parent.map(|(_, position)| position.to_owned()),
+            history: "none",
+            segments: 5,
+            stored_bytes: 3 << 20,
+            ranges: named(ranges),
+            gaps: named(gaps),
+            partials: Vec::new(),
+            backups: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn people_see_gaps_by_name_and_number_and_how_the_size_is_known() {
+        let view = InventoryView {
+            segment_size_bytes: 16 << 20,
+            segment_size_source: "assumed",
+            timelines: vec![timeline(None, &[(1, 2), (5, 7)], &[(3, 4)])],
+            unreadable: Vec::new(),
+        };
+        let segment_size = SegmentSizeFound { size: WalSegmentSize::DEFAULT, source: SizeSource::Assumed };
+        let inventory = WalInventory { segment_size, timelines: Vec::new(), unreadable: Vec::new() };
+        assert_eq!(
+            describe(&view, &inventory),
+            "TIMELINE  PARENT  SWITCHED AT  HISTORY  FIRST                     LAST                      SEGMENTS  STORED   GAPS  BACKUPS\n\
+             1         -       -            none     000000010000000000000001  000000010000000000000007  5         3.0 MiB  2     0\n\
+             segment size 16.0 MiB (assumed: nothing tells it; --segment-size does)\n\
+             gap on timeline 1: 000000010000000000000003 … 000000010000000000000004 (2)\n\
+             which gaps matter: `stillframe wal-verify`"
+        );
+    }
+
+    #[test]
+    fn refuses_sizes_that_no_cluster_has() {
+        assert_eq!(segment_size("16").unwrap(), WalSegmentSize::DEFAULT);
+        assert_eq!(segment_size("16MB").unwrap(), WalSegmentSize::DEFAULT);
+        for text in ["", "0", "3", "2048", "16 GB", "-1", "99999999999"] {
+            assert!(segment_size(text).is_err(), "{text}");
+        }
+    }
+}

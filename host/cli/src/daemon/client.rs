@@ -1,0 +1,139 @@
+//! The client of the daemon: `wal-push --daemon SOCKET %p` and `wal-fetch --daemon SOCKET %f %p`.
+//!
+//! It runs before the command line is understood and before anything else starts, so that it costs about a millisecond. It proves
+//! that the daemon is ours and works in the same WAL directory. In any doubt it says so and steps aside: the process goes on as the
+//! plain command, so that archiving never depends on a daemon, and an absence is only told that the archive was asked about.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use super::protocol::{DirectoryId, Reply, Request};
+
+/// Longer than the daemon takes for any request: it answers or has died.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// How a call of the process ends that a daemon has done for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The file is archived, or restored.
+    Done,
+    /// The archive certainly does not have it.
+    Missing,
+}
+
+/// Lets the daemon do it, when the arguments (without the program's name) name one and it can; else tells why not, on standard
+/// error, and returns none.
+pub fn try_daemon(arguments: impl IntoIterator<Item = OsString>) -> Option<Outcome> {
+    let call = Call::parse(arguments)?;
+    match call.send() {
+        Ok(outcome) => Some(outcome),
+        Err(reason) => {
+            let socket = call.socket.display();
+            let _gone = writeln!(io::stderr(), "warning: the daemon at `{socket}` is not used: {reason}");
+            None
+        }
+    }
+}
+
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+struct Call {
+    socket: PathBuf,
+    work: Work,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Work {
+    Push { path: PathBuf },
+    Fetch { name: String, destination: PathBuf },
+}
+
+impl Call {
+    /// Reads the arguments. None when they name no daemon, or anything that is not known here: then they are for the plain command.
+    fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let (mut socket, mut words) = (None, Vec::new());
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            match argument.to_str() {
+                Some("--daemon") => socket = Some(PathBuf::from(arguments.next()?)),
+                Some("--config") => drop(arguments.next()?),
+                Some("--json" | "--verbose" | "-v" | "-vv") => {}
+                Some(text) if text.starts_with("--config=") => {}
+                Some(text) if text.starts_with("--daemon=") => socket = Some(PathBuf::from(&text["--daemon=".len()..])),
+                Some(text) if text.starts_with('-') => return None,
+                _ => words.push(argument),
+            }
+        }
+        let work = match words.as_slice() {
+            [command, path] if command == OsStr::new("wal-push") => Work::Push { path: path.into() },
+            [command, name, destination] if command == OsStr::new("wal-fetch") => {
+                Work::Fetch { name: name.to_str()?.to_owned(), destination: destination.into() }
+            }
+            _ => return None,
+        };
+        Some(Self { socket: socket?, work })
+    }
+
+    fn send(&self) -> Result<Outcome, String> {
+        let (path, request) = match &self.work {
+            Work::Push { path } => (path, Request::Push(text_name(path)?)),
+            // The daemon knows the directory by its own path, which is proven to be the same.
+            Work::Fetch { name, destination } => (
+                destination,
+                Request::Fetch(name.clone(), Path::new("pg_wal").join(destination.file_name().ok_or("no file is named")?)),
+            ),
+        };
+        let directory = DirectoryId::around(path).map_err(|error| error.to_string())?;
+        let mut stream = open(&self.socket).map_err(|error| error.to_string())?;
+        match ask(&mut stream, &Request::Check(Some(directory)))? {
+            Reply::Done => {}
+            Reply::Failed | Reply::Missing => return Err("it serves another data directory, or is busy".to_owned()),
+        }
+        match (ask(&mut stream, &request)?, &self.work) {
+            (Reply::Done, Work::Push { .. }) => Ok(Outcome::Done),
+            (Reply::Done, Work::Fetch { destination, .. }) if destination.exists() => Ok(Outcome::Done),
+            (Reply::Done, Work::Fetch { .. }) => Err("it says that it has restored the file, and there is none".to_owned()),
+            (Reply::Missing, Work::Fetch { .. }) => Ok(Outcome::Missing),
+            (Reply::Failed | Reply::Missing, _) => Err("it failed; its log says why".to_owned()),
+        }
+    }
+}
+
+fn text_name(path: &Path) -> Result<String, String> {
+    path.file_name().and_then(OsStr::to_str).map(str::to_owned).ok_or_else(|| "no WAL file is named".to_owned())
+}
+
+/// Connects to a daemon of our own user, or of root.
+///
+/// Never waits for one that does not accept: the plain command is quicker.
+fn open(socket: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    let peer = socket_peercred(&stream)?.uid;
+    // What it says is acted on: on another user's word PostgreSQL would recycle WAL, or end its recovery.
+    if peer != rustix::process::geteuid() && !peer.is_root() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
+    }
+    let stream = UnixStream::from(stream);
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn ask(stream: &mut UnixStream, request: &Request) -> Result<Reply, String> {
+    let message = request.to_bytes().map_err(|error| error.to_string())?;
+    let mut answer = [0];
+    stream.write_all(&message).and_then(|()| stream.read_exact(&mut answer)).map_err(|error| error.to_string())?;
+    Reply::parse(answer[0]).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

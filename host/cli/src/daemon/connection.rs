@@ -1,0 +1,123 @@
+//! One connection: who it is, what it asks, what it is answered.
+//!
+//! Like WAL-G's daemon it answers any number of checks and then one request, and closes: PostgreSQL's library opens a connection for
+//! each file. What cannot be understood is answered as an error and closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::timeout;
+
+use super::protocol::{HEAD_BYTES, Reply, Request, body_length};
+use super::service::Service;
+
+/// How long a connection may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// For a request to be answered.
+    pub request: Duration,
+    /// For a message to arrive whole, and for an answer to be taken.
+    pub message: Duration,
+    /// Between two messages. A client that keeps a connection open must not keep one of the few for ever.
+    pub idle: Duration,
+    /// Becomes true when the daemon is to end: then no further message is waited for.
+    pub ending: watch::Sender<bool>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_mins(2),
+            message: Duration::from_secs(10),
+            idle: Duration::from_mins(5),
+            ending: watch::Sender::new(false),
+        }
+    }
+}
+
+/// Serves one connection to its end; refuses it without a slot.
+pub(super) async fn serve(mut stream: UnixStream, service: Arc<dyn Service>, limits: Limits, slot: Option<OwnedSemaphorePermit>) {
+    if slot.is_none() {
+        tracing::warn!("too many connections; one is refused");
+        return answer(&mut stream, &limits, Reply::Failed).await;
+    }
+    if !is_trusted(&stream) {
+        tracing::warn!("a connection of another user is refused");
+        return answer(&mut stream, &limits, Reply::Failed).await;
+    }
+    loop {
+        let request = match next(&mut stream, &limits).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(reason) => {
+                tracing::warn!(reason, "a connection is closed");
+                return answer(&mut stream, &limits, Reply::Failed).await;
+            }
+        };
+        let is_last = !matches!(request, Request::Check(_));
+        let reply = timeout(limits.request, handle(&*service, request)).await.unwrap_or_else(|_| {
+            tracing::error!("a request is abandoned after {} seconds", limits.request.as_secs());
+            Reply::Failed
+        });
+        answer(&mut stream, &limits, reply).await;
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// Whether the other end is our own user, or root.
+fn is_trusted(stream: &UnixStream) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == ours || peer.uid() == 0)
+}
+
+/// The next message; none when there will be no more.
+async fn next(stream: &mut UnixStream, limits: &Limits) -> Result<Option<Request>, String> {
+    let mut head = [0; HEAD_BYTES];
+    let mut ending = limits.ending.subscribe();
+    let first = tokio::select! {
+        first = timeout(limits.idle, stream.read(&mut head[..1])) => first,
+        _ = ending.wait_for(|ending| *ending) => return Ok(None),
+    };
+    match first {
+        Err(_) | Ok(Ok(0)) => return Ok(None),
+        Ok(Err(error)) => return Err(error.to_string()),
+        Ok(Ok(_)) => {}
+    }
+    let rest = async {
+        stream.read_exact(&mut head[1..]).await.map_err(|error| error.to_string())?;
+        let mut body = vec![0; body_length(head).map_err(|error| error.to_string())?];
+        stream.read_exact(&mut body).await.map_err(|error| error.to_string())?;
+        Request::parse(head, &body).map_err(|error| error.to_string())
+    };
+    let request = timeout(limits.message, rest).await.map_err(|_| "its message does not arrive".to_owned())?;
+    request.map(Some)
+}
+
+async fn handle(service: &dyn Service, request: Request) -> Reply {
+    match request {
+        Request::Check(None) => Reply::Done,
+        Request::Check(Some(directory)) => {
+            if service.serves(directory) {
+                Reply::Done
+            } else {
+                tracing::warn!("a client works in the WAL directory of another server; it does without this daemon");
+                Reply::Failed
+            }
+        }
+        Request::Push(name) => service.push(&name).await,
+        Request::Fetch(name, destination) => service.fetch(&name, &destination).await,
+    }
+}
+
+/// A client that has gone away will ask again.
+async fn answer(stream: &mut UnixStream, limits: &Limits, reply: Reply) {
+    let written = timeout(limits.message, stream.write_all(&[reply.to_byte()])).await;
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::debug!("a client did not wait for its answer");
+    }
+}

@@ -1,0 +1,111 @@
+//! What the daemon does for its clients: the same flows as the commands, on a world that stays.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stillframe_core::error::{Classify, chain};
+use stillframe_core::flows::{PrefetchRequest, WalFetched, wal_fetch_ahead, wal_prefetch, wal_push_ahead};
+use stillframe_core::postgres::WalFileName;
+use stillframe_core::spool::AheadSettings;
+use tokio::sync::watch;
+
+use super::protocol::{DirectoryId, Reply};
+use crate::wiring::World;
+
+/// What connections are served with.
+#[async_trait]
+pub trait Service: Send + Sync {
+    /// Whether this is the WAL directory that it archives from and restores to.
+    fn serves(&self, directory: DirectoryId) -> bool;
+
+    /// Archives the file of this name.
+    async fn push(&self, name: &str) -> Reply;
+
+    /// Restores the file of this name.
+    async fn fetch(&self, name: &str, destination: &Path) -> Reply;
+
+    /// Begins nothing further ahead: the daemon ends.
+    fn end(&self);
+}
+
+/// The archive of one cluster.
+pub struct WalService {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: World,
+    data_directory: PathBuf,
+    ahead: AheadSettings,
+    ending: watch::Sender<bool>,
+}
+
+impl WalService {
+    /// Serves the cluster of this data directory.
+    pub fn new(world: World, data_directory: PathBuf, ahead: AheadSettings) -> Self {
+        Self { shared: Arc::new(Shared { world, data_directory, ahead, ending: watch::Sender::new(false) }) }
+    }
+
+    /// Prefetches beside the connections. Another process, or another task, that does so already ends this one at once.
+    fn prefetch(&self, request: PrefetchRequest) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            wal_prefetch(&shared.world.ports(), &shared.ahead, &request, shared.ended()).await;
+        });
+    }
+}
+
+impl Shared {
+    async fn ended(&self) {
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+}
+
+#[async_trait]
+impl Service for WalService {
+    fn serves(&self, directory: DirectoryId) -> bool {
+        self.shared.data_directory.join("pg_wal").metadata().is_ok_and(|found| DirectoryId::from(&found) == directory)
+    }
+
+    async fn push(&self, name: &str) -> Reply {
+        let shared = &*self.shared;
+        // The name of a file and nothing else: it is joined to a directory.
+        if let Err(error) = name.parse::<WalFileName>() {
+            return refuse(name, &error.to_string(), None);
+        }
+        let path = shared.data_directory.join("pg_wal").join(name);
+        let who = shared.world.pusher(&shared.data_directory);
+        match wal_push_ahead(&shared.world.ports(), &shared.ahead, &who, &path, shared.ended()).await {
+            Ok(pushed) => {
+                tracing::debug!(file = name, ?pushed, "archived");
+                Reply::Done
+            }
+            Err(error) => refuse(name, &chain(&error), error.hint()),
+        }
+    }
+
+    async fn fetch(&self, name: &str, destination: &Path) -> Reply {
+        let shared = &*self.shared;
+        let destination = shared.data_directory.join(destination);
+        match wal_fetch_ahead(&shared.world.ports(), &shared.ahead, name, &destination).await {
+            Ok((WalFetched::Restored(_), next)) => {
+                if let Some(request) = next {
+                    self.prefetch(request);
+                }
+                Reply::Done
+            }
+            Ok((WalFetched::Absent, _)) => Reply::Missing,
+            Err(error) => refuse(name, &chain(&error), error.hint()),
+        }
+    }
+
+    fn end(&self) {
+        self.shared.ending.send_replace(true);
+    }
+}
+
+fn refuse(name: &str, error: &str, hint: Option<String>) -> Reply {
+    tracing::error!(file = name, error, hint = hint.unwrap_or_default(), "failed");
+    Reply::Failed
+}

@@ -1,0 +1,238 @@
+//! The daemon and its client as processes: who is served, who is refused, and what happens without a daemon.
+#![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+#![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
+
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const CLUSTER: u64 = 7_000_000_000_000_000_001;
+
+/// Longest wait for what a test expects to happen.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A store, a data directory and a configuration file that names them.
+struct Site {
+    base: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self { base: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(site.path("store")).unwrap();
+        make_data_directory(&site.path("data"));
+        let config = format!(
+            "[cluster]\nname = \"main\"\npgdata = \"{}\"\n[store]\nurl = \"file://{}\"\n",
+            site.path("data").display(),
+            site.path("store").display()
+        );
+        std::fs::write(site.path("stillframe.toml"), config).unwrap();
+        let created = site.command(&["store", "create"]).output().unwrap();
+        assert!(created.status.success(), "{created:?}");
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.base.path().join(name)
+    }
+
+    /// The program in the data directory, as PostgreSQL calls it.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stillframe"));
+        command.env_clear().current_dir(self.path("data")).arg("--config").arg(self.path("stillframe.toml")).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Starts the daemon, and waits until it says that it is ready.
+    fn daemon(&self) -> Daemon {
+        let address = self.path("notify");
+        let _ = std::fs::remove_file(&address);
+        let notified = UnixDatagram::bind(&address).unwrap();
+        notified.set_read_timeout(Some(SOON)).unwrap();
+        let mut command = self.command(&["wal-daemon"]);
+        // Much more is said than anybody hears: the tests read little of it.
+        command.arg(self.path("socket")).env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "20000");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let daemon = Daemon { child, notified };
+        daemon.says("READY=1");
+        daemon
+    }
+
+    fn through_daemon(&self, arguments: &[&str]) -> Output {
+        let socket = self.path("socket");
+        let (command, rest) = arguments.split_first().unwrap();
+        self.run(&[&[*command, "--daemon", socket.to_str().unwrap()], rest].concat())
+    }
+
+    /// Writes a segment that waits to be archived.
+    fn segment(&self, number: u32) -> String {
+        let name = format!("0000000100000000{number:08X}");
+        std::fs::write(self.path("data/pg_wal").join(&name), segment(number)).unwrap();
+        std::fs::write(self.path("data/pg_wal/archive_status").join(format!("{name}.ready")), b"").unwrap();
+        format!("pg_wal/{name}")
+    }
+
+    fn archived(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path("store/main/wal_005")) else { return Vec::new() };
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+struct Daemon {
+    child: Child,
+    notified: UnixDatagram,
+}
+
+impl Daemon {
+    /// Waits until the service manager is told so.
+    fn says(&self, expected: &str) {
+        let begin = Instant::now();
+        let mut message = [0; 256];
+        while begin.elapsed() < SOON {
+            let length = self.notified.recv(&mut message).unwrap();
+            if std::str::from_utf8(&message[..length]).unwrap().lines().any(|line| line == expected) {
+                return;
+            }
+        }
+        panic!("the service manager is never told {expected}");
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn make_data_directory(path: &Path) {
+    std::fs::create_dir_all(path.join("pg_wal/archive_status")).unwrap();
+    std::fs::create_dir_all(path.join("global")).unwrap();
+    let mut control = vec![0; 8192];
+    control[0..8].copy_from_slice(&CLUSTER.to_ne_bytes());
+    control[8..12].copy_from_slice(&1300_u32.to_ne_bytes());
+    let checksum = crc32c::crc32c(&control[..288]);
+    control[288..292].copy_from_slice(&checksum.to_ne_bytes());
+    std::fs::write(path.join("global/pg_control"), control).unwrap();
+}
+
+fn segment(number: u32) -> Vec<u8> {
+    let mut content = vec![u8::try_from(number).unwrap(); 1 << 20];
+    content[0..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
+    content[2..4].copy_from_slice(&2_u16.to_ne_bytes());
+    content[4..8].copy_from_slice(&1_u32.to_ne_bytes());
+    content[8..16].copy_from_slice(&(u64::from(number) << 20).to_ne_bytes());
+    content[24..32].copy_from_slice(&CLUSTER.to_ne_bytes());
+    content[32..36].copy_from_slice(&(1_u32 << 20).to_ne_bytes());
+    content
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn archives_and_restores_for_its_client_which_says_nothing() {
+    let site = Site::new();
+    let _daemon = site.daemon();
+    let path = site.segment(3);
+    let pushed = site.through_daemon(&["wal-push", &path]);
+    assert_eq!((pushed.status.code(), said(&pushed)), (Some(0), String::new()));
+    assert_eq!(site.archived(), ["000000010000000000000003.zst"]);
+    let fetched = site.through_daemon(&["wal-fetch", "000000010000000000000003", "pg_wal/RECOVERYXLOG"]);
+    assert_eq!((fetched.status.code(), said(&fetched)), (Some(0), String::new()));
+    assert_eq!(std::fs::read(site.path("data/pg_wal/RECOVERYXLOG")).unwrap(), segment(3));
+    let absent = site.through_daemon(&["wal-fetch", "000000010000000000000004", "pg_wal/RECOVERYXLOG"]);
+    assert_eq!((absent.status.code(), said(&absent)), (Some(1), String::new()));
+}
+
+#[test]
+fn without_a_daemon_the_plain_command_does_it_and_says_why() {
+    let site = Site::new();
+    let path = site.segment(3);
+    let pushed = site.through_daemon(&["wal-push", &path]);
+    assert_eq!(pushed.status.code(), Some(0));
+    assert!(said(&pushed).starts_with("warning: the daemon at `"), "{}", said(&pushed));
+    let absent = site.through_daemon(&["wal-fetch", "000000010000000000000004", "pg_wal/RECOVERYXLOG"]);
+    assert_eq!(absent.status.code(), Some(1));
+    std::fs::remove_file(site.path("stillframe.toml")).unwrap();
+    let failed = site.through_daemon(&["wal-fetch", "000000010000000000000003", "pg_wal/RECOVERYXLOG"]);
+    assert_eq!(failed.status.code(), Some(203), "never a code that PostgreSQL takes for absence");
+}
+
+#[test]
+fn a_failure_of_the_daemon_is_told_by_the_plain_command() {
+    let site = Site::new();
+    let mut daemon = site.daemon();
+    let path = site.segment(3);
+    std::fs::rename(site.path("store"), site.path("gone")).unwrap();
+    let pushed = site.through_daemon(&["wal-push", &path]);
+    assert!(pushed.status.code() > Some(1), "{pushed:?}");
+    assert!(said(&pushed).contains("error: "), "{}", said(&pushed));
+    let fetched = site.through_daemon(&["wal-fetch", "000000010000000000000003", "pg_wal/RECOVERYXLOG"]);
+    assert!(fetched.status.code() > Some(200), "{fetched:?}");
+    std::fs::rename(site.path("gone"), site.path("store")).unwrap();
+    assert_eq!(site.through_daemon(&["wal-push", &path]).status.code(), Some(0));
+    assert!(daemon.child.try_wait().unwrap().is_none(), "it goes on");
+}
+
+#[test]
+fn another_servers_directory_is_not_served() {
+    let site = Site::new();
+    let _daemon = site.daemon();
+    site.segment(3);
+    make_data_directory(&site.path("clone"));
+    let mut clone_content = segment(3);
+    clone_content[5000] ^= 1;
+    std::fs::write(site.path("clone/pg_wal/000000010000000000000003"), clone_content).unwrap();
+    let socket = site.path("socket");
+    let mut command = site.command(&["wal-push", "--daemon", socket.to_str().unwrap(), "pg_wal/000000010000000000000003"]);
+    let pushed = command.current_dir(site.path("clone")).output().unwrap();
+    assert!(said(&pushed).contains("another data directory"), "{}", said(&pushed));
+    // The plain command has pushed the clone's file, and not the daemon the one of its own directory.
+    assert!(pushed.status.success());
+    let path = site.segment(3);
+    assert!(!site.through_daemon(&["wal-push", &path]).status.success(), "the archive holds the clone's content");
+}
+
+#[test]
+fn replaces_the_socket_of_a_killed_daemon_and_not_of_a_live_one() {
+    let site = Site::new();
+    let mut killed = site.daemon();
+    let second = site.command(&["wal-daemon"]).arg(site.path("socket")).output().unwrap();
+    assert_eq!(second.status.code(), Some(4), "{second:?}");
+    killed.signal(Signal::KILL);
+    killed.child.wait().unwrap();
+    assert!(site.path("socket").exists());
+    let _daemon = site.daemon();
+    let path = site.segment(3);
+    let pushed = site.through_daemon(&["wal-push", &path]);
+    assert_eq!((pushed.status.code(), said(&pushed)), (Some(0), String::new()));
+}
+
+#[test]
+fn tells_the_service_manager_that_it_lives_and_that_it_ends() {
+    let site = Site::new();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = site.daemon();
+        daemon.says("WATCHDOG=1");
+        daemon.says("WATCHDOG=1");
+        daemon.signal(signal);
+        daemon.says("STOPPING=1");
+        assert!(daemon.child.wait().unwrap().success());
+        assert!(!site.path("socket").exists());
+    }
+}

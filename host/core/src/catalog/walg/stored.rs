@@ -1,0 +1,161 @@
+//! The records of a WAL-G base backup as they lie in the store: the sentinel, and `metadata.json` beside the files.
+//!
+//! Positions are decimal integers, identifiers exceed what a floating-point number can hold. `metadata.json` is what WAL-G goes
+//! by for permanence; the sentinel's own `IsPermanent` is stale after a `backup-mark`. What only people read is read leniently;
+//! what WAL is kept by is not.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{WalGBackup, WalGName};
+use crate::catalog::Permanence;
+use crate::postgres::{Lsn, PgVersion, SystemIdentifier, WalSegment, WalSegmentSize};
+
+/// `<name>_backup_stop_sentinel.json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct StoredSentinel {
+    #[serde(rename = "LSN", default)]
+    lsn: Option<u64>,
+    #[serde(rename = "FinishLSN", default)]
+    finish_lsn: Option<u64>,
+    #[serde(rename = "PgVersion", default)]
+    pg_version: Option<u32>,
+    #[serde(rename = "SystemIdentifier", default)]
+    system_identifier: Option<u64>,
+    #[serde(rename = "UncompressedSize", default)]
+    uncompressed_size: Option<i64>,
+    #[serde(rename = "CompressedSize", default)]
+    compressed_size: Option<i64>,
+    #[serde(rename = "DeltaFrom", default)]
+    delta_from: Option<String>,
+    #[serde(rename = "UserData", default)]
+    user_data: Option<Value>,
+    #[serde(rename = "StartTime", default)]
+    start_time: Option<Value>,
+    #[serde(rename = "FinishTime", default)]
+    finish_time: Option<Value>,
+    #[serde(rename = "Hostname", default)]
+    hostname: Option<Value>,
+    #[serde(rename = "DataDir", default)]
+    data_dir: Option<Value>,
+}
+
+/// `<name>/metadata.json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct StoredMetadata {
+    #[serde(default)]
+    start_lsn: Option<u64>,
+    #[serde(default)]
+    finish_lsn: Option<u64>,
+    #[serde(default)]
+    is_permanent: bool,
+    #[serde(default)]
+    pg_version: Option<u32>,
+    #[serde(default)]
+    system_identifier: Option<u64>,
+    #[serde(default)]
+    uncompressed_size: Option<i64>,
+    #[serde(default)]
+    compressed_size: Option<i64>,
+    #[serde(default)]
+    user_data: Option<Value>,
+    #[serde(default)]
+    start_time: Option<Value>,
+    #[serde(default)]
+    finish_time: Option<Value>,
+    #[serde(default)]
+    hostname: Option<Value>,
+    #[serde(default)]
+    data_dir: Option<Value>,
+}
+
+/// Puts both together, and says what contradicts what.
+///
+/// Where the two differ about a position, the wider range counts: nothing that either of them may need is given up.
+pub(super) fn assemble(name: &WalGName, sentinel: StoredSentinel, metadata: Option<StoredMetadata>) -> Result<WalGBackup, String> {
+    let has_metadata = metadata.is_some();
+    // One of its keys is always there, so that an absent file and an empty one differ in nothing but the flag.
+    let metadata = metadata.unwrap_or(StoredMetadata::NONE);
+    let starts = [sentinel.lsn, metadata.start_lsn].into_iter().flatten().filter_map(position);
+    let stops = [sentinel.finish_lsn, metadata.finish_lsn].into_iter().flatten().filter_map(position);
+    let (start_lsn, finish_lsn) = (starts.clone().min(), stops.clone().max());
+    for start in starts {
+        if segment_sizes(name, start).next().is_none() {
+            return Err(format!("it starts at {start}, which does not lie in the segment of its name"));
+        }
+        if let Some(stop) = stops.clone().find(|stop| *stop < start) {
+            return Err(format!("it stops at {stop} before it starts at {start}"));
+        }
+    }
+    Ok(WalGBackup {
+        name: name.clone(),
+        start_lsn,
+        finish_lsn,
+        permanence: if metadata.is_permanent { Permanence::Permanent } else { Permanence::Ordinary },
+        has_metadata,
+        version: metadata.pg_version.or(sentinel.pg_version).filter(|number| *number > 0).map(PgVersion),
+        system_identifier: sentinel
+            .system_identifier
+            .or(metadata.system_identifier)
+            .filter(|number| *number > 0)
+            .map(SystemIdentifier),
+        started_at: moment(metadata.start_time.as_ref()).or_else(|| moment(sentinel.start_time.as_ref())),
+        finished_at: moment(metadata.finish_time.as_ref()).or_else(|| moment(sentinel.finish_time.as_ref())),
+        hostname: text(metadata.hostname.as_ref()).or_else(|| text(sentinel.hostname.as_ref())),
+        data_directory: text(metadata.data_dir.as_ref()).or_else(|| text(sentinel.data_dir.as_ref())).map(PathBuf::from),
+        uncompressed_bytes: size(metadata.uncompressed_size).or_else(|| size(sentinel.uncompressed_size)),
+        compressed_bytes: size(metadata.compressed_size).or_else(|| size(sentinel.compressed_size)),
+        delta_from: sentinel.delta_from.filter(|parent| !parent.is_empty()),
+        user_data: metadata.user_data.or(sentinel.user_data),
+    })
+}
+
+impl StoredMetadata {
+    const NONE: Self = Self {
+        start_lsn: None,
+        finish_lsn: None,
+        is_permanent: false,
+        pg_version: None,
+        system_identifier: None,
+        uncompressed_size: None,
+        compressed_size: None,
+        user_data: None,
+        start_time: None,
+        finish_time: None,
+        hostname: None,
+        data_dir: None,
+    };
+}
+
+/// Segment sizes under which a backup of this name can start at this position.
+///
+/// On a primary the name is that of the segment with the position, on a standby that of the byte before it.
+pub(super) fn segment_sizes(name: &WalGName, start: Lsn) -> impl Iterator<Item = WalSegmentSize> {
+    let every = (20..=30).filter_map(|exponent| WalSegmentSize::try_from(1_u32 << exponent).ok());
+    let (timeline, file) = (name.timeline(), name.start_file());
+    every.filter(move |size| {
+        let holds = [WalSegment::containing(timeline, start, *size), WalSegment::ending_at(timeline, start, *size)];
+        holds.iter().any(|segment| segment.file_name(*size) == file)
+    })
+}
+
+/// No WAL begins at 0: WAL-G writes it for what it does not know.
+fn position(decimal: u64) -> Option<Lsn> {
+    (decimal != 0).then_some(Lsn(decimal))
+}
+
+/// WAL-G writes Go's zero time, in the year 1, for what it does not know.
+fn moment(value: Option<&Value>) -> Option<Timestamp> {
+    value?.as_str()?.parse().ok().filter(|moment: &Timestamp| moment.as_second() > 0)
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn size(bytes: Option<i64>) -> Option<u64> {
+    bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0)
+}

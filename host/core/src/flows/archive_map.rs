@@ -1,0 +1,259 @@
+//! What lies in the archive, by timeline and number, and the backups beside it: what `wal-show` and `wal-verify` look at.
+//!
+//! It is read once and sorted once: an archive holds a million names. Everything else here is arithmetic on sorted numbers.
+
+mod segment_size;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use segment_size::{SegmentSizeFound, SizeSource};
+
+use crate::catalog::{ArchiveError, ArchivedFile, CatalogContents, CatalogError, WalGContents};
+use crate::error::{Classify, chain};
+use crate::flows::Ports;
+use crate::postgres::{Fork, Lsn, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize};
+
+/// Where a timeline comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimelineOrigin {
+    /// It is the first one, for which PostgreSQL writes no history.
+    First,
+    /// Its history is archived.
+    Known(TimelineHistory),
+    /// Its history is not archived.
+    Missing,
+    /// Its history is archived and damaged.
+    Damaged(String),
+    /// Its history is archived and cannot be read here: the key to it is missing.
+    Unreadable(String),
+}
+
+impl TimelineOrigin {
+    /// Where it left its parent, if that is known.
+    #[must_use]
+    pub fn parent(&self) -> Option<Fork> {
+        self.history().and_then(|history| history.ancestors().last().copied())
+    }
+
+    /// The way to it.
+    #[must_use]
+    pub fn history(&self) -> Option<&TimelineHistory> {
+        match self {
+            Self::Known(history) => Some(history),
+            Self::First | Self::Missing | Self::Damaged(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// The files of one timeline.
+pub(super) struct TimelineFiles {
+    pub(super) origin: TimelineOrigin,
+    /// Numbers of its archived segments, sorted, each once.
+    pub(super) numbers: Vec<u64>,
+    pub(super) partials: Vec<WalFileName>,
+    pub(super) stored_bytes: u64,
+}
+
+/// The archive and the catalog, as they were when they were read.
+pub(super) struct ArchiveMap {
+    pub(super) files: Vec<ArchivedFile>,
+    pub(super) size: SegmentSizeFound,
+    pub(super) timelines: BTreeMap<TimelineId, TimelineFiles>,
+    pub(super) contents: CatalogContents,
+    pub(super) walg: WalGContents,
+}
+
+impl ArchiveMap {
+    /// Reads it. A store that does not answer is an error and never an empty place.
+    pub(super) async fn read(ports: &Ports<'_>, given: Option<WalSegmentSize>) -> Result<Self, MapError> {
+        // Backups first: whatever they need was archived before they were published.
+        let contents = ports.catalog().contents().await?;
+        let walg = ports.catalog().walg().await?;
+        let files = ports.archive().list().await?;
+        let size = segment_size::find(&ports.archive(), given, &contents, &walg, &files).await?;
+        let timelines = by_timeline(ports, &files, size.size).await?;
+        Ok(Self { files, size, timelines, contents, walg })
+    }
+
+    /// The numbers of a timeline's archived segments.
+    pub(super) fn numbers(&self, timeline: TimelineId) -> &[u64] {
+        self.timelines.get(&timeline).map_or(&[], |files| &files.numbers)
+    }
+
+    /// The segment with this position.
+    pub(super) fn number(&self, position: Lsn) -> u64 {
+        position.0 / self.size.size.bytes()
+    }
+
+    /// What is missing on a timeline between what is there, and between it and what its parent and its children hold.
+    pub(super) fn gaps(&self, timeline: TimelineId) -> Vec<WalRange> {
+        let Some(files) = self.timelines.get(&timeline) else { return Vec::new() };
+        let ends_at = |child: &TimelineFiles| {
+            let fork = child.origin.history().filter(|_| !child.numbers.is_empty())?.fork_of(timeline)?;
+            self.number(fork).checked_sub(1)
+        };
+        let begin = files.numbers.first().copied().into_iter().chain(self.continues_from(files)).min();
+        let end = files.numbers.last().copied().into_iter().chain(self.timelines.values().filter_map(ends_at)).max();
+        match (begin, end) {
+            (Some(begin), Some(end)) => missing(timeline, &files.numbers, begin, end),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The segment in which a timeline begins, if something older is archived from which it continues.
+    fn continues_from(&self, files: &TimelineFiles) -> Option<u64> {
+        let history = files.origin.history()?;
+        let begin = self.number(history.ancestors().last()?.position);
+        let holds_older = |fork: &Fork| self.numbers(fork.timeline).first().is_some_and(|first| *first < begin);
+        history.ancestors().iter().any(holds_older).then_some(begin)
+    }
+}
+
+/// Stretches of a sorted list without a hole.
+pub(super) fn consecutive(timeline: TimelineId, numbers: &[u64]) -> Vec<WalRange> {
+    numbers
+        .chunk_by(|one, next| one + 1 == *next)
+        .filter_map(|run| Some(WalRange { timeline, first: *run.first()?, last: *run.last()? }))
+        .collect()
+}
+
+/// What a sorted list does not hold of `first` to `last`, as stretches.
+pub(super) fn missing(timeline: TimelineId, numbers: &[u64], first: u64, last: u64) -> Vec<WalRange> {
+    let mut gaps = Vec::new();
+    let mut next = first;
+    for number in &numbers[numbers.partition_point(|number| *number < first)..] {
+        if *number > last {
+            break;
+        }
+        if *number > next {
+            gaps.push(WalRange { timeline, first: next, last: number - 1 });
+        }
+        next = number + 1;
+    }
+    if next <= last {
+        gaps.push(WalRange { timeline, first: next, last });
+    }
+    gaps
+}
+
+/// Joins stretches that overlap or touch.
+pub(super) fn union(mut ranges: Vec<WalRange>) -> Vec<WalRange> {
+    ranges.sort();
+    let mut joined: Vec<WalRange> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.timeline == range.timeline && range.first <= last.last.saturating_add(1) => {
+                last.last = last.last.max(range.last);
+            }
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// Segments in all of these stretches.
+pub(super) fn count(ranges: &[WalRange]) -> u64 {
+    ranges.iter().map(|range| range.last - range.first + 1).sum()
+}
+
+async fn by_timeline(
+    ports: &Ports<'_>,
+    files: &[ArchivedFile],
+    size: WalSegmentSize,
+) -> Result<BTreeMap<TimelineId, TimelineFiles>, MapError> {
+    let archived: BTreeSet<TimelineId> =
+        files.iter().filter(|file| matches!(file.name, WalFileName::History { .. })).map(|file| file.name.timeline()).collect();
+    let mut timelines: BTreeMap<TimelineId, TimelineFiles> = BTreeMap::new();
+    for file in files {
+        let timeline = file.name.timeline();
+        let found = match timelines.entry(timeline) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let origin = origin(ports, timeline, archived.contains(&timeline)).await?;
+                entry.insert(TimelineFiles { origin, numbers: Vec::new(), partials: Vec::new(), stored_bytes: 0 })
+            }
+        };
+        found.stored_bytes += file.size_bytes;
+        match (file.name, file.name.segment(size)) {
+            (WalFileName::Segment { .. }, Some(WalSegment { number, .. })) => found.numbers.push(number),
+            (WalFileName::Partial { .. }, _) => found.partials.push(file.name),
+            _ => {}
+        }
+    }
+    for found in timelines.values_mut() {
+        // Under the size that the archive has they are in order already; under another one they need not be.
+        found.numbers.sort_unstable();
+        found.numbers.dedup();
+    }
+    Ok(timelines)
+}
+
+async fn origin(ports: &Ports<'_>, timeline: TimelineId, is_archived: bool) -> Result<TimelineOrigin, MapError> {
+    use crate::error::ErrorClass::{Config, Corrupt};
+    if timeline == TimelineId::FIRST {
+        return Ok(TimelineOrigin::First);
+    }
+    if !is_archived {
+        return Ok(TimelineOrigin::Missing);
+    }
+    match ports.archive().history(timeline).await {
+        Ok(Some(history)) => Ok(TimelineOrigin::Known(history)),
+        Ok(None) => Ok(TimelineOrigin::Missing),
+        Err(error @ ArchiveError::Store(_)) => Err(error.into()),
+        Err(error) if error.class() == Corrupt => Ok(TimelineOrigin::Damaged(chain(&error))),
+        Err(error) if error.class() == Config => Ok(TimelineOrigin::Unreadable(chain(&error))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Why the archive could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The archive failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+impl Classify for MapError {
+    fn class(&self) -> crate::error::ErrorClass {
+        match self {
+            Self::Catalog(error) => error.class(),
+            Self::Archive(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Catalog(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_number_is_either_there_or_in_a_gap(mut numbers in proptest::collection::vec(0u64..60, 0..40), first in 0u64..30, length in 0u64..40) {
+            numbers.sort_unstable();
+            numbers.dedup();
+            let last = first + length;
+            let gaps = missing(TimelineId::FIRST, &numbers, first, last);
+            for number in first..=last {
+                let is_in_gap = gaps.iter().any(|gap| (gap.first..=gap.last).contains(&number));
+                prop_assert_eq!(is_in_gap, !numbers.contains(&number));
+            }
+            prop_assert!(gaps.iter().all(|gap| gap.first >= first && gap.last <= last));
+            let runs = consecutive(TimelineId::FIRST, &numbers);
+            prop_assert_eq!(count(&runs), numbers.len() as u64);
+            prop_assert_eq!(union(runs.clone()), runs, "no two of them touch");
+        }
+    }
+}

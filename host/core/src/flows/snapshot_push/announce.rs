@@ -1,0 +1,31 @@
+//! Announces a backup so that no deletion can miss it: the intent is written while nobody deletes.
+//!
+//! The lease is held for this one write only. A deletion that ran before is over, and what it took the backup will not need, or
+//! the backup finds it missing in the archive and is not published; one that comes later reads the intent. A long backup does not
+//! keep others from deleting: its intent protects it.
+
+use super::{PushError, undo};
+use crate::catalog::{CatalogError, Intent, Lease};
+use crate::flows::Ports;
+
+/// Writes the intent under the lease, and gives the lease back.
+pub(super) async fn announce(ports: &Ports<'_>, lease: Lease<'_>, intent: &Intent) -> Result<(), PushError> {
+    let written = write(ports, &lease, intent).await;
+    lease.release().await;
+    written
+}
+
+async fn write(ports: &Ports<'_>, lease: &Lease<'_>, intent: &Intent) -> Result<(), PushError> {
+    match ports.catalog().begin(intent).await {
+        Ok(()) => {}
+        // The intent of that name is somebody else's.
+        Err(error @ CatalogError::NameTaken { .. }) => return Err(error.into()),
+        Err(error) => return Err(undo::withdraw(ports, &intent.name, error.into()).await),
+    }
+    // Still held after the write, it was held at the write: whoever deletes takes the lease later and reads the intent. If not, a
+    // deletion may have read the catalog before the intent was there.
+    match lease.prove().await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(undo::withdraw(ports, &intent.name, error.into()).await),
+    }
+}

@@ -1,0 +1,216 @@
+//! Proves that the archive holds what restoring needs: every backup's own segments, and from the oldest ordinary backup on
+//! everything to the newest archived position of each timeline that continues it.
+//!
+//! Gaps that no backup can reach are no alarm. A store that does not answer is an error and never a gap; what cannot be read
+//! for want of a key is counted as not verified and never passed off as fine.
+
+mod contents;
+mod error;
+mod need;
+
+pub use contents::{ContentProblem, ContentReport, Progress};
+pub use error::VerifyError;
+
+use crate::catalog::{BackupName, CatalogError, WalGName};
+use crate::flows::archive_map::{self, ArchiveMap, SegmentSizeFound, SizeSource, TimelineOrigin};
+use crate::flows::{BackupKind, Ports};
+use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalRange, WalSegmentSize};
+use need::{Base, Own};
+
+/// What to verify.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyRequest {
+    /// The segment size, if the operator says it.
+    pub segment_size: Option<WalSegmentSize>,
+    /// Only the way to this timeline; every one otherwise.
+    pub timeline: Option<TimelineId>,
+    /// Only what this backup needs.
+    pub backup: Option<AnyBackupName>,
+    /// Where the server is, and how far the archive may be behind it.
+    pub server: Option<ServerPosition>,
+    /// Whether objects are read, and how many at a time.
+    pub depth: Depth,
+}
+
+/// The name of a backup, ours or WAL-G's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnyBackupName {
+    /// A snapshot of ours.
+    Snapshot(BackupName),
+    /// A base backup of WAL-G.
+    WalG(WalGName),
+}
+
+/// Where the server is.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerPosition {
+    /// The cluster.
+    pub system_identifier: SystemIdentifier,
+    /// The timeline that it writes or replays.
+    pub timeline: TimelineId,
+    /// Everything in the segments before this position has been finished.
+    pub position: Lsn,
+    /// Segment size of the cluster.
+    pub segment_size: WalSegmentSize,
+    /// The newest finished segments that need not be archived yet.
+    pub allowed_lag: u64,
+}
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// Names and timeline histories.
+    #[default]
+    Names,
+    /// Every needed object.
+    Contents {
+        /// How many at a time; each takes the memory of about two segments.
+        workers: usize,
+    },
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct VerifyReport {
+    /// The segment size, and how it is known.
+    pub segment_size: SegmentSizeFound,
+    /// What recovery may go through.
+    pub needed: Vec<WalRange>,
+    /// Of that, and of what the backups themselves need, how much is archived.
+    pub present: u64,
+    /// Of that, what is not archived.
+    pub missing: Vec<WalRange>,
+    /// Gaps that no backup can reach.
+    pub harmless: Vec<WalRange>,
+    /// Every backup that was looked at.
+    pub backups: Vec<BackupCheck>,
+    /// Timelines to which no recovery can find the way.
+    pub histories: Vec<HistoryProblem>,
+    /// Timelines in the archive that are newer than the server's: somebody else archives here, or the server fell behind.
+    pub newer_timelines: Vec<TimelineId>,
+    /// Finished segments of the server that are not archived yet, up to the newest archived one; none without a server.
+    pub lag: Option<u64>,
+    /// What reading the objects showed; none if they were not read.
+    pub contents: Option<ContentReport>,
+    /// Records of backups that could not be read: what they need is not known.
+    pub unreadable: Vec<CatalogError>,
+}
+
+/// What was found about one backup's own segments.
+#[derive(Debug, Clone)]
+pub struct BackupCheck {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub kind: BackupKind,
+    /// Its own segments, numbered by its own segment size; none when its record does not tell where it stops.
+    pub range: Option<WalRange>,
+    /// Their size.
+    pub segment_size: WalSegmentSize,
+    /// Those that are not archived.
+    pub missing: Vec<WalRange>,
+}
+
+/// A timeline whose history is needed and is not there.
+#[derive(Debug, Clone)]
+pub struct HistoryProblem {
+    /// The timeline.
+    pub timeline: TimelineId,
+    /// What is wrong with its history.
+    pub origin: TimelineOrigin,
+}
+
+/// Verifies; changes nothing. What is wrong stands in the report, whose [`VerifyReport::verdict`] decides the exit code.
+pub async fn wal_verify(
+    ports: &Ports<'_>,
+    request: &VerifyRequest,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<VerifyReport, VerifyError> {
+    let given = request.segment_size.or(request.server.map(|server| server.segment_size));
+    let map = ArchiveMap::read(ports, given).await?;
+    let own = need::backups(&map, request)?;
+    let cluster = own.iter().rev().find(|own| own.is_of_newest_cluster).and_then(|own| own.system_identifier);
+    if let (Some(server), Some(expected)) = (request.server, cluster)
+        && server.system_identifier != expected
+    {
+        return Err(VerifyError::OtherCluster { found: server.system_identifier, expected });
+    }
+    // A size that is merely likely could hide a gap.
+    if map.size.source == SizeSource::Assumed && !own.is_empty() {
+        return Err(VerifyError::UnknownSegmentSize);
+    }
+    if let Some(timeline) = request.timeline.filter(|timeline| !map.timelines.contains_key(timeline)) {
+        return Err(VerifyError::NoSuchTimeline(timeline));
+    }
+
+    let bases: Vec<Base> = own.iter().filter_map(Own::base).collect();
+    let needed = need::lines(&map, &bases, request);
+    let backups: Vec<BackupCheck> = own.iter().map(|own| need::check_own(&map, own)).collect();
+    let same_size = |check: &&BackupCheck| check.segment_size == map.size.size;
+    let all = archive_map::union(
+        needed.iter().copied().chain(backups.iter().filter(same_size).filter_map(|check| check.range)).collect(),
+    );
+    let gaps =
+        needed.iter().flat_map(|range| archive_map::missing(range.timeline, map.numbers(range.timeline), range.first, range.last));
+    let missing =
+        archive_map::union(gaps.chain(backups.iter().filter(same_size).flat_map(|check| check.missing.clone())).collect());
+    let contents = match request.depth {
+        Depth::Names => None,
+        Depth::Contents { workers } => Some(contents::read(ports, &map, &all, cluster, workers, progress).await),
+    };
+    Ok(VerifyReport {
+        segment_size: map.size,
+        present: all.iter().map(|range| need::present(&map, *range).len() as u64).sum(),
+        harmless: need::harmless(&map, &all),
+        histories: need::histories(&map, &bases, request),
+        newer_timelines: request
+            .server
+            .map_or_else(Vec::new, |server| map.timelines.keys().copied().filter(|timeline| *timeline > server.timeline).collect()),
+        lag: request.server.map(|server| need::lag(&map, &server)),
+        needed,
+        missing,
+        backups,
+        contents,
+        unreadable: map.contents.unreadable.into_iter().chain(map.walg.unreadable).collect(),
+    })
+}
+
+impl VerifyReport {
+    /// Segments that are needed and are not archived.
+    #[must_use]
+    pub fn missing_count(&self) -> u64 {
+        let foreign = self.backups.iter().filter(|check| check.segment_size != self.segment_size.size);
+        archive_map::count(&self.missing) + foreign.map(|check| archive_map::count(&check.missing)).sum::<u64>()
+    }
+
+    /// Fails with the worst of what was found: damage, then absence, then what could not be found out.
+    pub fn verdict(&self) -> Result<(), VerifyError> {
+        let histories =
+            |wanted: fn(&TimelineOrigin) -> bool| self.histories.iter().filter(move |problem| wanted(&problem.origin)).count();
+        let damaged_histories = histories(|origin| matches!(origin, TimelineOrigin::Damaged(_))) as u64;
+        let damaged = self.contents.as_ref().map_or(0, |contents| contents.damaged) + damaged_histories;
+        if damaged > 0 {
+            return Err(VerifyError::Damaged { count: damaged, missing: self.missing_count() });
+        }
+        if let Some(error) = self.unreadable.first() {
+            return Err(VerifyError::unreadable(error));
+        }
+        let missing_histories = histories(|origin| matches!(origin, TimelineOrigin::Missing)) as u64;
+        let missing = self.missing_count() + self.contents.as_ref().map_or(0, |contents| contents.vanished) + missing_histories;
+        if missing > 0 {
+            return Err(VerifyError::Missing { count: missing });
+        }
+        if let Some(newest) = self.newer_timelines.last() {
+            return Err(VerifyError::NewerTimeline(*newest));
+        }
+        if let Some(error) = self.contents.as_ref().and_then(|contents| contents.stopped_by.as_ref()) {
+            return Err(VerifyError::stopped(error));
+        }
+        let unreadable_histories = histories(|origin| matches!(origin, TimelineOrigin::Unreadable(_))) as u64;
+        let not_verified = self.contents.as_ref().map_or(0, |contents| contents.not_verified) + unreadable_histories;
+        if not_verified > 0 {
+            return Err(VerifyError::NotVerified { count: not_verified });
+        }
+        Ok(())
+    }
+}

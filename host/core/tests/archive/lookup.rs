@@ -1,0 +1,271 @@
+//! A file is found in whatever form it is, and never lies in two forms with two contents.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stillframe_core::catalog::{ArchiveError, Compression, PushOutcome};
+use stillframe_core::error::{Classify, ErrorClass};
+use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
+use stillframe_core::testing::MemoryStore;
+
+use crate::hooked_store::{Before, HookedStore};
+use crate::place::{Keys, Place, compressions, every_form, history, key, plain, segment_content, segment_name};
+
+const ONE: &[u8] = b"1\t0/3000000\tone\n";
+const OTHER: &[u8] = b"1\t0/4000000\tother\n";
+
+#[tokio::test]
+async fn a_file_is_found_in_every_form_whatever_form_is_written_now() {
+    let keys = Keys::new();
+    for writer in every_form(&keys) {
+        let place = Place::new();
+        place.push(history(), ONE, &writer).await.unwrap();
+        place.push(segment_name(), &segment_content(), &writer).await.unwrap();
+        for reader in every_form(&keys) {
+            assert_eq!(place.archive(&reader).fetch(history()).await.unwrap().unwrap(), ONE, "{writer:?} {reader:?}");
+            let found = place.archive(&reader).find(segment_name()).await.unwrap().unwrap();
+            let (restored, content) = found.write_to(Vec::new()).await.unwrap();
+            assert!(content == segment_content() && restored.size_bytes == 1 << 20 && restored.prove_segment().is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_same_content_in_another_form_is_a_success_and_other_content_is_refused() {
+    let keys = Keys::new();
+    for first in every_form(&keys) {
+        for second in every_form(&keys) {
+            let place = Place::new();
+            assert_eq!(place.push(history(), ONE, &first).await.unwrap(), PushOutcome::Stored);
+            let before = place.store.snapshot();
+            assert_eq!(place.push(history(), ONE, &second).await.unwrap(), PushOutcome::AlreadyStored);
+            let error = place.push(history(), OTHER, &second).await.unwrap_err();
+            assert!(matches!(error, ArchiveError::Conflict { .. }), "{first:?} {second:?} {error}");
+            assert_eq!(place.store.snapshot(), before, "wal_never_overwritten");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_pushes_that_race_in_one_form_one_wins_and_both_report_the_truth() {
+    for compression in compressions() {
+        for (late, class) in [(ONE, None), (OTHER, Some(ErrorClass::Refused))] {
+            let (place, settings) = (Place::new(), plain(compression));
+            let suffix = match compression {
+                Compression::Zstd(_) => ".history.zst",
+                Compression::Lz4 => ".history.lz4",
+                Compression::None => ".history",
+            };
+            // The winner comes after the other one has seen that there is nothing.
+            let store = HookedStore::once(&place.store, Before::Write, suffix, async {
+                place.push(history(), ONE, &settings).await.unwrap();
+            });
+            let outcome = place.archive_on(&store, &settings).push(history(), late.to_vec()).await;
+            assert_eq!(outcome.as_ref().err().map(Classify::class), class, "{outcome:?}");
+            assert_eq!(place.archive(&settings).fetch(history()).await.unwrap().unwrap(), ONE);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_object_in_another_form_is_neither_accepted_nor_a_conflict() {
+    let keys = Keys::new();
+    for first in every_form(&keys) {
+        let place = Place::new();
+        place.push(history(), ONE, &first).await.unwrap();
+        let object = place.objects()[0].clone();
+        let mut body = place.read(&object).await;
+        body.truncate(body.len() - 1);
+        place.put(&object, body).await;
+        for second in every_form(&keys) {
+            assert_eq!(place.push(history(), ONE, &second).await.unwrap_err().class(), ErrorClass::Corrupt, "{first:?} {second:?}");
+            let error = place.archive(&second).fetch(history()).await.unwrap_err();
+            assert!(error.class() == ErrorClass::Corrupt && error.hint().is_some(), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_only_walg_reads_is_named_and_neither_absent_nor_doubled() {
+    for suffix in ["lzma", "gz", "lzo"] {
+        let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
+        place.put(&format!("00000002.history.{suffix}"), &b"x"[..]).await;
+        let before = place.store.snapshot();
+        for error in
+            [place.archive(&settings).fetch(history()).await.unwrap_err(), place.push(history(), ONE, &settings).await.unwrap_err()]
+        {
+            assert!(matches!(error, ArchiveError::UnknownForm { .. }) && error.class() == ErrorClass::Config, "{error}");
+            assert!(error.to_string().contains(suffix) && error.hint().unwrap().contains("decompress"));
+        }
+        assert_eq!(place.store.snapshot(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_nobody_is_known_to_write_is_no_absence() {
+    let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
+    place.put("000000010000000000000003.xz", &b"x"[..]).await;
+    let error = place.archive(&settings).fetch(segment_name()).await.unwrap_err();
+    assert!(matches!(error, ArchiveError::UnknownForm { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_walg_keeps_beside_a_segment_does_not_hide_its_absence() {
+    let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
+    for object in [
+        "000000010000000000000003.json",
+        "000000010000000000000003_delta.zst",
+        "000000010000000000000003.partial.lzma",
+        "000000010000000000000003.partial.xz",
+        "000000010000000000000003.00000028.backup",
+        "000000010000000000000003.digest.sha256",
+    ] {
+        place.put(object, &b"x"[..]).await;
+    }
+    assert_eq!(place.archive(&settings).fetch(segment_name()).await.unwrap(), None);
+    assert!(place.archive(&settings).list().await.unwrap().iter().all(|file| file.name != segment_name()));
+}
+
+#[tokio::test]
+async fn a_file_that_arrives_while_it_is_looked_for_is_found() {
+    let (place, settings) = (Place::new(), plain(Compression::Lz4));
+    // Between the look for known forms and the listing that proves an absence.
+    let arriving = Arriving { inner: &place.store, body: zstd::bulk::compress(ONE, 3).unwrap().into() };
+    let found = place.archive_on(&arriving, &settings).fetch(history()).await.unwrap();
+    assert_eq!(found.unwrap(), ONE);
+}
+
+#[tokio::test]
+async fn every_form_is_listed_and_removed_with_all_that_belongs_to_it() {
+    let (keys, place) = (Keys::new(), Place::new());
+    for (number, settings) in every_form(&keys).iter().enumerate() {
+        place.push(format!("0000000{}.history", number + 2).parse().unwrap(), ONE, settings).await.unwrap();
+    }
+    place.put("00000009.history.br", &b"x"[..]).await;
+    let settings = plain(Compression::Zstd(1));
+    let files = place.archive(&settings).list().await.unwrap();
+    assert_eq!(files.len(), 7);
+    let stored: u64 = place.store.snapshot().values().map(|body| body.len() as u64).sum();
+    assert_eq!(files.iter().map(|file| file.size_bytes).sum::<u64>(), stored, "the digest beside a file counts as part of it");
+    for file in &files {
+        place.archive(&settings).remove(file).await.unwrap();
+        place.archive(&settings).remove(file).await.unwrap();
+    }
+    assert_eq!(place.objects(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_form_that_is_written_now_is_found_with_one_request() {
+    for (compression, expected) in [
+        (Compression::Zstd(1), vec!["get .zst"]),
+        (Compression::Lz4, vec!["get .lz4"]),
+        (Compression::None, vec!["get ", "get .digest.sha256"]),
+    ] {
+        let (place, settings) = (Place::new(), plain(compression));
+        place.push(history(), ONE, &settings).await.unwrap();
+        let counted = Counted { inner: &place.store, requests: Mutex::default() };
+        place.archive_on(&counted, &settings).fetch(history()).await.unwrap().unwrap();
+        assert_eq!(counted.requests.into_inner().unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_push_costs_one_look_and_one_write() {
+    let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
+    let counted = Counted { inner: &place.store, requests: Mutex::default() };
+    place.archive_on(&counted, &settings).push(history(), ONE.to_vec()).await.unwrap();
+    assert_eq!(counted.requests.into_inner().unwrap(), ["list", "put_if_absent .zst"]);
+}
+
+/// Takes note of every request.
+struct Counted<'a> {
+    inner: &'a MemoryStore,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Counted<'_> {
+    fn note(&self, request: &str, key: &Key) {
+        let suffix = key.file_name().strip_prefix("00000002.history").unwrap();
+        self.requests.lock().unwrap().push(format!("{request} {suffix}"));
+    }
+}
+
+#[async_trait]
+impl Store for Counted<'_> {
+    fn url(&self) -> String {
+        self.inner.url()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.note("get", key);
+        self.inner.get(key).await
+    }
+
+    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
+        self.note("put", key);
+        self.inner.put(key, body).await
+    }
+
+    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
+        self.note("put_if_absent", key);
+        self.inner.put_if_absent(key, body).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
+        self.note("head", key);
+        self.inner.head(key).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.note("delete", key);
+        self.inner.delete(key).await
+    }
+
+    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
+        self.requests.lock().unwrap().push("list".to_owned());
+        self.inner.list_page(prefix, after, limit).await
+    }
+}
+
+/// A store into which the file comes just before everything is listed.
+struct Arriving<'a> {
+    inner: &'a MemoryStore,
+    body: Bytes,
+}
+
+#[async_trait]
+impl Store for Arriving<'_> {
+    fn url(&self) -> String {
+        self.inner.url()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
+        self.inner.put(key, body).await
+    }
+
+    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
+        self.inner.put_if_absent(key, body).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
+        self.inner.head(key).await
+    }
+
+    async fn heads(&self, keys: &[Key]) -> Result<Vec<Option<u64>>, StoreError> {
+        Ok(vec![None; keys.len()])
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.delete(key).await
+    }
+
+    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
+        self.inner.put(&key("00000002.history.zst"), self.body.clone()).await?;
+        self.inner.list_page(prefix, after, limit).await
+    }
+}

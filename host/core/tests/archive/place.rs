@@ -1,0 +1,134 @@
+//! A store, a cluster in it, and WAL to archive.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stillframe_core::catalog::{
+    ArchiveError, ArchiveSettings, ClusterName, Compression, Identities, IdentitySource, Layout, PushOutcome, Recipient,
+    SecretString, WalArchive,
+};
+use stillframe_core::postgres::{SystemIdentifier, WalFileName, WalSegment, WalSegmentSize};
+use stillframe_core::store::{Key, Store};
+use stillframe_core::testing::MemoryStore;
+
+pub(crate) const CLUSTER: SystemIdentifier = SystemIdentifier(7_309_412_345_678_901_234);
+
+pub(crate) struct Place {
+    pub(crate) store: MemoryStore,
+    pub(crate) layout: Layout,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { store: MemoryStore::default(), layout: Layout::new(ClusterName::try_from("main".to_owned()).unwrap()) }
+    }
+
+    pub(crate) fn archive<'a>(&'a self, settings: &'a ArchiveSettings) -> WalArchive<'a> {
+        self.archive_on(&self.store, settings)
+    }
+
+    pub(crate) fn archive_on<'a>(&'a self, store: &'a dyn Store, settings: &'a ArchiveSettings) -> WalArchive<'a> {
+        WalArchive::new(store, &self.layout, settings)
+    }
+
+    pub(crate) async fn push(
+        &self,
+        name: WalFileName,
+        content: &[u8],
+        settings: &ArchiveSettings,
+    ) -> Result<PushOutcome, ArchiveError> {
+        self.archive(settings).push(name, content.to_vec()).await
+    }
+
+    pub(crate) async fn put(&self, object: &str, body: impl Into<Bytes>) {
+        self.store.put(&key(object), body.into()).await.unwrap();
+    }
+
+    pub(crate) async fn read(&self, object: &str) -> Vec<u8> {
+        self.store.get(&key(object)).await.unwrap().unwrap().to_vec()
+    }
+
+    /// Names of all objects, without their directory.
+    pub(crate) fn objects(&self) -> Vec<String> {
+        self.store.snapshot().into_keys().map(|key| key.file_name().to_owned()).collect()
+    }
+}
+
+pub(crate) fn key(object: &str) -> Key {
+    Key::parse(&format!("main/wal_005/{object}")).unwrap()
+}
+
+pub(crate) fn history() -> WalFileName {
+    "00000002.history".parse().unwrap()
+}
+
+pub(crate) fn segment() -> WalSegment {
+    WalSegment { timeline: "000000010000000000000003".parse::<WalFileName>().unwrap().timeline(), number: 3 }
+}
+
+pub(crate) fn segment_size() -> WalSegmentSize {
+    WalSegmentSize::try_from(1 << 20).unwrap()
+}
+
+pub(crate) fn segment_name() -> WalFileName {
+    segment().file_name(segment_size())
+}
+
+/// A segment of 1 MiB with a true header, half of it zeros; the same in every run, and on little-endian machines everywhere.
+pub(crate) fn segment_content() -> Vec<u8> {
+    let mut content = vec![0; 1 << 20];
+    content[0..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
+    content[2..4].copy_from_slice(&2_u16.to_ne_bytes());
+    content[4..8].copy_from_slice(&1_u32.to_ne_bytes());
+    content[8..16].copy_from_slice(&(3_u64 << 20).to_ne_bytes());
+    content[24..32].copy_from_slice(&CLUSTER.0.to_ne_bytes());
+    content[32..36].copy_from_slice(&(1_u32 << 20).to_ne_bytes());
+    for (at, line) in content[8192..512 << 10].chunks_exact_mut(64).enumerate() {
+        let text = format!("{:>60}\n", at % 97);
+        line[..text.len()].copy_from_slice(text.as_bytes());
+    }
+    content
+}
+
+pub(crate) fn compressions() -> [Compression; 3] {
+    [Compression::Zstd(1), Compression::Lz4, Compression::None]
+}
+
+pub(crate) fn plain(compression: Compression) -> ArchiveSettings {
+    ArchiveSettings { compression, ..ArchiveSettings::default() }
+}
+
+/// A key pair as `age-keygen` makes it.
+pub(crate) struct Keys {
+    pub(crate) secret: String,
+    pub(crate) public: String,
+}
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        use age::secrecy::ExposeSecret;
+        let identity = age::x25519::Identity::generate();
+        Self { secret: identity.to_string().expose_secret().to_owned(), public: identity.to_public().to_string() }
+    }
+}
+
+/// Settings as on a database host: it can encrypt to these and decrypt nothing.
+pub(crate) fn encrypting(compression: Compression, recipients: &[&Keys]) -> ArchiveSettings {
+    let recipients = recipients.iter().map(|keys| keys.public.parse::<Recipient>().unwrap()).collect();
+    ArchiveSettings { compression, recipients, ..ArchiveSettings::default() }
+}
+
+/// The same settings where these private keys are at hand.
+pub(crate) fn with_identities(settings: &ArchiveSettings, keys: &[&Keys]) -> ArchiveSettings {
+    let lines: Vec<&str> = keys.iter().flat_map(|keys| ["# a key", &keys.secret]).collect();
+    let text = lines.join("\n");
+    let read = Arc::new(move || Ok(SecretString::from(text.clone())));
+    let identities = Identities::new(IdentitySource::Reader { origin: "the test".to_owned(), read });
+    ArchiveSettings { identities, ..settings.clone() }
+}
+
+/// Every way of writing, with what it takes to read it.
+pub(crate) fn every_form(keys: &Keys) -> Vec<ArchiveSettings> {
+    let sealed = compressions().map(|compression| encrypting(compression, &[keys]));
+    compressions().map(plain).into_iter().chain(sealed).map(|settings| with_identities(&settings, &[keys])).collect()
+}

@@ -1,0 +1,352 @@
+//! Who may archive: the normal primary always, whatever happens to it; a clone and a server that was set back never.
+
+use jiff::Timestamp;
+use stillframe_core::catalog::{Claims, DirectoryIdentity, Instance, Place};
+use stillframe_core::error::{Classify, ErrorClass};
+use stillframe_core::flows::{Finding, GuardError, Guarding, Replaced, Verdict, admit, archive_accept, explain};
+use stillframe_core::postgres::{SystemIdentifier, TimelineId, WalFileName};
+use stillframe_core::store::{Key, PutOutcome, Store};
+use stillframe_core::testing::{FaultyStore, When};
+
+use crate::hooked_store::{Before, HookedStore};
+use crate::house::House;
+
+fn timeline(number: u32) -> TimelineId {
+    TimelineId::new(number).unwrap()
+}
+
+fn name(text: &str) -> WalFileName {
+    text.parse().unwrap()
+}
+
+fn segment(timeline: u32, number: u32) -> WalFileName {
+    name(&format!("{timeline:08X}00000000{number:08X}"))
+}
+
+/// A primary on timeline 1.
+fn instance(host: &str, inode: u64) -> Instance {
+    Instance {
+        place: Place {
+            host: host.to_owned(),
+            data_directory: "/var/lib/postgresql/15/main".to_owned(),
+            directory: DirectoryIdentity { inode, born_at: Some(Timestamp::UNIX_EPOCH) },
+        },
+        system_identifier: SystemIdentifier(42),
+        timeline: timeline(1),
+        is_in_recovery: false,
+    }
+}
+
+fn promoted(instance: &Instance, to: u32) -> Instance {
+    Instance { timeline: timeline(to), is_in_recovery: false, ..instance.clone() }
+}
+
+fn standby(host: &str) -> Instance {
+    Instance { is_in_recovery: true, ..instance(host, 900) }
+}
+
+/// Pushes as `wal-push` does: admitted, then put if absent; the same content again is a success.
+async fn push_to(house: &House, store: &dyn Store, pusher: &Instance, name: WalFileName, content: &str) -> Result<(), GuardError> {
+    let ports = house.ports(store);
+    admit(&ports, Guarding::Refuse, pusher, name).await?;
+    let key = Key::parse(&format!("main/wal_005/{name}.zst")).unwrap();
+    match store.put_if_absent(&key, content.to_owned().into()).await.unwrap() {
+        PutOutcome::Created => Ok(()),
+        PutOutcome::AlreadyExists if store.get(&key).await.unwrap().unwrap() == content => Ok(()),
+        PutOutcome::AlreadyExists => Err(GuardError::Refused(Box::new(explain(&ports, pusher, name).await))),
+    }
+}
+
+async fn push(house: &House, pusher: &Instance, name: WalFileName) -> Result<(), GuardError> {
+    push_to(house, &house.store, pusher, name, &format!("{name}")).await
+}
+
+async fn other_content(house: &House, pusher: &Instance, name: WalFileName) -> Result<(), GuardError> {
+    push_to(house, &house.store, pusher, name, "written after it was copied").await
+}
+
+fn refused(result: Result<(), GuardError>) -> Verdict {
+    match result {
+        Err(GuardError::Refused(verdict)) => *verdict,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+async fn owner(house: &House, number: u32) -> Option<String> {
+    let claim = Claims::new(&house.store, &house.layout).read(timeline(number)).await.unwrap();
+    claim.map(|claim| claim.place.host)
+}
+
+/// A house in which `db1` has archived segments 4 to 9 of timeline 1.
+async fn archived() -> (House, Instance) {
+    let (house, primary) = (House::new().await, instance("db1", 7));
+    for number in 4..=9 {
+        push(&house, &primary, segment(1, number)).await.unwrap();
+    }
+    (house, primary)
+}
+
+#[tokio::test]
+async fn the_normal_primary_is_never_blocked() {
+    let (house, primary) = archived().await;
+    // A retry of what was archived, one of an older file, and files in any order, as when several are pushed at once.
+    for number in [9, 4, 12, 11, 10] {
+        push(&house, &primary, segment(1, number)).await.unwrap();
+    }
+    for other in ["00000001000000000000000A.00000028.backup", "00000001000000000000000A.partial", "00000002.history"] {
+        push(&house, &primary, name(other)).await.unwrap();
+    }
+    // Restored to a point in time: the next timeline, in a directory that was made anew or not.
+    for inode in [7, 8] {
+        let restored = promoted(&instance("db1", inode), u32::try_from(inode).unwrap());
+        push(&house, &restored, segment(restored.timeline.get(), 10)).await.unwrap();
+        push(&house, &restored, segment(restored.timeline.get(), 11)).await.unwrap();
+    }
+    assert_eq!(owner(&house, 1).await.as_deref(), Some("db1"));
+}
+
+#[tokio::test]
+async fn a_pod_of_the_same_name_and_volume_is_the_same_instance_wherever_it_runs() {
+    let (house, _) = archived().await;
+    // Another kernel, which does not know when the directory was made.
+    let mut moved = instance("db1", 7);
+    moved.place.directory.born_at = None;
+    push(&house, &moved, segment(1, 10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_claim_is_written_in_the_life_of_a_timeline() {
+    let (house, primary) = archived().await;
+    let store = FaultyStore::new(&house.store, None);
+    admit(&house.ports(&store), Guarding::Refuse, &primary, segment(1, 10)).await.unwrap();
+    assert_eq!(store.writes(), 0);
+    let claim = Claims::new(&house.store, &house.layout).read(timeline(1)).await.unwrap().unwrap();
+    assert_eq!((claim.first_file, claim.place, claim.system_identifier.0), (Some(segment(1, 4)), primary.place, 42));
+    let body = house.store.get(&Key::parse("main/guard_001/timeline-00000001.json").unwrap()).await.unwrap().unwrap();
+    assert!(body.starts_with(b"{\n  \"format_version\": 1,"), "{body:?}");
+}
+
+#[tokio::test]
+async fn a_failover_passes_and_the_new_primary_has_its_own_timeline() {
+    let (house, primary) = archived().await;
+    // The checkpoint that tells the new timeline is written a moment after the promotion.
+    let early = Instance { is_in_recovery: false, ..standby("db2") };
+    push(&house, &early, name("00000001000000000000000A.partial")).await.unwrap();
+    push(&house, &early, name("00000002.history")).await.unwrap();
+    push(&house, &early, segment(2, 10)).await.unwrap();
+    let new = promoted(&early, 2);
+    push(&house, &new, segment(2, 11)).await.unwrap();
+    // What it had left to archive of the old timeline is common to both.
+    push(&house, &new, segment(1, 9)).await.unwrap();
+    push(&house, &new, segment(1, 10)).await.unwrap();
+    assert_eq!((owner(&house, 1).await.as_deref(), owner(&house, 2).await.as_deref()), (Some("db1"), Some("db2")));
+    // The old primary comes back as a standby, and is promoted again.
+    let back = Instance { is_in_recovery: true, ..promoted(&primary, 2) };
+    push(&house, &Instance { is_in_recovery: true, ..back }, segment(2, 11)).await.unwrap();
+    let again = promoted(&primary, 3);
+    push(&house, &again, name("00000002000000000000000C.partial")).await.unwrap();
+    push(&house, &again, segment(3, 12)).await.unwrap();
+    assert_eq!(owner(&house, 3).await.as_deref(), Some("db1"));
+}
+
+#[tokio::test]
+async fn a_standby_that_archives_always_passes_and_claims_nothing() {
+    let house = House::new().await;
+    push(&house, &standby("db2"), segment(1, 4)).await.unwrap();
+    assert_eq!(owner(&house, 1).await, None);
+    push(&house, &instance("db1", 7), segment(1, 5)).await.unwrap();
+    push(&house, &standby("db2"), segment(1, 6)).await.unwrap();
+    push(&house, &instance("db1", 7), segment(1, 6)).await.unwrap();
+    assert_eq!(owner(&house, 1).await.as_deref(), Some("db1"));
+    let verdict = refused(other_content(&house, &standby("db3"), segment(1, 5)).await);
+    assert_eq!(verdict.finding, Finding::OtherPrimary);
+}
+
+#[tokio::test]
+async fn a_clone_is_refused_behind_at_and_ahead_of_the_head() {
+    let (house, primary) = archived().await;
+    let before = house.store.snapshot();
+    let mut other_path = primary.clone();
+    other_path.place.data_directory = "/srv/clone".to_owned();
+    for clone in [instance("staging", 7), instance("staging", 8), other_path] {
+        for file in
+            [segment(1, 5), segment(1, 9), segment(1, 10), segment(1, 500), name("00000001000000000000000A.00000028.backup")]
+        {
+            let verdict = refused(push(&house, &clone, file).await);
+            assert_eq!((verdict.finding, verdict.class()), (Finding::OtherInstance, ErrorClass::Refused));
+            let text = verdict.to_string();
+            let told = [&clone.place.to_string(), &primary.place.to_string(), &file.to_string(), "000000010000000000000009"];
+            assert!(told.iter().all(|part| text.contains(*part)), "{text}");
+            let hint = verdict.hint().unwrap();
+            assert!(hint.contains("archive accept") && hint.contains("`[cluster]`") && hint.contains("`instance`"), "{hint}");
+        }
+    }
+    assert_eq!(house.store.snapshot(), before, "nothing is written for a clone");
+    push(&house, &primary, segment(1, 10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_cluster_in_the_same_place_is_refused_until_it_is_accepted() {
+    let (house, _) = archived().await;
+    let upgraded = Instance { system_identifier: SystemIdentifier(43), ..instance("db1", 8) };
+    let verdict = refused(push(&house, &upgraded, segment(1, 10)).await);
+    assert_eq!(verdict.finding, Finding::OtherCluster);
+    assert!(verdict.to_string().contains("42") && verdict.to_string().contains("43"), "{verdict}");
+    archive_accept(&house.ports(&house.store), &upgraded, timeline(1)).await.unwrap();
+    push(&house, &upgraded, segment(1, 10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_that_was_rolled_back_is_told_so_and_a_copied_back_directory_too() {
+    let (house, primary) = archived().await;
+    let verdict = refused(other_content(&house, &primary, segment(1, 6)).await);
+    assert_eq!(verdict.finding, Finding::SetBackContent);
+    assert!(verdict.to_string().contains("set back") && verdict.to_string().contains("000000010000000000000009"), "{verdict}");
+    assert!(verdict.hint().unwrap().contains("snapshot-fetch"));
+    // An old copy of the directory: what is archived is compared, and what is missing behind the head is not filled in.
+    let copied_back = instance("db1", 8);
+    assert_eq!(refused(other_content(&house, &copied_back, segment(1, 6)).await).finding, Finding::SetBackContent);
+    house.store.delete(&Key::parse("main/wal_005/000000010000000000000007.zst").unwrap()).await.unwrap();
+    let verdict = refused(other_content(&house, &copied_back, segment(1, 7)).await);
+    assert_eq!(verdict.finding, Finding::SetBack);
+    assert!(!house.store.snapshot().keys().any(|key| key.as_str().contains("000000010000000000000007")));
+}
+
+#[tokio::test]
+async fn a_directory_that_was_moved_goes_on_at_the_head_and_takes_the_claim_over() {
+    let (house, _) = archived().await;
+    let moved = instance("db1", 8);
+    // A retry of what was archived just before the move says nothing yet.
+    push(&house, &moved, segment(1, 9)).await.unwrap();
+    let claim = async || Claims::new(&house.store, &house.layout).read(timeline(1)).await.unwrap().unwrap();
+    assert_eq!(claim().await.place.directory.inode, 7);
+    push(&house, &moved, segment(1, 10)).await.unwrap();
+    assert_eq!(claim().await.place.directory.inode, 8);
+    push(&house, &moved, segment(1, 12)).await.unwrap();
+    push(&house, &moved, segment(1, 11)).await.unwrap();
+}
+
+#[tokio::test]
+async fn accepting_tells_what_it_replaced_and_turns_the_refusal_round() {
+    let (house, primary) = archived().await;
+    let replacement = instance("db9", 70);
+    let ports = house.ports(&house.store);
+    let accepted = archive_accept(&ports, &replacement, timeline(1)).await.unwrap();
+    assert!(matches!(accepted.replaced, Replaced::Claim(claim) if claim.place == primary.place));
+    push(&house, &replacement, segment(1, 10)).await.unwrap();
+    assert_eq!(refused(push(&house, &primary, segment(1, 10)).await).finding, Finding::OtherInstance);
+    // Content is compared all the same.
+    assert_eq!(refused(other_content(&house, &replacement, segment(1, 9)).await).finding, Finding::SetBackContent);
+    let accepted = archive_accept(&ports, &replacement, timeline(2)).await.unwrap();
+    assert!(matches!(accepted.replaced, Replaced::Nothing));
+    assert_eq!(archive_accept(&ports, &standby("db2"), timeline(1)).await.unwrap_err().class(), ErrorClass::Refused);
+}
+
+#[tokio::test]
+async fn an_archive_from_before_there_were_claims_goes_to_whoever_is_at_its_head() {
+    let house = House::new().await;
+    let put = async |file: &str| {
+        house.store.put(&Key::parse(&format!("main/wal_005/{file}")).unwrap(), file.to_owned().into()).await.unwrap();
+    };
+    for file in ["000000010000000000000009.lz4", "000000010000000000000009.00000028.backup.lz4", "00000001000000000000000A.zst.age"]
+    {
+        put(file).await;
+    }
+    // A clone that is behind is upgraded first.
+    push(&house, &instance("staging", 7), segment(1, 3)).await.unwrap_or_default();
+    admit(&house.ports(&house.store), Guarding::Refuse, &instance("staging", 7), segment(1, 10)).await.unwrap();
+    assert_eq!(owner(&house, 1).await, None, "it locks nobody out");
+    push(&house, &instance("db1", 7), segment(1, 11)).await.unwrap();
+    assert_eq!(owner(&house, 1).await.as_deref(), Some("db1"));
+    assert_eq!(refused(push(&house, &instance("staging", 7), segment(1, 12)).await).finding, Finding::OtherInstance);
+}
+
+#[tokio::test]
+async fn content_that_differs_where_nobody_has_claimed_is_explained_all_the_same() {
+    let (house, primary) = (House::new().await, instance("db1", 7));
+    let verdict = explain(&house.ports(&house.store), &primary, segment(1, 3)).await;
+    assert_eq!(verdict.finding, Finding::Unclaimed);
+    assert!(verdict.hint().is_some());
+    let other = explain(&house.ports(&house.store), &primary, name("00000002.history")).await;
+    assert_eq!(other.finding, Finding::OtherHistory);
+    let partial = explain(&house.ports(&house.store), &primary, name("000000010000000000000003.partial")).await;
+    assert_eq!(partial.finding, Finding::OtherPartial);
+}
+
+#[tokio::test]
+async fn a_crash_between_claim_and_push_is_harmless_and_a_failing_store_is_tried_again() {
+    let (house, primary) = (House::new().await, instance("db1", 7));
+    let claimed = segment(1, 4);
+    for when in [When::Before, When::After] {
+        let store = FaultyStore::new(&house.store, Some((0, when)));
+        let error = admit(&house.ports(&store), Guarding::Warn, &primary, claimed).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Transient, "{error}");
+    }
+    // Claimed, and killed before the push.
+    assert_eq!(owner(&house, 1).await.as_deref(), Some("db1"));
+    push(&house, &primary, claimed).await.unwrap();
+    push(&house, &primary, segment(1, 5)).await.unwrap();
+    let store = HookedStore::unreadable(&house.store, "timeline-00000001.json");
+    let error = admit(&house.ports(&store), Guarding::Warn, &primary, segment(1, 6)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Transient);
+    admit(&house.ports(&store), Guarding::Off, &primary, segment(1, 6)).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_instances_that_claim_at_once_one_is_refused() {
+    let (house, file) = (House::new().await, segment(1, 4));
+    let faster = async { push(&house, &instance("db2", 7), file).await.unwrap() };
+    let store = HookedStore::once(&house.store, Before::Write, "timeline-00000001.json", faster);
+    let slower = push_to(&house, &store, &instance("db1", 7), file, "other").await;
+    assert_eq!(refused(slower).finding, Finding::OtherInstance);
+    drop(store);
+    assert_eq!(owner(&house, 1).await.as_deref(), Some("db2"));
+}
+
+#[tokio::test]
+async fn a_damaged_claim_is_named_and_is_repaired_by_accepting() {
+    let (house, primary) = archived().await;
+    let key = Key::parse("main/guard_001/timeline-00000001.json").unwrap();
+    let of_another = house.store.get(&key).await.unwrap().unwrap();
+    let of_another = String::from_utf8(of_another.to_vec()).unwrap().replace("\"timeline\": 1", "\"timeline\": 2");
+    let ports = house.ports(&house.store);
+    for damage in ["", "{\"format_version\": 1}", &of_another] {
+        house.store.put(&key, damage.to_owned().into()).await.unwrap();
+        let error = push(&house, &primary, segment(1, 10)).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Corrupt);
+        let hint = error.hint().unwrap();
+        assert!(hint.contains(key.as_str()) && hint.contains("archive accept"), "{hint}");
+        let accepted = archive_accept(&ports, &primary, timeline(1)).await.unwrap();
+        assert!(matches!(accepted.replaced, Replaced::Damaged(_)));
+        push(&house, &primary, segment(1, 10)).await.unwrap();
+    }
+    // A newer version may know better: its claim is not called damaged.
+    house.store.put(&key, "{\"format_version\": 2}".into()).await.unwrap();
+    assert_eq!(push(&house, &primary, segment(1, 11)).await.unwrap_err().class(), ErrorClass::Config);
+    archive_accept(&ports, &primary, timeline(1)).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_warning_lets_the_push_through_and_leaves_the_claim() {
+    let (house, _) = archived().await;
+    let ports = house.ports(&house.store);
+    for guarding in [Guarding::Warn, Guarding::Off] {
+        admit(&ports, guarding, &instance("staging", 7), segment(1, 10)).await.unwrap();
+    }
+    assert_eq!(owner(&house, 1).await.as_deref(), Some("db1"));
+}
+
+#[tokio::test]
+async fn the_newest_position_is_found_in_an_archive_of_many_segments() {
+    let (house, primary) = archived().await;
+    for place in ["0000000200000000", "0000000A000000FE", "0000000A000000FF", "FFFFFFFF00000000"] {
+        let file = format!("00000001{place}");
+        push(&house, &primary, name(&file)).await.unwrap();
+        // Beside it, what sorts later and is no segment, and another timeline.
+        for other in [format!("{file}.00000028.backup.zst"), "0000000200000000000000FF.zst".to_owned()] {
+            house.store.put(&Key::parse(&format!("main/wal_005/{other}")).unwrap(), "x".into()).await.unwrap();
+        }
+        let verdict = refused(push(&house, &instance("staging", 7), segment(1, 5)).await);
+        assert!(verdict.newest.unwrap().to_string().starts_with(&file), "{verdict}");
+    }
+}

@@ -1,0 +1,113 @@
+//! A store at the other end of a network.
+//!
+//! What S3, GCS and Azure differ in is behind [`Wire`], one attempt of each request; what all of them need is here, once: a marker
+//! that proves the place to be a store before anything in it is called absent, repetition of what a network loses, and the proof
+//! that conditional writes are honoured.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
+use tokio::sync::OnceCell;
+
+mod answer;
+mod fault;
+mod listing;
+mod marker;
+mod probe;
+mod retrying;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use answer::Answer;
+pub(crate) use fault::{Fault, Reason, chain};
+pub(crate) use retrying::Retrying;
+pub(crate) use wire::{Page, Wire};
+
+/// Largest object in bytes: nothing that Stillframe writes comes near it, and an object is held in memory as a whole.
+pub(crate) const MAX_OBJECT_BYTES: u64 = 2 << 30;
+
+/// A store behind a wire, known to be one before it is believed.
+pub(crate) struct RemoteStore {
+    url: String,
+    wire: Box<dyn Wire>,
+    /// Set when the marker was seen: once per process is enough, for it is the configuration that is doubted and not the store.
+    is_proven: OnceCell<()>,
+}
+
+impl RemoteStore {
+    /// A store at this URL, not yet proven.
+    pub(crate) fn new(url: String, wire: Box<dyn Wire>) -> Self {
+        Self { url, wire, is_proven: OnceCell::new() }
+    }
+
+    /// Proves that the place can be a store, and marks it.
+    pub(crate) async fn create(&self) -> Result<(), StoreError> {
+        let made = async {
+            probe::prove(self.wire.as_ref()).await?;
+            marker::make(self.wire.as_ref()).await
+        };
+        made.await.map_err(|fault| self.failure("create", ".")(fault))?;
+        self.prove("create", ".").await
+    }
+
+    /// Proves the marker, unless that was done.
+    async fn prove(&self, operation: &'static str, target: &str) -> Result<(), StoreError> {
+        let proof = self.is_proven.get_or_try_init(|| marker::prove(self.wire.as_ref())).await;
+        proof.copied().map_err(self.failure(operation, target))
+    }
+
+    fn failure(&self, operation: &'static str, target: &str) -> impl FnOnce(Fault) -> StoreError {
+        let (store, target) = (self.url.clone(), target.to_owned());
+        move |fault| fault.into_store_error(store, operation, &target)
+    }
+}
+
+#[async_trait]
+impl Store for RemoteStore {
+    fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let found = self.wire.get(key.as_str()).await.map_err(self.failure("read", key.as_str()))?;
+        if found.is_none() {
+            self.prove("read", key.as_str()).await?;
+        }
+        Ok(found)
+    }
+
+    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
+        self.prove("write", key.as_str()).await?;
+        self.wire.put(key.as_str(), body).await.map_err(self.failure("write", key.as_str()))
+    }
+
+    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
+        self.prove("write", key.as_str()).await?;
+        self.wire.put_if_absent(key.as_str(), body).await.map_err(self.failure("write", key.as_str()))
+    }
+
+    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
+        let found = self.wire.head(key.as_str()).await.map_err(self.failure("read", key.as_str()))?;
+        if found.is_none() {
+            self.prove("read", key.as_str()).await?;
+        }
+        Ok(found)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        // Absent is a success, so a deletion at the wrong place would be one as well.
+        self.prove("delete", key.as_str()).await?;
+        self.wire.delete(key.as_str()).await.map_err(self.failure("delete", key.as_str()))
+    }
+
+    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
+        let page = listing::page(self.wire.as_ref(), prefix, after, limit).await.map_err(self.failure("list", prefix))?;
+        // A page that is not full says that nothing else is there.
+        if page.len() < limit {
+            self.prove("list", prefix).await?;
+        }
+        Ok(page)
+    }
+}

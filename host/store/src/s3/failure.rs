@@ -1,0 +1,70 @@
+//! The vendor's errors, as faults.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
+use stillframe_core::error::ErrorClass;
+
+use crate::remote::{Answer, Fault, Reason, chain};
+
+/// What went wrong, judged by codes and kinds and never by a message.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
+pub(super) fn fault<E>(error: SdkError<E, HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match &error {
+        SdkError::ServiceError(context) => {
+            let (meta, answer) = (context.err().meta(), context.raw());
+            let id = meta.extra("aws_request_id").or_else(|| answer.headers().get("x-amz-request-id"));
+            Fault::Refused { answer: Answer::new(answer.status().as_u16(), meta.code(), meta.message(), id) }
+        }
+        // No XML where there must be some: a page that was cut, or of somebody in between.
+        SdkError::ResponseError(context) => {
+            let answer = context.raw();
+            let reason = Reason::of(&error).to_string();
+            Fault::Refused {
+                answer: Answer::new(answer.status().as_u16(), None, Some(&reason), answer.headers().get("x-amz-request-id")),
+            }
+        }
+        SdkError::TimeoutError(_) => Fault::Broken { source: Reason::of(&error) },
+        SdkError::DispatchFailure(_) => unsent(&error, |source| Fault::Broken { source }),
+        _ => unsent(&error, |source| Fault::Request { source }),
+    }
+}
+
+/// The vendor's code, where a server answered with one.
+pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    error.as_service_error().and_then(|error| error.meta().code())
+}
+
+/// A listing that does not say what a listing must say.
+pub(super) fn malformed_listing() -> Fault {
+    Fault::Refused { answer: Answer::new(200, None, Some("a listing that does not say all that it must"), None) }
+}
+
+/// There was no answer, perhaps because there was no request.
+fn unsent(error: &(dyn Error + 'static), otherwise: impl FnOnce(Reason) -> Fault) -> Fault {
+    let source = Reason::of(error);
+    if let Some(cause) = chain(error).find_map(|error| error.downcast_ref::<CredentialsError>()) {
+        return Fault::Credentials { is_transient: is_transient(cause), source };
+    }
+    match chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_)) => Fault::Untrusted { source },
+        _ => otherwise(source),
+    }
+}
+
+/// Whether credentials may be had in a moment: their server was away, and it did not refuse.
+fn is_transient(error: &CredentialsError) -> bool {
+    match error {
+        CredentialsError::ProviderTimedOut(_) => true,
+        CredentialsError::ProviderError(_) => {
+            let refusal = chain(error).find_map(|error| error.downcast_ref::<ErrorMetadata>());
+            refusal.is_none_or(|meta| Answer::new(400, meta.code(), None, None).class() == ErrorClass::Transient)
+        }
+        _ => false,
+    }
+}

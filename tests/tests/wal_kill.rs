@@ -1,0 +1,361 @@
+//! `kill -9` of `wal-push` and `wal-fetch` at any moment: nothing acknowledged is lost, and nothing partial is ever seen.
+#![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+#![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use stillframe_tests::{
+    Account, Archive, Backlog, Finished, Found, Random, Running, Session, Site, StopMode, leftovers, runs_the_binary,
+    wait_for_leftover,
+};
+
+/// Processes at a time: twice the cores of a small machine, so that they get into each other's way.
+const LANES: usize = 4;
+/// Files that one process has under way: four workers by default, and the one that was named.
+const FILES_AT_ONCE: usize = 5;
+/// Segments that may lie between two calls, ahead of a server: more than the default, and far fewer than there are kills.
+const KEPT_SEGMENTS: u64 = 32;
+/// Kills of the archiver's processes; the server starts again after most of them.
+const ARCHIVER_KILLS: usize = 20;
+/// Rows that one transaction writes: half of a segment.
+const ROWS: usize = 5000;
+/// Pause between two transactions: more WAL than is archived in the meantime, and no flood of it.
+const PACE: Duration = Duration::from_millis(5);
+/// Attempts to kill a process while it writes.
+const ATTEMPTS: usize = 8;
+/// Older than any limit after which a file may count as left behind.
+const LONG_AGO: Duration = Duration::from_hours(24 * 30);
+/// Longest wait for one process of the server.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The signal of `kill -9`.
+const KILL: Option<i32> = Some(9);
+
+/// How an attempt to kill a process ended.
+enum Attempt {
+    /// The binary was running, and ended by the signal.
+    Hit,
+    /// It was not yet the binary.
+    TooEarly,
+    /// It ended by itself.
+    Ended(Finished),
+}
+
+fn kill_after(running: Running, delay: Duration) -> Attempt {
+    // The moment is what the test draws; nothing waits for anything here.
+    thread::sleep(delay);
+    let was_the_binary = runs_the_binary(running.pid());
+    running.kill9();
+    let finished = running.wait();
+    match (finished.signal(), was_the_binary) {
+        (KILL, true) => Attempt::Hit,
+        (KILL, false) => Attempt::TooEarly,
+        _ => Attempt::Ended(finished),
+    }
+}
+
+fn push(archive: &Archive, backlog: &Backlog, segment: &str) -> Running {
+    archive.stillframe.spawn(["wal-push", backlog.path(segment).to_str().unwrap()])
+}
+
+fn fetch(archive: &Archive, segment: &str, target: &Path) -> Running {
+    archive.stillframe.spawn(["wal-fetch", segment, target.to_str().unwrap()])
+}
+
+/// Runs the work in all lanes at once, each with chances of its own.
+fn in_lanes(random: &mut Random, work: impl Fn(usize, Random) + Sync) {
+    let work = &work;
+    thread::scope(|scope| {
+        for lane in 0..LANES {
+            let random = random.fork();
+            scope.spawn(move || work(lane, random));
+        }
+    });
+}
+
+/// The longest that one of these takes while all lanes are busy.
+fn longest(random: &mut Random, run: impl Fn(usize) -> Running + Sync) -> Duration {
+    let longest = Mutex::new(Duration::ZERO);
+    in_lanes(random, |lane, _| {
+        let started = Instant::now();
+        let finished = run(lane).wait();
+        assert!(finished.is_success(), "{finished}");
+        let mut longest = longest.lock().unwrap();
+        *longest = started.elapsed().max(*longest);
+    });
+    longest.into_inner().unwrap()
+}
+
+/// Counts down, and says how many are left.
+struct Countdown(AtomicUsize);
+
+impl Countdown {
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+
+    fn take(&self) {
+        let _at_zero = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    }
+}
+
+/// Pushes in all lanes and kills; ends when all is acknowledged or enough are killed. Gives the number of kills.
+fn push_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, longest: Duration, left: &Countdown) -> usize {
+    let open: Mutex<BTreeSet<&String>> = Mutex::new(backlog.segments().iter().collect());
+    let kills = AtomicUsize::new(0);
+    in_lanes(random, |lane, mut random| {
+        let target = archive.directory.join(format!("look-{lane}"));
+        while !left.is_over() {
+            let segment = {
+                let open = open.lock().unwrap();
+                if open.is_empty() {
+                    return;
+                }
+                open.iter().nth(random.below(open.len())).copied().unwrap()
+            };
+            match kill_after(push(archive, backlog, segment), random.within(longest)) {
+                Attempt::Hit => {
+                    kills.fetch_add(1, Ordering::SeqCst);
+                    left.take();
+                    if archive.holds(segment) {
+                        assert_comes_back(archive, backlog, segment, &target);
+                    }
+                }
+                Attempt::TooEarly => {}
+                Attempt::Ended(finished) => {
+                    assert_eq!(finished.code(), Some(0), "{segment}: {finished}");
+                    assert!(archive.holds(segment), "{segment} is acknowledged and not there");
+                    open.lock().unwrap().remove(segment);
+                }
+            }
+        }
+    });
+    kills.into_inner()
+}
+
+/// What is visible under a key is whole, whoever was killed while writing it.
+#[track_caller]
+fn assert_comes_back(archive: &Archive, backlog: &Backlog, segment: &str, target: &Path) {
+    let finished = fetch(archive, segment, target).wait();
+    assert_eq!(finished.code(), Some(0), "{segment} is visible: {finished}");
+    assert!(fs::read(target).unwrap() == backlog.content(segment), "{segment} is visible and whole");
+    fs::remove_file(target).unwrap();
+}
+
+/// Fetches in all lanes and kills, each lane into a directory of its own as a server does. Gives the number of kills.
+fn fetch_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, longest: Duration, wanted: usize) -> usize {
+    let (left, kills) = (Countdown(AtomicUsize::new(wanted)), AtomicUsize::new(0));
+    in_lanes(random, |lane, mut random| {
+        let target = lane_target(archive, lane);
+        while !left.is_over() {
+            let segment = &backlog.segments()[random.below(backlog.segments().len())];
+            let attempt = kill_after(fetch(archive, segment, &target), random.within(longest));
+            match &attempt {
+                Attempt::Hit => {
+                    kills.fetch_add(1, Ordering::SeqCst);
+                    left.take();
+                }
+                Attempt::TooEarly => {}
+                Attempt::Ended(finished) => {
+                    assert_eq!(finished.code(), Some(0), "{segment}: {finished}");
+                    assert!(target.exists(), "{segment}: success without a file");
+                }
+            }
+            if target.exists() {
+                assert!(fs::read(&target).unwrap() == backlog.content(segment), "{segment} is there in part, or is another one");
+                fs::remove_file(&target).unwrap();
+            }
+        }
+        // The retry that the server makes.
+        let segment = &backlog.segments()[lane];
+        assert_comes_back(archive, backlog, segment, &target);
+    });
+    kills.into_inner()
+}
+
+fn lane_target(archive: &Archive, lane: usize) -> std::path::PathBuf {
+    let directory = archive.directory.join(format!("pg_wal-{lane}"));
+    Account::unprivileged().create_directory(&directory);
+    directory.join("RECOVERYXLOG")
+}
+
+/// Kills as many of each as wanted, each round with a new archive, and looks at every segment after every round.
+fn kill(random: &mut Random, backlog: &Backlog, wanted: usize) {
+    let calm = backlog.archive();
+    let segments = backlog.segments();
+    let push_time = longest(random, |lane| push(&calm, backlog, &segments[lane]));
+    let fetch_time = longest(random, |lane| fetch(&calm, &segments[lane], &lane_target(&calm, lane)));
+    let left = Countdown(AtomicUsize::new(wanted));
+    let (mut pushes_killed, mut rounds, mut left_behind) = (0, 0, 0);
+    let mut archive = calm;
+    while !left.is_over() {
+        archive = backlog.archive();
+        let killed = push_under_fire(random, backlog, &archive, push_time, &left);
+        for segment in segments {
+            let again = push(&archive, backlog, segment).wait();
+            assert_eq!(again.code(), Some(0), "the retry of {segment}: {again}");
+        }
+        archive.assert_holds_each_once(backlog, segments);
+        let leftovers = archive.leftovers();
+        assert!(leftovers.len() <= killed * FILES_AT_ONCE, "{killed} were killed and left {leftovers:?}");
+        (pushes_killed, rounds, left_behind) = (pushes_killed + killed, rounds + 1, left_behind + leftovers.len());
+    }
+    let fetches_killed = fetch_under_fire(random, backlog, &archive, fetch_time, wanted);
+    let segment_bytes = u64::try_from(backlog.content(&segments[0]).len()).unwrap();
+    let kept_bytes: u64 = archive.cached().iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+    assert!(kept_bytes <= segment_bytes * KEPT_SEGMENTS, "the spool grows with what is killed: {:?}", archive.cached());
+    let in_wal: Vec<_> = (0..LANES).flat_map(|lane| leftovers(lane_target(&archive, lane).parent().unwrap())).collect();
+    assert!(in_wal.len() <= fetches_killed, "{fetches_killed} were killed and left {in_wal:?}");
+    eprintln!(
+        "killed {pushes_killed} wal-push within {push_time:?} in {rounds} rounds: {left_behind} files left in the stores; \
+         {fetches_killed} wal-fetch within {fetch_time:?}: {} left in pg_wal; {} cached",
+        in_wal.len(),
+        archive.cached().len()
+    );
+    assert!(pushes_killed >= wanted && fetches_killed >= wanted, "{pushes_killed} and {fetches_killed} of {wanted}");
+}
+
+#[test]
+fn after_500_kills_every_segment_is_archived_once_and_comes_back_byte_for_byte() {
+    let mut random = Random::seeded("500 kills");
+    kill(&mut random, &Backlog::write(2, 24), 200);
+    kill(&mut random, &Backlog::write(16, 6), 50);
+}
+
+/// Kills a process in the moment in which it has a file that is not finished, and makes this look old.
+fn leave_something_behind(directory: &Path, run: impl Fn(usize) -> Running) {
+    for attempt in 0..ATTEMPTS {
+        let mut running = run(attempt);
+        let seen = wait_for_leftover(directory, || running.has_ended());
+        running.kill9();
+        drop(running);
+        if let Some(file) = seen.filter(|file| file.exists()) {
+            File::options().write(true).open(file).unwrap().set_modified(SystemTime::now() - LONG_AGO).unwrap();
+            return;
+        }
+    }
+    panic!("no killed process left anything behind: this test proves nothing any more, and may go");
+}
+
+#[test]
+fn what_killed_pushes_left_in_the_store_is_removed_when_it_is_old() {
+    let backlog = Backlog::write_incompressible(16, ATTEMPTS);
+    let archive = backlog.archive();
+    leave_something_behind(&archive.store, |attempt| push(&archive, &backlog, &backlog.segments()[attempt]));
+    for segment in backlog.segments() {
+        let finished = push(&archive, &backlog, segment).wait();
+        assert_eq!(finished.code(), Some(0), "{finished}");
+    }
+    // Whoever cleans up, the daily work or the deletion: after both it is gone.
+    archive.stillframe.succeed(["delete", "--confirm", "garbage"]);
+    assert!(archive.leftovers().is_empty(), "left for ever: {:?}", archive.leftovers());
+}
+
+#[test]
+fn what_killed_fetches_left_in_pg_wal_is_removed_when_it_is_old() {
+    let backlog = Backlog::write_incompressible(16, 4);
+    let archive = backlog.archive();
+    for segment in backlog.segments() {
+        let finished = push(&archive, &backlog, segment).wait();
+        assert_eq!(finished.code(), Some(0), "{finished}");
+    }
+    let target = lane_target(&archive, 0);
+    let segment = &backlog.segments()[0];
+    let wal = target.parent().unwrap();
+    leave_something_behind(wal, |_| fetch(&archive, segment, &target));
+    let _visible_already = fs::remove_file(&target);
+    for segment in backlog.segments() {
+        assert_comes_back(&archive, &backlog, segment, &target);
+    }
+    assert!(leftovers(wal).is_empty(), "left in pg_wal, and in every backup, for ever: {:?}", leftovers(wal));
+}
+
+/// Writes rows through the server's restarts; gives the number of batches that it acknowledged.
+fn write_until(end: &AtomicBool, conninfo: &str) -> usize {
+    let (mut acknowledged, mut session) = (0, None);
+    while !end.load(Ordering::SeqCst) {
+        let Some(open) = session.take().or_else(|| Session::open(conninfo).ok()) else {
+            thread::yield_now();
+            continue;
+        };
+        let batch = format!("INSERT INTO t SELECT g, md5(g::text || random()::text) FROM generate_series(1, {ROWS}) g");
+        if open.try_sql(&batch).is_ok() {
+            acknowledged += 1;
+            session = Some(open);
+            thread::sleep(PACE);
+        }
+    }
+    acknowledged
+}
+
+/// Kills one process that the archiver has started, at a moment of its run; spares most of them when there are many.
+fn kill_a_push_of(server: u32, random: &mut Random, one_in: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(found) = Found::below(server) {
+            thread::sleep(random.within(Duration::from_millis(10)));
+            if random.below(one_in) == 0 && found.kill9() {
+                return;
+            }
+        }
+        thread::yield_now();
+    }
+    panic!("the archiver started nothing");
+}
+
+#[test]
+fn a_server_whose_pushes_are_killed_archives_everything_and_recovers_with_every_row() {
+    let mut random = Random::seeded("the archiver's pushes");
+    let mut site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1)).start();
+    site.cluster.sql("CREATE TABLE t (i int, word text)");
+    let backup = site.backup(&[]);
+    let (end, conninfo) = (AtomicBool::new(false), site.cluster.conninfo());
+    let acknowledged = thread::scope(|scope| {
+        let writer = scope.spawn(|| write_until(&end, &conninfo));
+        for kill in 0..ARCHIVER_KILLS {
+            kill_a_push_of(site.cluster.pid(), &mut random, 10);
+            // An archiver whose command dies of a signal ends as well, and comes back after ten seconds, or with a new server.
+            match kill % 3 {
+                0 => site.cluster.kill9(),
+                1 => site.cluster.stop(StopMode::Immediate),
+                _ => site.cluster.stop(StopMode::Fast),
+            }
+            site.cluster.start();
+        }
+        end.store(true, Ordering::SeqCst);
+        writer.join().unwrap()
+    });
+    // The last time it comes back by itself.
+    site.cluster.sql("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 20000) g; SELECT pg_switch_wal()");
+    kill_a_push_of(site.cluster.pid(), &mut random, 1);
+    site.cluster.sql("SELECT pg_create_restore_point('end of a segment')");
+    let last = site.cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
+    let archived = format!("SELECT last_archived_wal >= '{last}' FROM pg_stat_archiver");
+    let deadline = Instant::now() + PATIENCE;
+    // A new session each time: an idle postmaster looks only once a minute whether its archiver may start again.
+    while site.cluster.value(&archived) != "t" {
+        assert!(Instant::now() < deadline, "{last} is not archived:\n{}", site.cluster.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+
+    let digest = "SELECT count(*) || ' ' || sum(hashtext(word)::bigint * i) FROM t";
+    let expected = site.cluster.value(digest);
+    let rows: usize = expected.split_once(' ').unwrap().0.parse().unwrap();
+    assert!(rows >= acknowledged * ROWS + 20_000, "{acknowledged} batches were acknowledged, and there are {rows} rows");
+    let restored = site.restore("restored", &[&backup, "--archiving", "off"]);
+    assert_eq!(restored.value(digest), expected);
+    let left = leftovers(&site.place("store"));
+    eprintln!(
+        "{rows} rows in {} segments; {} kills left {} files in the store",
+        site.archived().len(),
+        ARCHIVER_KILLS + 1,
+        left.len()
+    );
+    assert!(left.len() <= (ARCHIVER_KILLS + 1) * FILES_AT_ONCE, "{left:?}");
+}

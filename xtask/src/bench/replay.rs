@@ -1,0 +1,47 @@
+//! A recovery from the archive: how fast a server replays the segments that `restore_command` gives it.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+use super::figure::{Comparison, Figure, Target, milliseconds};
+use super::recording::{Recording, SEGMENTS, copy};
+use super::stage::{Cluster, Stage, remove};
+use crate::failure::Failure;
+use crate::run::quoted;
+use crate::server::Server;
+
+/// Measures it with our archive, which a burst has filled, and with `cp` from a directory of plain segments.
+pub(super) fn measure_replay(stage: &Stage<'_>, recording: &Recording, port: u16, runs: usize) -> Result<Figure, Failure> {
+    let burst = Cluster { name: "burst".to_owned(), data: stage.home.join("burst") };
+    let configuration = stage.home.join(format!("{}.toml", burst.name));
+    let word = |path: &std::path::Path| quoted(&path.display().to_string());
+    let ours = format!("{} --config {} wal-fetch %f %p", word(stage.binary), word(&configuration));
+    let copying = format!("cp {}/%f %p", word(&recording.plain));
+    let (mut measured, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        measured.push(replay(stage, recording, &ours, port)?);
+        beside.push(replay(stage, recording, &copying, port)?);
+    }
+    Ok(Figure::new(Comparison::new(format!("replay of {SEGMENTS} segments"), "cp", Target::Ratio(1.0)), "ms", measured, beside))
+}
+
+/// From the start of the server to the end of its recovery.
+fn replay(stage: &Stage<'_>, recording: &Recording, restore_command: &str, port: u16) -> Result<f64, Failure> {
+    let data = stage.home.join("replayed");
+    remove(&data)?;
+    copy(stage, &recording.base, &data)?;
+    let setting = format!("archive_mode = off\nrestore_command = '{}'\n", restore_command.replace('\'', "''"));
+    let written = OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.conf"))
+        .and_then(|mut file| file.write_all(setting.as_bytes()))
+        .and_then(|()| fs::write(data.join("recovery.signal"), ""));
+    written.map_err(Failure::io("write the recovery settings"))?;
+    stage.account.own(&data.join("recovery.signal"))?;
+    let server = Server::on(stage.home, &data, port, stage.account)?;
+    // Without hot standby a server answers only when its recovery has ended.
+    let time = milliseconds(&mut || server.start())?;
+    let rows = server.query("SELECT count(*) > 0 FROM recorded")?;
+    server.stop()?;
+    if rows == "t" { Ok(time) } else { Err(Failure::new("the replayed server has not what was recorded")) }
+}
