@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::{Account, Cluster, ConfigFile, ScratchDirectory, Stillframe};
 
@@ -13,8 +12,7 @@ use crate::{Account, Cluster, ConfigFile, ScratchDirectory, Stillframe};
 const HIDDEN: char = '.';
 /// Makes a directory a store; it stays.
 const STORE_MARKER: &str = ".stillframe-store";
-/// Far shorter than writing a segment takes.
-const LOOK_INTERVAL: Duration = Duration::from_micros(200);
+
 /// Length of a segment's name.
 const SEGMENT_DIGITS: usize = 24;
 
@@ -178,20 +176,6 @@ impl Archive {
             assert!(fs::read(&target).unwrap() == backlog.content(segment), "{segment} comes back byte for byte");
             fs::remove_file(&target).unwrap();
         }
-    }
-}
-
-/// Waits until a hidden file is seen below a directory; none when `has_ended` says that nobody writes any more.
-pub fn wait_for_leftover(directory: &Path, mut has_ended: impl FnMut() -> bool) -> Option<PathBuf> {
-    loop {
-        let ended = has_ended();
-        if let Some(found) = leftovers(directory).into_iter().next() {
-            return Some(found);
-        }
-        if ended {
-            return None;
-        }
-        std::thread::sleep(LOOK_INTERVAL);
     }
 }
 

@@ -30,6 +30,7 @@ pub struct Cluster {
     data_directory: PathBuf,
     port: u16,
     planned_tablespaces: Vec<PathBuf>,
+    variables: Vec<(String, String)>,
     scratch: ScratchDirectory,
 }
 
@@ -51,7 +52,20 @@ impl Cluster {
 
     fn with_directory(scratch: ScratchDirectory, data_directory: PathBuf, postgres: Postgres) -> Self {
         Account::unprivileged().create_directory(&scratch.join("s"));
-        Self { server: None, postgres, data_directory, port: free_port(), planned_tablespaces: Vec::new(), scratch }
+        Self {
+            server: None,
+            postgres,
+            data_directory,
+            port: free_port(),
+            planned_tablespaces: Vec::new(),
+            variables: Vec::new(),
+            scratch,
+        }
+    }
+
+    /// Sets a variable of the server's environment, which its commands inherit; takes hold at the next start.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts the server and waits until it answers; panics with its log when it does not.
@@ -68,7 +82,8 @@ impl Cluster {
         assert!(self.server.is_none(), "the server runs already");
         let socket_directory = self.socket_directory();
         let log_file = self.log_file();
-        let (server, port) = Server::start(&self.postgres, &self.data_directory, &socket_directory, &log_file, self.port)?;
+        let (server, port) =
+            Server::start(&self.postgres, &self.data_directory, &socket_directory, &log_file, self.port, &self.variables)?;
         self.server = Some(server);
         self.port = port;
         for (index, location) in std::mem::take(&mut self.planned_tablespaces).iter().enumerate() {

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a harness panics with what is wrong; nobody handles it")]
 
 mod account;
+mod age_key;
 mod backlog;
 mod children;
 mod cluster;
@@ -21,11 +22,12 @@ mod sql;
 mod stillframe;
 
 pub use account::Account;
-pub use backlog::{Archive, Backlog, leftovers, wait_for_leftover};
+pub use age_key::AgeKey;
+pub use backlog::{Archive, Backlog, leftovers};
 pub use cluster::{Cluster, ClusterBuilder, StopMode};
 pub use object_store::{BUCKET, Dialect, FaultProxy, Loss, ObjectStoreServer, OwnServer, Precondition};
 pub use places::ScratchDirectory;
-pub use processes::{Found, is_alive, runs_the_binary};
+pub use processes::{CommandLines, Found, is_alive, runs_the_binary};
 pub use random::Random;
 pub use server_binaries::Postgres;
 pub use site::{Site, SiteBuilder};

@@ -1,11 +1,20 @@
-//! Finds and kills the binary where PostgreSQL has started it: a child of the archiver or of the recovery.
+//! Finds and kills the binary where PostgreSQL has started it, a child of the archiver or of the recovery; and watches command lines.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::binary_path;
+
+/// Shorter than any command lives.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A process of the binary that somebody else has started. The number may be given to another process; this may not.
 #[derive(Debug)]
@@ -50,4 +59,45 @@ pub fn is_alive(pid: u32) -> bool {
 fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// Looks at the command lines of all processes, again and again, for what must not stand there.
+#[derive(Debug)]
+pub struct CommandLines {
+    end: Arc<AtomicBool>,
+    looking: JoinHandle<BTreeSet<String>>,
+}
+
+impl CommandLines {
+    /// Begins to look for these texts.
+    pub fn watch(secrets: Vec<String>) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&end);
+        let looking = thread::spawn(move || {
+            let mut found = BTreeSet::new();
+            loop {
+                // Once more after the end is told.
+                let is_last = ended.load(Ordering::SeqCst);
+                found.extend(command_lines().into_iter().filter(|line| secrets.iter().any(|secret| line.contains(secret))));
+                if is_last {
+                    return found;
+                }
+                thread::sleep(LOOK_INTERVAL);
+            }
+        });
+        Self { end, looking }
+    }
+
+    /// Ends; gives the command lines that held one of the texts.
+    pub fn found(self) -> BTreeSet<String> {
+        self.end.store(true, Ordering::SeqCst);
+        self.looking.join().expect("nothing here panics")
+    }
+}
+
+fn command_lines() -> Vec<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_process = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    let read = |path: PathBuf| fs::read(path.join("cmdline")).ok();
+    processes.filter(is_process).filter_map(read).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
 }

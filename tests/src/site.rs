@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Account, Cluster, ClusterBuilder, ConfigFile, Finished, ScratchDirectory, Stillframe, places};
+use crate::{
+    Account, BUCKET, Cluster, ClusterBuilder, ConfigFile, Finished, ObjectStoreServer, ScratchDirectory, Stillframe, places,
+};
 
 /// Length of a segment's name, with which the names of the files about it begin.
 const SEGMENT_DIGITS: usize = 24;
+
+/// Where a store on S3 lies in its bucket.
+const S3_PREFIX: &str = "an/archive";
 
 /// What the provider leaves beside the snapshots, by which it tells their directory from that under a missing mount.
 const SNAPSHOTS_MARKER: &str = "stillframe-snapshots.json";
@@ -19,6 +24,7 @@ const SNAPSHOTS_MARKER: &str = "stillframe-snapshots.json";
 pub struct SiteBuilder {
     cluster: ClusterBuilder,
     config: ConfigFile,
+    variables: Vec<(String, String)>,
 }
 
 impl SiteBuilder {
@@ -34,21 +40,39 @@ impl SiteBuilder {
         self
     }
 
+    /// Sets a variable in the environment of the binary, be it called by the test or by a server.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Keeps the store in a server that speaks S3, whose credentials the test has to name.
+    pub fn s3(self, server: &ObjectStoreServer) -> Self {
+        let url = format!("s3://{BUCKET}/{S3_PREFIX}");
+        // Nobody shall look for an instance that gives credentials.
+        self.value("store", "url", url).value("store", "endpoint", server.endpoint()).variable("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
     /// Starts the server, with an empty store.
     #[track_caller]
     pub fn start(self) -> Site {
         let directory = ScratchDirectory::create();
-        let stillframe = Stillframe::new(directory.join("stillframe.toml"));
+        let mut stillframe = Stillframe::new(directory.join("stillframe.toml"));
         let mut cluster = self.cluster.archive_command(&stillframe.command_line("wal-push %p")).create();
         let snapshots = directory.join("snapshots");
         Account::unprivileged().create_directory(&snapshots);
         let cache = places::compiled_cache().display().to_string();
-        let config = self.config.cluster("main", &cluster).store_directory(&directory.join("store"));
-        let config = config.hardlink_provider(&snapshots).value("runtime", "cache", cache);
+        let config = self.config.cluster("main", &cluster).hardlink_provider(&snapshots).value("runtime", "cache", cache);
+        let config = config.default_value("store", "url", format!("file://{}", directory.join("store").display()));
+        let config = config.default_value("archive", "spool", directory.join("spool").display().to_string());
         config.write(directory.path());
+        for (name, value) in &self.variables {
+            stillframe = stillframe.env(name, value);
+            cluster.set_variable(name, value);
+        }
         stillframe.succeed(["store", "create"]);
         cluster.start();
-        Site { cluster, stillframe, directory, config }
+        Site { cluster, stillframe, directory, config, variables: self.variables }
     }
 }
 
@@ -61,12 +85,13 @@ pub struct Site {
     /// Where everything but the data lies.
     pub directory: ScratchDirectory,
     config: ConfigFile,
+    variables: Vec<(String, String)>,
 }
 
 impl Site {
     /// Describes an installation of this major version.
     pub fn builder(major: u32) -> SiteBuilder {
-        SiteBuilder { cluster: Cluster::builder(major), config: ConfigFile::new() }
+        SiteBuilder { cluster: Cluster::builder(major), config: ConfigFile::new(), variables: Vec::new() }
     }
 
     /// Starts an installation of this major version.
@@ -79,7 +104,13 @@ impl Site {
     pub fn configured(&self, change: impl FnOnce(ConfigFile) -> ConfigFile) -> Stillframe {
         let directory = tempfile::Builder::new().prefix("config-").tempdir_in(self.directory.path()).unwrap().keep();
         Account::unprivileged().own(&directory);
-        Stillframe::new(change(self.config.clone()).write(&directory))
+        self.stillframe.with_config(change(self.config.clone()).write(&directory))
+    }
+
+    /// Changes the configuration of the installation itself, which the server's commands read as well.
+    pub fn reconfigure(&mut self, change: impl FnOnce(ConfigFile) -> ConfigFile) {
+        self.config = change(self.config.clone());
+        self.config.write(self.directory.path());
     }
 
     /// Takes a backup; gives its name.
@@ -141,7 +172,11 @@ impl Site {
 
     /// A server on a restored place; not started.
     pub fn adopt(&self, name: &str) -> Cluster {
-        Cluster::adopt(self.place(name), self.cluster.postgres().major)
+        let mut cluster = Cluster::adopt(self.place(name), self.cluster.postgres().major);
+        for (name, value) in &self.variables {
+            cluster.set_variable(name, value);
+        }
+        cluster
     }
 
     /// Ends the current segment and waits until it is in the archive.
@@ -185,12 +220,14 @@ impl Site {
         names
     }
 
-    /// Every file of store and snapshots with its content, for comparing before and after.
+    /// Every file of store and snapshots with its content, for comparing before and after; but not the lease, which each deletion
+    /// takes.
     pub fn everything(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         for directory in ["store", "snapshots"] {
             collect(&self.directory.join(directory), &mut files);
         }
+        files.retain(|(path, _)| !path.components().any(|part| part.as_os_str() == "lease_001"));
         files.sort();
         files
     }

@@ -98,7 +98,7 @@ fn a_text_that_is_no_name_of_a_backup_is_a_usage_error_wherever_one_is_expected(
         "../../etc",
         "sf-20200101T000000Z-0000000l",
         "sf-20200101T000000Z-00000000/..",
-        "base_000000010000000000000002",
+        "base_00000001000000000000002",
     ] {
         for arguments in [
             vec!["backup-show", name],

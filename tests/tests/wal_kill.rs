@@ -3,16 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use stillframe_tests::{
     Account, Archive, Backlog, Finished, Found, Random, Running, Session, Site, StopMode, leftovers, runs_the_binary,
-    wait_for_leftover,
 };
 
 /// Processes at a time: twice the cores of a small machine, so that they get into each other's way.
@@ -27,10 +26,8 @@ const ARCHIVER_KILLS: usize = 20;
 const ROWS: usize = 5000;
 /// Pause between two transactions: more WAL than is archived in the meantime, and no flood of it.
 const PACE: Duration = Duration::from_millis(5);
-/// Attempts to kill a process while it writes.
-const ATTEMPTS: usize = 8;
-/// Older than any limit after which a file may count as left behind.
-const LONG_AGO: Duration = Duration::from_hours(24 * 30);
+/// Processes that are killed to see what they leave.
+const ATTEMPTS: usize = 12;
 /// Longest wait for one process of the server.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -224,56 +221,41 @@ fn kill(random: &mut Random, backlog: &Backlog, wanted: usize) {
 #[test]
 fn after_500_kills_every_segment_is_archived_once_and_comes_back_byte_for_byte() {
     let mut random = Random::seeded("500 kills");
-    kill(&mut random, &Backlog::write(2, 24), 200);
-    kill(&mut random, &Backlog::write(16, 6), 50);
+    // Each by itself, for many kills in its own write; and beside others that are taken along.
+    kill(&mut random, &Backlog::write(2, 12).without_marks(), 220);
+    kill(&mut random, &Backlog::write(16, 4), 30);
 }
 
-/// Kills a process in the moment in which it has a file that is not finished, and makes this look old.
-fn leave_something_behind(directory: &Path, run: impl Fn(usize) -> Running) {
+/// Kills processes all over their run time; enough of them die in the middle of a write.
+fn kill_some(random: &mut Random, longest: Duration, run: impl Fn(usize) -> Running) {
     for attempt in 0..ATTEMPTS {
-        let mut running = run(attempt);
-        let seen = wait_for_leftover(directory, || running.has_ended());
-        running.kill9();
-        drop(running);
-        if let Some(file) = seen.filter(|file| file.exists()) {
-            File::options().write(true).open(file).unwrap().set_modified(SystemTime::now() - LONG_AGO).unwrap();
-            return;
-        }
+        kill_after(run(attempt), random.within(longest));
     }
-    panic!("no killed process left anything behind: this test proves nothing any more, and may go");
 }
 
 #[test]
-fn what_killed_pushes_left_in_the_store_is_removed_when_it_is_old() {
-    let backlog = Backlog::write_incompressible(16, ATTEMPTS);
+fn killed_pushes_leave_nothing_in_the_store() {
+    let mut random = Random::seeded("pushes that leave nothing");
+    let backlog = Backlog::write_incompressible(16, ATTEMPTS).without_marks();
+    let calm = backlog.archive();
+    let push_time = longest(&mut random, |lane| push(&calm, &backlog, &backlog.segments()[lane]));
     let archive = backlog.archive();
-    leave_something_behind(&archive.store, |attempt| push(&archive, &backlog, &backlog.segments()[attempt]));
-    for segment in backlog.segments() {
-        let finished = push(&archive, &backlog, segment).wait();
-        assert_eq!(finished.code(), Some(0), "{finished}");
-    }
-    // Whoever cleans up, the daily work or the deletion: after both it is gone.
-    archive.stillframe.succeed(["delete", "--confirm", "garbage"]);
+    kill_some(&mut random, push_time, |attempt| push(&archive, &backlog, &backlog.segments()[attempt]));
     assert!(archive.leftovers().is_empty(), "left for ever: {:?}", archive.leftovers());
 }
 
 #[test]
-fn what_killed_fetches_left_in_pg_wal_is_removed_when_it_is_old() {
-    let backlog = Backlog::write_incompressible(16, 4);
+fn killed_fetches_leave_nothing_in_pg_wal() {
+    let mut random = Random::seeded("fetches that leave nothing");
+    let backlog = Backlog::write_incompressible(16, LANES);
     let archive = backlog.archive();
-    for segment in backlog.segments() {
-        let finished = push(&archive, &backlog, segment).wait();
-        assert_eq!(finished.code(), Some(0), "{finished}");
-    }
-    let target = lane_target(&archive, 0);
-    let segment = &backlog.segments()[0];
-    let wal = target.parent().unwrap();
-    leave_something_behind(wal, |_| fetch(&archive, segment, &target));
-    let _visible_already = fs::remove_file(&target);
-    for segment in backlog.segments() {
-        assert_comes_back(&archive, &backlog, segment, &target);
-    }
-    assert!(leftovers(wal).is_empty(), "left in pg_wal, and in every backup, for ever: {:?}", leftovers(wal));
+    let push_all = |lane: usize| push(&archive, &backlog, &backlog.segments()[lane]);
+    longest(&mut random, push_all);
+    let (target, segment) = (lane_target(&archive, 0), &backlog.segments()[0]);
+    let fetch_time = longest(&mut random, |lane| fetch(&archive, &backlog.segments()[lane], &lane_target(&archive, lane)));
+    kill_some(&mut random, fetch_time, |_| fetch(&archive, segment, &target));
+    let left = leftovers(target.parent().unwrap());
+    assert!(left.is_empty(), "left in pg_wal, and in every backup, for ever: {left:?}");
 }
 
 /// Writes rows through the server's restarts; gives the number of batches that it acknowledged.

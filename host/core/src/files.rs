@@ -71,25 +71,19 @@ impl Unfinished {
         Ok(unfinished)
     }
 
-    /// Gives it its name, in place of what bore it. It is not flushed to the disk.
-    pub fn finish(mut self) -> Result<(), FileError> {
-        let directory = directory_of(&self.path);
+    /// Gives it its name, in place of what bore it; in between there may be none of that name. It is not flushed to the disk.
+    pub fn finish(self) -> Result<(), FileError> {
         let failed = |source| FileError::new("replace", &self.path, source);
-        while self.temporary.is_none() {
-            match nameless::link(&self.file, CWD, &self.path) {
-                Ok(()) => return Ok(()),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(failed(errno.into())),
+        let Some(temporary) = &self.temporary else {
+            loop {
+                match nameless::link(&self.file, CWD, &self.path) {
+                    Ok(()) => return Ok(()),
+                    // Renaming over it would need a name, which a crash could leave behind.
+                    Err(Errno::EXIST) => drop(remove_file_if_present(&self.path)?),
+                    Err(errno) => return Err(failed(errno.into())),
+                }
             }
-            // Only a name can be renamed over another file.
-            let temporary = temporary_beside(directory, &self.path);
-            match nameless::link(&self.file, CWD, &temporary) {
-                Ok(()) => self.temporary = Some(temporary),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(failed(errno.into())),
-            }
-        }
-        let temporary = self.temporary.as_deref().unwrap_or(Path::new(""));
+        };
         std::fs::rename(temporary, &self.path).map_err(failed)
     }
 }

@@ -43,15 +43,16 @@ impl Server {
         socket_directory: &Path,
         log_file: &Path,
         wanted_port: u16,
+        variables: &[(String, String)],
     ) -> Result<(Self, u16), String> {
         let mut port = wanted_port;
         for _ in 1..PORT_ATTEMPTS {
-            match Self::start_on(postgres, data_directory, socket_directory, log_file, port) {
+            match Self::start_on(postgres, data_directory, socket_directory, log_file, port, variables) {
                 Err(log) if log.contains(PORT_TAKEN) => port = free_port(),
                 other => return other.map(|server| (server, port)),
             }
         }
-        Self::start_on(postgres, data_directory, socket_directory, log_file, port).map(|server| (server, port))
+        Self::start_on(postgres, data_directory, socket_directory, log_file, port, variables).map(|server| (server, port))
     }
 
     fn start_on(
@@ -60,6 +61,7 @@ impl Server {
         socket_directory: &Path,
         log_file: &Path,
         port: u16,
+        variables: &[(String, String)],
     ) -> Result<Self, String> {
         let log = OpenOptions::new().create(true).append(true).open(log_file).expect("the scratch directory is ours");
         let logged_before = log.metadata().map_or(0, |metadata| metadata.len());
@@ -72,7 +74,7 @@ impl Server {
         command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         command.env("LC_ALL", "C").env_remove("PGDATA").current_dir("/").stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
-        Account::unprivileged().run_as(&mut command);
+        Account::unprivileged().run_as(&mut command).envs(variables.iter().map(|(name, value)| (name, value)));
         let mut server = Self { child: spawn(command) };
         if server.becomes_ready(data_directory) {
             return Ok(server);

@@ -34,6 +34,8 @@ struct Order {
 
 #[derive(Debug, Default)]
 struct Plan {
+    is_cut: bool,
+    cuts_at: Option<String>,
     orders: VecDeque<Order>,
     seen: Vec<String>,
 }
@@ -68,6 +70,23 @@ impl FaultProxy {
         self
     }
 
+    /// From the first request whose path and query, decoded, hold this text, ends every connection without an answer, as if the
+    /// server had died.
+    pub fn cut_from(&self, part_of_target: &str) {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).cuts_at = Some(part_of_target.to_owned());
+    }
+
+    /// Lets everything pass again after a cut.
+    pub fn mend(&self) {
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        (plan.is_cut, plan.cuts_at) = (false, None);
+    }
+
+    /// Forgets the losses that nobody has met.
+    pub fn forget_losses(&self) {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).orders.clear();
+    }
+
     /// Method, path and query of the requests so far, and forgets them.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner).seen)
@@ -85,6 +104,10 @@ async fn serve(mut client: TcpStream, host: String, plan: Arc<Mutex<Plan>>) {
         let mut plan = plan.lock().unwrap_or_else(PoisonError::into_inner);
         plan.seen.push(format!("{} {}", request.method, request.target));
         let target = http::decoded(&request.target);
+        plan.is_cut |= plan.cuts_at.as_ref().is_some_and(|text| target.contains(text));
+        if plan.is_cut {
+            return;
+        }
         let is_for_it = |order: &Order| order.method == request.method && target.contains(&order.part_of_target);
         plan.orders.iter().position(is_for_it).and_then(|position| plan.orders.remove(position)).map(|order| order.loss)
     };

@@ -49,6 +49,11 @@ impl ConfigFile {
         self
     }
 
+    /// Sets a key of a table that the test has not set.
+    pub fn default_value(self, table: &str, key: &str, value: impl Into<Value>) -> Self {
+        if self.tables.get(table).is_some_and(|table| table.get(key).is_some()) { self } else { self.value(table, key, value) }
+    }
+
     /// The text of the file.
     pub fn text(&self) -> String {
         self.tables.to_string()

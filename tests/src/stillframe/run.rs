@@ -36,6 +36,12 @@ impl Stillframe {
         Self { config: None, variables: Vec::new() }
     }
 
+    /// The binary with another configuration file and the same environment.
+    #[must_use]
+    pub fn with_config(&self, config: impl Into<PathBuf>) -> Self {
+        Self { config: Some(config.into()), variables: self.variables.clone() }
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {

@@ -1,6 +1,6 @@
 //! Who archives which timeline: one claim per timeline, made by the first instance that pushes a segment of it.
 //!
-//! A timeline has one writer. A second one, a clone or a server that was set back, writes other segments of the same names, and
+//! A timeline has one writer. A second one, a clone or a server that was rolled back, writes other segments of the same names, and
 //! nobody could tell later whose they are. The claim says which instance it is; whether a push is admitted is decided by the flow.
 //! A claim is small, read once for every push, and written once in the life of a timeline.
 

@@ -137,7 +137,7 @@ pub enum WalPushError {
     /// It cannot be known who pushes.
     #[error(transparent)]
     Instance(#[from] InstanceError),
-    /// Another instance archives this timeline, or this one was set back.
+    /// Another instance archives this timeline, or this one was rolled back.
     #[error(transparent)]
     Guard(#[from] guard::GuardError),
     /// The archive failed or refused it.

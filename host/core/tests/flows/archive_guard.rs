@@ -1,4 +1,4 @@
-//! Who may archive: the normal primary always, whatever happens to it; a clone and a server that was set back never.
+//! Who may archive: the normal primary always, whatever happens to it; a clone and a server that was rolled back never.
 
 use jiff::Timestamp;
 use stillframe_core::catalog::{Claims, DirectoryIdentity, Instance, Place};
@@ -200,15 +200,15 @@ async fn another_cluster_in_the_same_place_is_refused_until_it_is_accepted() {
 async fn a_machine_that_was_rolled_back_is_told_so_and_a_copied_back_directory_too() {
     let (house, primary) = archived().await;
     let verdict = refused(other_content(&house, &primary, segment(1, 6)).await);
-    assert_eq!(verdict.finding, Finding::SetBackContent);
-    assert!(verdict.to_string().contains("set back") && verdict.to_string().contains("000000010000000000000009"), "{verdict}");
+    assert_eq!(verdict.finding, Finding::RolledBackContent);
+    assert!(verdict.to_string().contains("rolled back") && verdict.to_string().contains("000000010000000000000009"), "{verdict}");
     assert!(verdict.hint().unwrap().contains("snapshot-fetch"));
     // An old copy of the directory: what is archived is compared, and what is missing behind the head is not filled in.
     let copied_back = instance("db1", 8);
-    assert_eq!(refused(other_content(&house, &copied_back, segment(1, 6)).await).finding, Finding::SetBackContent);
+    assert_eq!(refused(other_content(&house, &copied_back, segment(1, 6)).await).finding, Finding::RolledBackContent);
     house.store.delete(&Key::parse("main/wal_005/000000010000000000000007.zst").unwrap()).await.unwrap();
     let verdict = refused(other_content(&house, &copied_back, segment(1, 7)).await);
-    assert_eq!(verdict.finding, Finding::SetBack);
+    assert_eq!(verdict.finding, Finding::RolledBack);
     assert!(!house.store.snapshot().keys().any(|key| key.as_str().contains("000000010000000000000007")));
 }
 
@@ -236,7 +236,7 @@ async fn accepting_tells_what_it_replaced_and_turns_the_refusal_round() {
     push(&house, &replacement, segment(1, 10)).await.unwrap();
     assert_eq!(refused(push(&house, &primary, segment(1, 10)).await).finding, Finding::OtherInstance);
     // Content is compared all the same.
-    assert_eq!(refused(other_content(&house, &replacement, segment(1, 9)).await).finding, Finding::SetBackContent);
+    assert_eq!(refused(other_content(&house, &replacement, segment(1, 9)).await).finding, Finding::RolledBackContent);
     let accepted = archive_accept(&ports, &replacement, timeline(2)).await.unwrap();
     assert!(matches!(accepted.replaced, Replaced::Nothing));
     assert_eq!(archive_accept(&ports, &standby("db2"), timeline(1)).await.unwrap_err().class(), ErrorClass::Refused);

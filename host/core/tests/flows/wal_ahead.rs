@@ -154,6 +154,7 @@ async fn an_old_marker_does_not_count_and_is_swept() {
     let path = data.wal(&segment(6).to_string());
     let pushed = push_with(&house, &house.store, &clock, &data, &data.settings(), &path).await.unwrap();
     assert_eq!(pushed, WalPushed::AlreadyStored);
+    std::fs::remove_file(data.ready(&segment(6).to_string())).unwrap();
     // The next batch sweeps.
     let next = data.waits(&segment(8).to_string(), &segment_content(8, house.server.facts().system_identifier, 0));
     push_with(&house, &house.store, &clock, &data, &data.settings(), &next).await.unwrap();

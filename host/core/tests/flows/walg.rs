@@ -303,6 +303,13 @@ proptest! {
         of_walg in proptest::collection::vec((1u32..4, 1u64..200, 0u64..20, any::<bool>(), 0u8..4), 0..5),
         forks in (0u64..200, 0u64..200),
     ) {
+        // Two with one name are one: the second has replaced the first.
+        let of_walg: BTreeMap<(u32, u64), (u64, bool, u8)> =
+            of_walg.into_iter().map(|(on, first, length, permanent, forgotten)| ((on, first), (length, permanent, forgotten))).collect();
+        let of_walg: Vec<(u32, u64, u64, bool, u8)> = of_walg
+            .into_iter()
+            .map(|((on, first), (length, permanent, forgotten))| (on, first, length, permanent, forgotten))
+            .collect();
         let timeline = |number| TimelineId::new(number).unwrap();
         let (one, two) = (forks.0.min(forks.1) * SIZE, forks.0.max(forks.1) * SIZE);
         let text = format!("1\t{}\tx\n2\t{}\tx\n", Lsn(one), Lsn(two));

@@ -1,4 +1,4 @@
-//! Whether this instance may archive what it pushes: the normal primary always, a clone and a server that was set back never.
+//! Whether this instance may archive what it pushes: the normal primary always, a clone and a server that was rolled back never.
 //!
 //! The first instance that pushes a segment of a timeline claims it. Whoever writes no WAL on a timeline needs no claim: a standby,
 //! which replays, and a promoted server, which leaves history, a `.partial` and whole segments that both lines share. Their content
@@ -60,7 +60,7 @@ pub async fn explain(ports: &Ports<'_>, instance: &Instance, name: WalFileName) 
         (Some(claim), _) if claim.system_identifier != instance.system_identifier => Finding::OtherCluster,
         _ if instance.is_in_recovery => Finding::OtherPrimary,
         (None, _) => Finding::Unclaimed,
-        (Some(claim), _) if is_same_path(claim, instance) => Finding::SetBackContent,
+        (Some(claim), _) if is_same_path(claim, instance) => Finding::RolledBackContent,
         (Some(_), _) => Finding::OtherContent,
     };
     verdict(ports, instance, name, finding, claim).await
@@ -135,7 +135,7 @@ async fn judge_claim(ports: &Ports<'_>, instance: &Instance, name: WalFileName, 
         return Ok(());
     }
     if around.has_later {
-        return refuse(Finding::SetBack, Some(found)).await;
+        return refuse(Finding::RolledBack, Some(found)).await;
     }
     tracing::info!(file = %name, "{} was made anew and goes on where timeline {} ends", instance.place, name.timeline());
     Ok(claims.replace(&claim(ports, instance, name)).await?)
@@ -184,7 +184,7 @@ fn claim_error(claims: &Claims<'_>, name: WalFileName, error: CatalogError) -> G
 /// Why a push was not admitted.
 #[derive(Debug, Error)]
 pub enum GuardError {
-    /// Another instance archives this timeline, or this one was set back.
+    /// Another instance archives this timeline, or this one was rolled back.
     #[error(transparent)]
     Refused(Box<Verdict>),
     /// The claim cannot be read or written.

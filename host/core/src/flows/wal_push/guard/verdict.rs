@@ -18,9 +18,9 @@ pub enum Finding {
     /// Another cluster archives here.
     OtherCluster,
     /// The directory was made anew and is behind the archive: an old copy was put in its place.
-    SetBack,
-    /// This very instance has archived other content: it was set back as a whole.
-    SetBackContent,
+    RolledBack,
+    /// This very instance has archived other content: it was rolled back as a whole.
+    RolledBackContent,
     /// Another instance has archived other content.
     OtherContent,
     /// Somebody has archived other content, before there were claims.
@@ -67,16 +67,16 @@ impl fmt::Display for Verdict {
                 self.owner(),
                 self.reach()
             ),
-            Finding::SetBack => write!(
+            Finding::RolledBack => write!(
                 formatter,
-                "{ours} is not the directory that archived timeline {timeline} before: it goes on at `{name}`, {}: an older copy was put \
-                 in its place",
+                "{ours} is not the directory that archived timeline {timeline} before: it goes on at `{name}`, {}: it was rolled back to an \
+                 older copy",
                 self.reach()
             ),
-            Finding::SetBackContent => write!(
+            Finding::RolledBackContent => write!(
                 formatter,
-                "this server, {ours}, has archived `{name}` before with other content, {}: it was set back to an earlier state, by a \
-                 snapshot of the machine or of its volume",
+                "this server, {ours}, has archived `{name}` before with other content, {}: it was rolled back, by a snapshot of the \
+                 machine or of its volume",
                 self.reach()
             ),
             Finding::OtherContent => write!(
@@ -87,8 +87,7 @@ impl fmt::Display for Verdict {
             ),
             Finding::Unclaimed => write!(
                 formatter,
-                "`{name}` from {ours} is in the archive with other content, {}: this server was set back to an earlier state, or is one \
-                 of two clones",
+                "`{name}` from {ours} is in the archive with other content, {}: this server was rolled back, or is one of two clones",
                 self.reach()
             ),
             Finding::OtherPrimary => write!(
@@ -142,11 +141,11 @@ impl Classify for Verdict {
                 "{OF_ITS_OWN}; if it has taken the other cluster's place for good, as after pg_upgrade, run `stillframe archive accept` \
                  on it"
             ),
-            Finding::SetBack => format!(
+            Finding::RolledBack => format!(
                 "to have the lost part back, restore with `stillframe snapshot-fetch`; to go on without it, {OF_ITS_OWN}; if it was \
                  moved and has lost nothing, and the archive only lacks this file, run `stillframe archive accept` on it"
             ),
-            Finding::SetBackContent | Finding::Unclaimed => format!(
+            Finding::RolledBackContent | Finding::Unclaimed => format!(
                 "to have the lost part back, restore with `stillframe snapshot-fetch`; to go on without it, or if it is a copy, \
                  {OF_ITS_OWN}"
             ),

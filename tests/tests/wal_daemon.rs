@@ -1,0 +1,226 @@
+//! The daemon between a server and its archive: it works, nothing depends on it, and clients of WAL-G's daemon can speak to it.
+#![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+#![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use stillframe_tests::{Running, Site, Stillframe};
+
+/// Longest wait for a daemon or an answer of it.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often the daemon is killed while the server archives.
+const KILLS: usize = 3;
+
+fn site() -> Site {
+    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off")).start();
+    site.cluster.sql("CREATE TABLE t (i int)");
+    site
+}
+
+/// Starts a daemon, and waits until it answers.
+#[track_caller]
+fn daemon(stillframe: &Stillframe, socket: &Path) -> Running {
+    let mut daemon = stillframe.spawn(["-vv", "wal-daemon", socket.to_str().unwrap()]);
+    let deadline = Instant::now() + PATIENCE;
+    while !answers(socket) {
+        assert!(!daemon.has_ended() && Instant::now() < deadline, "no daemon answers: {}", daemon.wait());
+        thread::sleep(Duration::from_millis(5));
+    }
+    daemon
+}
+
+fn answers(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok_and(|mut stream| ask(&mut stream, &frame(b'C', b"CHECK")) == Some(b'O'))
+}
+
+/// A message as WAL-G's `walg_archive` library writes it: type, length of the whole in network order, body.
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len() + 3).unwrap().to_be_bytes();
+    [&[kind][..], &length, body].concat()
+}
+
+fn fetch_frame(name: &str, destination: &str) -> Vec<u8> {
+    let argument = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+    frame(b'f', &[&[2], &argument(name)[..], &argument(destination)].concat())
+}
+
+/// The answer; none when the connection ends instead.
+fn ask(stream: &mut UnixStream, message: &[u8]) -> Option<u8> {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = [0];
+    stream.write_all(message).and_then(|()| stream.read_exact(&mut answer)).ok().map(|()| answer[0])
+}
+
+/// A command line of the client that fails without a daemon: the plain command has no configuration.
+fn only_by_the_daemon(command: &str) -> String {
+    Stillframe::new("/no/configuration.toml").command_line(command)
+}
+
+#[test]
+fn a_server_archives_and_recovers_through_daemons_alone() {
+    let site = site();
+    let (archiving, restoring) = (site.place("archiving.sock"), site.place("restoring.sock"));
+    let _archiving = daemon(&site.stillframe, &archiving);
+    site.cluster
+        .append_setting("archive_command", &only_by_the_daemon(&format!("wal-push --daemon {} %p", archiving.display())));
+    site.cluster.reload();
+    site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
+    let backup = site.backup(&[]);
+    for _ in 0..3 {
+        site.cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
+        site.switch_wal();
+    }
+    assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
+
+    let finished = site.fetch("restored", &[&backup, "--archiving", "off"]);
+    assert!(finished.is_success(), "{finished}");
+    let place = site.place("restored").display().to_string();
+    let its = site.configured(|config| config.value("cluster", "pgdata", place.as_str()));
+    let _restoring = daemon(&its, &restoring);
+    let command = only_by_the_daemon(&format!("wal-fetch --daemon {} %f %p", restoring.display()));
+    let settings = site.place("restored/postgresql.auto.conf");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{text}restore_command = '{}'\n", command.replace('\'', "''"))).unwrap();
+    let mut restored = site.adopt("restored");
+    restored.start();
+    restored.wait_until("SELECT NOT pg_is_in_recovery()");
+    assert_eq!(restored.value("SELECT count(*) FROM t"), "30");
+    assert!(restored.log().contains("restored log file"), "the test can fail: {}", restored.log());
+}
+
+#[test]
+fn archiving_goes_on_when_the_daemon_is_killed_and_nothing_is_lost() {
+    let site = site();
+    let socket = site.place("daemon.sock");
+    let mut running = daemon(&site.stillframe, &socket);
+    let command = site.stillframe.command_line(&format!("wal-push --daemon {} %p", socket.display()));
+    site.cluster.append_setting("archive_command", &command);
+    site.cluster.reload();
+    site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
+    let backup = site.backup(&[]);
+    for _ in 0..KILLS {
+        let archived = site.cluster.value("SELECT archived_count FROM pg_stat_archiver");
+        for _ in 0..4 {
+            site.cluster.sql("INSERT INTO t SELECT generate_series(1, 5000)");
+            site.cluster.sql("SELECT pg_switch_wal()");
+        }
+        // In the middle: it has begun with these and has not ended.
+        site.cluster.wait_until(&format!("SELECT archived_count > {archived} FROM pg_stat_archiver"));
+        running.kill9();
+        running.wait();
+        site.cluster.sql("INSERT INTO t SELECT generate_series(1, 5000)");
+        site.switch_wal();
+        running = daemon(&site.stillframe, &socket);
+    }
+    site.switch_wal();
+    let rows = site.cluster.value("SELECT count(*) FROM t");
+    assert_eq!(rows, (KILLS * 5 * 5000).to_string());
+    assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
+    let log = site.cluster.log();
+    assert!(log.contains("is not used:"), "the plain command took over, and said why:\n{log}");
+    let restored = site.restore("restored", &[&backup, "--archiving", "off"]);
+    assert_eq!(restored.value("SELECT count(*) FROM t"), rows);
+}
+
+/// A server that leaves its segments to others; gives the names of two that are complete.
+fn unarchived(site: &mut Site) -> [String; 2] {
+    site.cluster.append_setting("archive_command", "");
+    site.cluster.restart();
+    let complete = |rows: usize| {
+        site.cluster.sql(&format!("INSERT INTO t SELECT generate_series(1, {rows})"));
+        site.cluster.value("SELECT pg_walfile_name(pg_switch_wal())")
+    };
+    [complete(10), complete(1000)]
+}
+
+#[test]
+fn a_client_of_walgs_daemon_pushes_and_fetches() {
+    let mut site = site();
+    let [first, second] = unarchived(&mut site);
+    let socket = site.place("daemon.sock");
+    let _daemon = daemon(&site.stillframe, &socket);
+    let connect = || UnixStream::connect(&socket).unwrap();
+    let mut stream = connect();
+    assert_eq!(ask(&mut stream, &frame(b'C', b"CHECK")), Some(b'O'));
+    assert_eq!(ask(&mut stream, &frame(b'F', first.as_bytes())), Some(b'O'));
+    assert!(site.archived().contains(&first), "{:?}", site.archived());
+    assert_eq!(ask(&mut stream, &frame(b'F', first.as_bytes())), Some(b'O'), "again");
+    assert_eq!(ask(&mut connect(), &frame(b'F', second.as_bytes())), Some(b'O'), "on another connection");
+
+    let wal = site.cluster.data_directory().join("pg_wal");
+    let mut stream = connect();
+    assert_eq!(ask(&mut stream, &fetch_frame(&second, "pg_wal/RECOVERYXLOG")), Some(b'O'));
+    let fetched: PathBuf = wal.join("RECOVERYXLOG");
+    assert!(fs::read(&fetched).unwrap() == fs::read(wal.join(&second)).unwrap());
+    fs::remove_file(&fetched).unwrap();
+    for absent in ["0000000100000000000000FF", "00000009.history"] {
+        assert_eq!(ask(&mut stream, &fetch_frame(absent, "pg_wal/RECOVERYXLOG")), Some(b'N'), "{absent}");
+    }
+    // What is wrong is neither done nor absent, and ends no daemon.
+    let before = site.everything();
+    for name in ["0000000100000000000000FE", "../postgresql.conf", "/etc/passwd", ""] {
+        assert!(!matches!(ask(&mut connect(), &frame(b'F', name.as_bytes())), Some(b'O' | b'N')), "{name}");
+        assert!(!matches!(ask(&mut connect(), &fetch_frame(name, "pg_wal/RECOVERYXLOG")), Some(b'O')), "{name}");
+    }
+    assert_ne!(ask(&mut connect(), &frame(b'X', b"")), Some(b'O'));
+    assert_ne!(ask(&mut connect(), b"F\0\x01"), Some(b'O'));
+    assert_eq!(site.everything(), before);
+    assert!(!fetched.exists());
+    // An archive that cannot be asked says nothing of what is absent.
+    let archive = site.place("store/main/wal_005");
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0)).unwrap();
+    for name in [&second, "0000000100000000000000FF"] {
+        assert_eq!(ask(&mut connect(), &fetch_frame(name, "pg_wal/RECOVERYXLOG")), Some(b'E'), "{name}");
+    }
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(answers(&socket));
+}
+
+#[test]
+fn a_living_daemon_keeps_its_socket_and_a_dead_ones_is_replaced() {
+    let site = site();
+    let socket = site.place("daemon.sock");
+    let assert_is_private = || {
+        let found = fs::symlink_metadata(&socket).unwrap();
+        assert!(found.file_type().is_socket() && found.permissions().mode() & 0o777 == 0o600, "{found:?}");
+    };
+    let first = daemon(&site.stillframe, &socket);
+    assert_is_private();
+    let refused = site.stillframe.run(["wal-daemon", socket.to_str().unwrap()]);
+    assert_eq!(refused.code(), Some(4), "{refused}");
+    assert!(refused.stderr.contains(socket.to_str().unwrap()) && refused.stderr.contains("hint:"), "{refused}");
+    assert!(answers(&socket), "the first one goes on");
+
+    first.kill9();
+    first.wait();
+    assert!(socket.exists() && !answers(&socket), "a killed one leaves it behind");
+    let second = daemon(&site.stillframe, &socket);
+    assert_is_private();
+    second.terminate();
+    let ended = second.wait();
+    assert_eq!(ended.code(), Some(0), "{ended}");
+    assert!(!socket.exists(), "who is told to end takes it along");
+}
+
+#[test]
+fn a_daemon_of_another_server_is_not_used() {
+    let site = site();
+    let other = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).fresh_initdb()).start();
+    let socket = other.place("daemon.sock");
+    let _daemon = daemon(&other.stillframe, &socket);
+    let before = other.archived();
+    let command = site.stillframe.command_line(&format!("wal-push --daemon {} %p", socket.display()));
+    site.cluster.append_setting("archive_command", &command);
+    site.cluster.reload();
+    site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
+    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
+    site.switch_wal();
+    assert!(site.archived().contains(&file), "{:?}", site.archived());
+    assert_eq!(other.archived(), before, "WAL of one cluster is not told to be in the archive of another");
+}
