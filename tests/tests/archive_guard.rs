@@ -1,4 +1,4 @@
-//! Who may archive where: the primary always, a clone never, a promoted standby at once, a server that was set back not unnoticed.
+//! Who may archive where: the primary always, a clone never, a promoted standby at once, a server that was rolled back not unnoticed.
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
@@ -158,6 +158,40 @@ fn a_promoted_standby_archives_its_timeline_with_no_intervention() {
     assert!(segment.starts_with("00000003"), "{segment}");
     wait_until_archived(&second, &segment);
     assert_eq!(second.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", second.log());
+}
+
+#[test]
+fn a_standby_that_archives_always_is_not_blocked_between_promotion_and_checkpoint() {
+    // The control file differs between these.
+    for major in [10, 11, 12, 15, 18] {
+        let site = Site::builder(major).cluster(|cluster| cluster.setting("checkpoint_timeout", "1h")).start();
+        site.cluster.sql("CREATE TABLE t (i int)");
+        archive_one(&site);
+        let mut standby = Cluster::standby_of(&site.cluster);
+        // It has something left to archive of the old timeline when it is promoted.
+        let (flag, push) = (site.place("may-archive"), site.stillframe.command_line("wal-push %p"));
+        standby.append_setting("archive_mode", "always");
+        standby.append_setting("archive_command", &format!("test -e {} && {push}", flag.display()));
+        standby.start();
+        archive_one(&site);
+        let position = site.cluster.value("SELECT pg_current_wal_lsn()");
+        standby.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{position}'"));
+        let waiting = site.cluster.value("SELECT last_archived_wal FROM pg_stat_archiver");
+        fs::create_dir(&flag).unwrap();
+        if major >= 12 {
+            standby.sql("SELECT pg_promote()");
+        } else {
+            let programs = standby.postgres().program("pg_ctl");
+            let account = stillframe_tests::Account::unprivileged();
+            let mut promote = Command::new(programs);
+            account.run_as(promote.args(["promote", "-D"]).arg(standby.data_directory()));
+            assert!(promote.status().unwrap().success());
+        }
+        standby.wait_until("SELECT NOT pg_is_in_recovery()");
+        standby.wait_until(&format!("SELECT coalesce(last_archived_wal >= '{waiting}', false) FROM pg_stat_archiver"));
+        let said = standby.log();
+        assert!(!said.contains(REFUSED), "{major}: {said}");
+    }
 }
 
 #[test]

@@ -22,8 +22,8 @@ fn listed(recipients: &[&AgeKey]) -> Vec<String> {
 
 /// Writes and archives a segment; gives a copy of what the server wrote.
 fn archived_segment(site: &Site) -> PathBuf {
-    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
     site.cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
+    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
     site.switch_wal();
     let copy = site.place(&file);
     Account::unprivileged().write(&copy, fs::read(site.cluster.data_directory().join("pg_wal").join(&file)).unwrap());
@@ -113,9 +113,11 @@ fn each_recipient_restores_alone_and_no_private_key_is_shown_or_stored() {
     let failing = vec!["/bin/false".to_owned()];
     let failing = site.configured(|config| config.value("archive", "identity_command", failing));
     let mut said = Vec::new();
-    for stillframe in [&failing, &with_identity_file(&site, &[&stranger]), &site.configured(|config| {
-        config.value("archive", "identity_file", site.place("no-such-identity").display().to_string())
-    })] {
+    for stillframe in [
+        &failing,
+        &with_identity_file(&site, &[&stranger]),
+        &site.configured(|config| config.value("archive", "identity_file", site.place("no-such-identity").display().to_string())),
+    ] {
         let finished = fetch(&site, stillframe, &segment);
         assert!(finished.code().is_some_and(|code| code > 125), "{finished}");
         assert!(finished.stderr.contains("error:") && !site.place("target").exists(), "{finished}");

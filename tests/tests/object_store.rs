@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use stillframe_tests::{
-    BUCKET, Cluster, ConfigFile, Dialect, FaultProxy, Loss, ObjectStoreServer, OwnServer, Precondition, ScratchDirectory, Site, SiteBuilder,
-    Stillframe, is_alive,
+    BUCKET, Cluster, ConfigFile, Dialect, FaultProxy, Loss, ObjectStoreServer, OwnServer, Precondition, ScratchDirectory, Site,
+    SiteBuilder, Stillframe, is_alive,
 };
 
 /// Exit codes of `wal-push` that say why it was not archived.
@@ -145,8 +145,9 @@ fn nothing_is_taken_for_absent_or_archived_while_the_store_is_in_doubt() {
 
 #[test]
 fn a_store_that_ignores_the_condition_of_a_write_is_refused() {
-    let (s3rver, ours) = (ObjectStoreServer::s3rver(), OwnServer::start(Dialect::S3, Precondition::Ignored));
-    for endpoint in [s3rver.endpoint(), ours.endpoint()] {
+    let s3rver = ObjectStoreServer::s3rver();
+    let ours = [Precondition::Ignored, Precondition::Racing].map(|precondition| OwnServer::start(Dialect::S3, precondition));
+    for endpoint in [s3rver.endpoint(), ours[0].endpoint(), ours[1].endpoint()] {
         let scratch = ScratchDirectory::create();
         let config = ConfigFile::new().value("cluster", "name", "main").value("store", "url", format!("s3://{BUCKET}/archive"));
         let config = config.value("store", "endpoint", endpoint).write(scratch.path());
@@ -161,7 +162,9 @@ fn a_store_that_ignores_the_condition_of_a_write_is_refused() {
         let finished = stillframe.run(["wal-fetch", "000000010000000000000001", target.to_str().unwrap()]);
         assert!(finished.code().is_some_and(|code| FETCH_ERRORS.contains(&code)), "{finished}");
     }
-    assert!(ours.names().is_empty(), "nothing is left: {:?}", ours.names());
+    for server in &ours {
+        assert!(server.names().is_empty(), "nothing is left: {:?}", server.names());
+    }
 }
 
 /// Starts a server whose recovery cannot go on, and waits for its end; gives its log.
@@ -187,8 +190,8 @@ fn recovery_stops_when_the_object_store_dies_and_goes_on_to_the_end_when_it_is_b
     let backup = site.backup(&[]);
     let mut segments = Vec::new();
     for _ in 0..5 {
-        segments.push(site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())"));
         site.cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
+        segments.push(site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())"));
         site.switch_wal();
     }
     let proxy = FaultProxy::before(server.endpoint());

@@ -96,9 +96,13 @@ fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
     assert_eq!(fs::read(&target).unwrap(), fs::read(&path).unwrap());
 
     // What a person gets wrong in restore_command must not end a recovery either.
-    for arguments in
-        [vec!["wal-fetch"], vec!["wal-fetch", "--nonsense"], vec!["wal-fetch", "no-wal-name", "/x"], vec!["--cofnig", "wal-fetch"]]
-    {
+    for arguments in [
+        vec!["wal-fetch"],
+        vec!["wal-fetch", "--nonsense"],
+        vec!["wal-fetch", "no-wal-name", "/x"],
+        vec!["--cofnig", "wal-fetch"],
+        vec!["wal_fetch", "0000000100000000000000FF", "/x"],
+    ] {
         let finished = site.stillframe.run(&arguments);
         assert!(finished.code().is_some_and(|code| code > 125), "{arguments:?}: {finished}");
     }

@@ -2,15 +2,17 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stillframe_tests::{Running, Site, Stillframe};
+use stillframe_tests::{Account, Running, Site, Stillframe};
 
 /// Longest wait for a daemon or an answer of it.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -57,9 +59,26 @@ fn ask(stream: &mut UnixStream, message: &[u8]) -> Option<u8> {
     stream.write_all(message).and_then(|()| stream.read_exact(&mut answer)).ok().map(|()| answer[0])
 }
 
-/// A command line of the client that fails without a daemon: the plain command has no configuration.
-fn only_by_the_daemon(command: &str) -> String {
-    Stillframe::new("/no/configuration.toml").command_line(command)
+/// What the client says when it does without the daemon.
+const WITHOUT: &str = "is not used";
+
+/// Asks as a program does that runs in the server's directory and as its user; gives the answer to the last message.
+///
+/// Perl belongs to every Debian; whoever the tests run as, the daemon must see a client of its own user.
+fn ask_in(directory: &Path, socket: &Path, messages: &[&[u8]]) -> Option<u8> {
+    const CLIENT: &str = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => shift) or die; \
+        for (@ARGV) { my $r = ''; syswrite $s, pack('H*', $_); sysread $s, $r, 1; $last = $r } print $last";
+    let hex = |message: &&[u8]| {
+        message.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+    };
+    let mut client = Command::new("perl");
+    client.args(["-e", CLIENT]).arg(socket).args(messages.iter().map(hex)).current_dir(directory);
+    let output = Account::unprivileged().run_as(&mut client).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.first().copied()
 }
 
 #[test]
@@ -67,8 +86,8 @@ fn a_server_archives_and_recovers_through_daemons_alone() {
     let site = site();
     let (archiving, restoring) = (site.place("archiving.sock"), site.place("restoring.sock"));
     let _archiving = daemon(&site.stillframe, &archiving);
-    site.cluster
-        .append_setting("archive_command", &only_by_the_daemon(&format!("wal-push --daemon {} %p", archiving.display())));
+    let command = site.stillframe.command_line(&format!("wal-push --daemon {} %p", archiving.display()));
+    site.cluster.append_setting("archive_command", &command);
     site.cluster.reload();
     site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
     let backup = site.backup(&[]);
@@ -77,13 +96,14 @@ fn a_server_archives_and_recovers_through_daemons_alone() {
         site.switch_wal();
     }
     assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
+    assert!(!site.cluster.log().contains(WITHOUT), "{}", site.cluster.log());
 
     let finished = site.fetch("restored", &[&backup, "--archiving", "off"]);
     assert!(finished.is_success(), "{finished}");
     let place = site.place("restored").display().to_string();
     let its = site.configured(|config| config.value("cluster", "pgdata", place.as_str()));
     let _restoring = daemon(&its, &restoring);
-    let command = only_by_the_daemon(&format!("wal-fetch --daemon {} %f %p", restoring.display()));
+    let command = its.command_line(&format!("wal-fetch --daemon {} %f %p", restoring.display()));
     let settings = site.place("restored/postgresql.auto.conf");
     let text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, format!("{text}restore_command = '{}'\n", command.replace('\'', "''"))).unwrap();
@@ -92,6 +112,7 @@ fn a_server_archives_and_recovers_through_daemons_alone() {
     restored.wait_until("SELECT NOT pg_is_in_recovery()");
     assert_eq!(restored.value("SELECT count(*) FROM t"), "30");
     assert!(restored.log().contains("restored log file"), "the test can fail: {}", restored.log());
+    assert!(!restored.log().contains(WITHOUT), "{}", restored.log());
 }
 
 #[test]
@@ -145,38 +166,45 @@ fn a_client_of_walgs_daemon_pushes_and_fetches() {
     let [first, second] = unarchived(&mut site);
     let socket = site.place("daemon.sock");
     let _daemon = daemon(&site.stillframe, &socket);
-    let connect = || UnixStream::connect(&socket).unwrap();
-    let mut stream = connect();
-    assert_eq!(ask(&mut stream, &frame(b'C', b"CHECK")), Some(b'O'));
-    assert_eq!(ask(&mut stream, &frame(b'F', first.as_bytes())), Some(b'O'));
+    // As that library does it: a connection for each file, and a check first.
+    let data = site.cluster.data_directory().to_owned();
+    let check = frame(b'C', b"CHECK");
+    let ask = |message: &[u8]| ask_in(&data, &socket, &[&check, message]);
+    let push = |name: &str| ask(&frame(b'F', name.as_bytes()));
+    let fetch = |name: &str| ask(&fetch_frame(name, "pg_wal/RECOVERYXLOG"));
+    // A client in another directory may belong to another server.
+    assert_eq!(ask_in(Path::new("/"), &socket, &[&check, &frame(b'F', first.as_bytes())]), Some(b'E'));
+    assert!(!site.archived().contains(&first), "{:?}", site.archived());
+    assert_eq!(ask(&fetch_frame(&first, "/tmp/RECOVERYXLOG")), Some(b'E'), "only into pg_wal");
+    assert_eq!(push(&first), Some(b'O'));
     assert!(site.archived().contains(&first), "{:?}", site.archived());
-    assert_eq!(ask(&mut stream, &frame(b'F', first.as_bytes())), Some(b'O'), "again");
-    assert_eq!(ask(&mut connect(), &frame(b'F', second.as_bytes())), Some(b'O'), "on another connection");
+    assert_eq!(push(&first), Some(b'O'), "again");
+    assert_eq!(push(&second), Some(b'O'));
 
     let wal = site.cluster.data_directory().join("pg_wal");
-    let mut stream = connect();
-    assert_eq!(ask(&mut stream, &fetch_frame(&second, "pg_wal/RECOVERYXLOG")), Some(b'O'));
+    assert_eq!(fetch(&second), Some(b'O'));
     let fetched: PathBuf = wal.join("RECOVERYXLOG");
     assert!(fs::read(&fetched).unwrap() == fs::read(wal.join(&second)).unwrap());
     fs::remove_file(&fetched).unwrap();
     for absent in ["0000000100000000000000FF", "00000009.history"] {
-        assert_eq!(ask(&mut stream, &fetch_frame(absent, "pg_wal/RECOVERYXLOG")), Some(b'N'), "{absent}");
+        assert_eq!(fetch(absent), Some(b'N'), "{absent}");
     }
     // What is wrong is neither done nor absent, and ends no daemon.
     let before = site.everything();
     for name in ["0000000100000000000000FE", "../postgresql.conf", "/etc/passwd", ""] {
-        assert!(!matches!(ask(&mut connect(), &frame(b'F', name.as_bytes())), Some(b'O' | b'N')), "{name}");
-        assert!(!matches!(ask(&mut connect(), &fetch_frame(name, "pg_wal/RECOVERYXLOG")), Some(b'O')), "{name}");
+        assert_eq!(push(name), Some(b'E'), "{name}");
+        assert_ne!(fetch(name), Some(b'O'), "{name}");
     }
-    assert_ne!(ask(&mut connect(), &frame(b'X', b"")), Some(b'O'));
-    assert_ne!(ask(&mut connect(), b"F\0\x01"), Some(b'O'));
+    for message in [&frame(b'X', b"")[..], b"F\0\x01", &frame(b'f', b"\x02\0\xffshort")] {
+        assert_eq!(ask(message), Some(b'E'), "{message:?}");
+    }
     assert_eq!(site.everything(), before);
     assert!(!fetched.exists());
     // An archive that cannot be asked says nothing of what is absent.
     let archive = site.place("store/main/wal_005");
-    fs::set_permissions(&archive, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0o000)).unwrap();
     for name in [&second, "0000000100000000000000FF"] {
-        assert_eq!(ask(&mut connect(), &fetch_frame(name, "pg_wal/RECOVERYXLOG")), Some(b'E'), "{name}");
+        assert_eq!(fetch(name), Some(b'E'), "{name}");
     }
     fs::set_permissions(&archive, fs::Permissions::from_mode(0o700)).unwrap();
     assert!(answers(&socket));
@@ -219,6 +247,7 @@ fn a_daemon_of_another_server_is_not_used() {
     site.cluster.append_setting("archive_command", &command);
     site.cluster.reload();
     site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
+    site.cluster.sql("INSERT INTO t VALUES (1)");
     let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
     site.switch_wal();
     assert!(site.archived().contains(&file), "{:?}", site.archived());

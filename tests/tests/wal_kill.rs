@@ -318,7 +318,7 @@ fn a_server_whose_pushes_are_killed_archives_everything_and_recovers_with_every_
     kill_a_push_of(site.cluster.pid(), &mut random, 1);
     site.cluster.sql("SELECT pg_create_restore_point('end of a segment')");
     let last = site.cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
-    let archived = format!("SELECT last_archived_wal >= '{last}' FROM pg_stat_archiver");
+    let archived = format!("SELECT coalesce(last_archived_wal >= '{last}', false) FROM pg_stat_archiver");
     let deadline = Instant::now() + PATIENCE;
     // A new session each time: an idle postmaster looks only once a minute whether its archiver may start again.
     while site.cluster.value(&archived) != "t" {

@@ -56,13 +56,13 @@ pub enum Command {
     BackupMark(backup_mark::Options),
     /// Delete backups and the WAL that nobody needs; a dry run unless --confirm
     Delete(delete::Options),
-    /// Show the configuration
+    /// Show the configuration, or make one of the settings of WAL-G
     #[command(subcommand)]
     Config(config_show::Command),
     /// Look at providers
     #[command(subcommand)]
     Provider(provider::Command),
-    /// Say who archives
+    /// Say which server archives
     #[command(subcommand)]
     Archive(archive_accept::Command),
     /// Prepare a store

@@ -31,7 +31,7 @@ use reader::Reader;
 
 pub use archive::{ArchiveCompression, ArchiveConfig, Guard, IdentitySource};
 pub use error::ConfigError;
-pub use keys::KEYS;
+pub use keys::{KEYS, overrules};
 pub use provider::{ProviderConfig, bundled};
 pub use source::{Origin, Value, Variables};
 
@@ -78,10 +78,7 @@ impl Config {
     ///
     /// `path` is what the flag `--config` says; the variable `STILLFRAME_CONFIG` and the default place come after it.
     pub fn load(path: Option<&Path>, variables: &Variables) -> Result<Self, ConfigError> {
-        let path = path
-            .map(Path::to_owned)
-            .or_else(|| variables.get("STILLFRAME_CONFIG").map(PathBuf::from))
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
+        let path = Self::choose_path(path, variables.get("STILLFRAME_CONFIG").map(String::as_str));
         // A restored server calls us from its own directory: the path that it is given must hold there, too.
         let path = std::path::absolute(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
         let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
@@ -93,6 +90,11 @@ impl Config {
         let Gathered { values, providers, notices } = source::gather(&path, document, variables)?;
         let providers = provider::read_all(&path, providers)?;
         Self::check(path, values, providers, notices)
+    }
+
+    /// Where the file lies that the flag, the variable `STILLFRAME_CONFIG` or nobody names.
+    pub fn choose_path(flag: Option<&Path>, variable: Option<&str>) -> PathBuf {
+        flag.or(variable.map(Path::new)).unwrap_or(Path::new(DEFAULT_PATH)).to_owned()
     }
 
     fn check(

@@ -3,6 +3,7 @@
 //! It speaks the protocol of WAL-G's daemon and runs the same flows with the same guarantees. Nobody depends on it: whoever cannot
 //! reach it, or is refused, archives and restores by the plain command.
 
+mod check;
 pub mod client;
 mod connection;
 mod notify;
@@ -19,6 +20,7 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use check::ConfigurationId;
 pub use connection::Limits;
 pub use service::{Service, WalService};
 pub use socket::{Socket, SocketError};

@@ -4,8 +4,10 @@
 //! so nothing but a proven absence may give such a code there.
 
 use std::error::Error;
+use std::ffi::OsString;
 
 use stillframe_core::error::{Classify, ErrorClass};
+use stillframe_core::postgres::WalFileName;
 
 /// A file that is certainly not in the archive.
 pub const ABSENT: u8 = 1;
@@ -20,9 +22,13 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Tells by the arguments, before they are understood: a misspelt flag must not look like an absent file either.
+    /// Tells by the arguments, before they are understood: a misspelt flag must not look like an absent file either, nor a
+    /// misspelt command beside the bare name of a WAL file, which only `restore_command` gives.
     pub fn of_process() -> Self {
-        if std::env::args_os().any(|argument| argument == "wal-fetch") { Self::Recovery } else { Self::Anybody }
+        let is_wal_file = |text: &str| text.parse::<WalFileName>().is_ok();
+        let is_told = |argument: OsString| argument == "wal-fetch" || argument.to_str().is_some_and(is_wal_file);
+        let pushes = std::env::args_os().any(|argument| argument == "wal-push");
+        if !pushes && std::env::args_os().any(is_told) { Self::Recovery } else { Self::Anybody }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout, LeaseRequest};
+use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout, LeaseRequest, process_space};
 use stillframe_core::clock::{Clock, SystemClock};
 use stillframe_core::flows::{Ports, ProviderSource, Pusher};
 use stillframe_core::postgres::Connection;
@@ -21,7 +21,7 @@ use stillframe_postgres::{ConnectSettings, Environment};
 use stillframe_runtime::{Runtime, RuntimeSettings};
 
 use crate::common::Common;
-use crate::config::{Config, ConfigError, ProviderConfig, Variables};
+use crate::config::{Config, ConfigError, Origin, ProviderConfig, Variables};
 use crate::exit::Failure;
 
 /// Everything that a command needs.
@@ -60,7 +60,13 @@ impl World {
 
     /// How far ahead WAL is pushed and fetched.
     pub fn ahead(&self) -> AheadSettings {
-        archiving::ahead(&self.config.archive)
+        let mut settings = archiving::ahead(&self.config.archive);
+        let is_default = self.config.values.get("archive.spool").is_some_and(|value| value.origin == Origin::Default);
+        // Nobody asked for it, and a user without a home has no place for it: no reason to warn at every segment.
+        if is_default && settings.spool.as_deref().is_some_and(|spool| std::fs::create_dir_all(spool).is_err()) {
+            settings.spool = None;
+        }
+        settings
     }
 
     /// Who pushes WAL from this data directory.
@@ -104,6 +110,7 @@ pub fn lease_request(command: &str) -> LeaseRequest {
     LeaseRequest {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         process_id: std::process::id(),
+        process_space: process_space(),
         command: command.to_owned(),
         deadline: LeaseRequest::DEADLINE,
     }

@@ -1,12 +1,16 @@
-//! The daemon and its client as processes: who is served, who is refused, and what happens without a daemon.
+//! The daemon, its client and the prefetcher as processes: who is served, who is refused, what happens without a daemon, and what
+//! is left behind.
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
-use std::os::unix::net::UnixDatagram;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CLUSTER: u64 = 7_000_000_000_000_000_001;
@@ -22,17 +26,25 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let site = Self { base: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(site.path("store")).unwrap();
         make_data_directory(&site.path("data"));
-        let config = format!(
-            "[cluster]\nname = \"main\"\npgdata = \"{}\"\n[store]\nurl = \"file://{}\"\n",
-            site.path("data").display(),
-            site.path("store").display()
-        );
-        std::fs::write(site.path("stillframe.toml"), config).unwrap();
-        let created = site.command(&["store", "create"]).output().unwrap();
-        assert!(created.status.success(), "{created:?}");
+        site.configure("stillframe.toml", "store", "");
         site
+    }
+
+    /// Writes a configuration file with this store, which it makes, and with these further lines.
+    fn configure(&self, name: &str, store: &str, more: &str) {
+        let (data, place) = (self.path("data"), self.path(store));
+        let config = format!(
+            "[cluster]\nname = \"main\"\npgdata = \"{}\"\n[store]\nurl = \"file://{}\"\n{more}",
+            data.display(),
+            place.display()
+        );
+        std::fs::write(self.path(name), config).unwrap();
+        if !place.exists() {
+            std::fs::create_dir(&place).unwrap();
+            let created = self.configured(name, &["store", "create"]).output().unwrap();
+            assert!(created.status.success(), "{created:?}");
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -41,8 +53,12 @@ impl Site {
 
     /// The program in the data directory, as PostgreSQL calls it.
     fn command(&self, arguments: &[&str]) -> Command {
+        self.configured("stillframe.toml", arguments)
+    }
+
+    fn configured(&self, config: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stillframe"));
-        command.env_clear().current_dir(self.path("data")).arg("--config").arg(self.path("stillframe.toml")).args(arguments);
+        command.env_clear().current_dir(self.path("data")).arg("--config").arg(self.path(config)).args(arguments);
         command
     }
 
@@ -80,7 +96,11 @@ impl Site {
     }
 
     fn archived(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.path("store/main/wal_005")) else { return Vec::new() };
+        self.archived_in("store")
+    }
+
+    fn archived_in(&self, store: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path(store).join("main/wal_005")) else { return Vec::new() };
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
@@ -234,5 +254,121 @@ fn tells_the_service_manager_that_it_lives_and_that_it_ends() {
         daemon.says("STOPPING=1");
         assert!(daemon.child.wait().unwrap().success());
         assert!(!site.path("socket").exists());
+    }
+}
+
+#[test]
+fn a_client_of_walgs_daemon_is_served_in_the_data_directory_and_refused_elsewhere() {
+    let site = Site::new();
+    let _daemon = site.daemon();
+    site.segment(3);
+    make_data_directory(&site.path("clone"));
+    let push = || {
+        let mut stream = UnixStream::connect(site.path("socket")).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(b"C\0\x08CHECKF\0\x1b000000010000000000000003").unwrap();
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        answers
+    };
+    // No other test of this process depends on where it works.
+    for elsewhere in ["clone", "data/pg_wal", ""] {
+        std::env::set_current_dir(site.path(elsewhere)).unwrap();
+        assert_eq!(push(), b"OE", "{elsewhere}");
+    }
+    assert!(site.archived().is_empty(), "{:?}", site.archived());
+    std::os::unix::fs::symlink(site.path("data"), site.path("link")).unwrap();
+    std::env::set_current_dir(site.path("link")).unwrap();
+    assert_eq!(push(), b"OO");
+    std::env::set_current_dir("/").unwrap();
+    assert_eq!(site.archived(), ["000000010000000000000003.zst"]);
+}
+
+#[test]
+fn what_is_configured_otherwise_is_done_by_the_plain_command() {
+    let site = Site::new();
+    let _daemon = site.daemon();
+    site.configure("new.toml", "new store", "");
+    let socket = site.path("socket");
+    let push = |config: &str, path: &str, variables: &[(&str, &str)]| {
+        let mut command = site.configured(config, &["wal-push", "--daemon", socket.to_str().unwrap(), path]);
+        let pushed = command.envs(variables.iter().copied()).output().unwrap();
+        assert!(pushed.status.success(), "{pushed:?}");
+        said(&pushed).contains("another or an older configuration: restart it")
+    };
+    assert!(push("new.toml", &site.segment(3), &[]), "another file");
+    assert_eq!((site.archived(), site.archived_in("new store").len()), (vec![], 1));
+    assert!(push("stillframe.toml", &site.segment(4), &[("STILLFRAME_ARCHIVE_COMPRESSION", "lz4")]), "overruled");
+    assert_eq!(site.archived(), ["000000010000000000000004.lz4"]);
+    assert!(!push("stillframe.toml", &site.segment(5), &[]), "the same");
+    site.configure("stillframe.toml", "new store", "");
+    assert!(push("stillframe.toml", &site.segment(6), &[]), "changed since");
+    assert_eq!((site.archived().len(), site.archived_in("new store").len()), (2, 2));
+}
+
+/// The process that fetches ahead for a site; it is not our child.
+struct Prefetcher {
+    process: PathBuf,
+}
+
+impl Prefetcher {
+    fn find(site: &Site) -> Self {
+        let config = site.path("stillframe.toml");
+        let begin = Instant::now();
+        while begin.elapsed() < SOON {
+            for entry in std::fs::read_dir("/proc").unwrap() {
+                let found = Self { process: entry.unwrap().path() };
+                let line = found.command_line();
+                if line.contains("\0wal-prefetch\0") && line.contains(config.to_str().unwrap()) {
+                    return found;
+                }
+            }
+        }
+        panic!("nothing is prefetched");
+    }
+
+    /// Empty when it has ended.
+    fn command_line(&self) -> String {
+        std::fs::read_to_string(self.process.join("cmdline")).unwrap_or_default()
+    }
+
+    fn open_files(&self) -> Vec<PathBuf> {
+        let descriptors = std::fs::read_dir(self.process.join("fd")).unwrap();
+        descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.unwrap().path()).ok()).collect()
+    }
+}
+
+#[test]
+fn the_prefetcher_keeps_nothing_of_the_server_and_ends_with_it() {
+    let site = Site::new();
+    site.configure("stillframe.toml", "store", &format!("[archive]\nspool = \"{}\"\n", site.path("spool").display()));
+    for number in 3..9 {
+        assert!(site.run(&["wal-push", &site.segment(number)]).status.success());
+    }
+    std::fs::write(site.path("data/postmaster.pid"), "1\n").unwrap();
+    std::fs::write(site.path("data/relation"), "").unwrap();
+    // As PostgreSQL hands on its files to what it starts, with several under one number or another.
+    let files = [(); 3].map(|()| File::open(site.path("data/relation")).unwrap());
+    for file in &files {
+        fcntl_setfd(file, FdFlags::empty()).unwrap();
+    }
+    let fetched = site.run(&["wal-fetch", "000000010000000000000003", "pg_wal/RECOVERYXLOG"]);
+    drop(files);
+    assert!(fetched.status.success(), "{fetched:?}");
+    let prefetcher = Prefetcher::find(&site);
+    // It has looked for the server before it opens anything in the spool.
+    let begin = Instant::now();
+    while !prefetcher.open_files().iter().any(|file| file.starts_with(site.path("spool"))) {
+        assert!(begin.elapsed() < SOON, "it never works");
+    }
+    let data = site.path("data").canonicalize().unwrap();
+    let kept: Vec<PathBuf> = prefetcher.open_files().into_iter().filter(|file| file.starts_with(&data)).collect();
+    assert!(kept.is_empty(), "{kept:?}");
+    // Without anybody who takes the segments it would wait much longer.
+    let begin = Instant::now();
+    std::fs::remove_file(site.path("data/postmaster.pid")).unwrap();
+    while !prefetcher.command_line().is_empty() {
+        assert!(begin.elapsed() < SOON / 2, "it goes on without its server");
+        std::thread::yield_now();
     }
 }

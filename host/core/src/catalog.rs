@@ -30,7 +30,7 @@ pub use error::CatalogError;
 pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
 pub use intent::Intent;
 pub use layout::{ClusterName, InvalidClusterName, Layout};
-pub use lease::{Lease, LeaseError, LeaseHolder, LeaseRequest};
+pub use lease::{Lease, LeaseError, LeaseHolder, LeaseRequest, process_space};
 pub use name::{BackupName, InvalidBackupName};
 pub use sentinel::{BackupPath, Consistency, Permanence, Sentinel};
 pub use walg::{InvalidWalGName, WalGBackup, WalGContents, WalGName};

@@ -45,7 +45,7 @@ enum End<'a> {
 
 async fn connect<'a>(settings: &'a StoreSettings, operation: &'static str) -> Result<End<'a>, StoreError> {
     settings.check().map_err(|error| StoreError {
-        store: settings.url.to_string(),
+        store: settings.name(),
         operation,
         target: ".".to_owned(),
         class: error.class(),
@@ -58,7 +58,7 @@ async fn connect<'a>(settings: &'a StoreSettings, operation: &'static str) -> Re
         StoreUrl::Google(location) => CloudWire::google(settings, location).map(|wire| Box::new(wire) as _),
         StoreUrl::Azure(location) => CloudWire::azure(settings, location).map(|wire| Box::new(wire) as _),
     };
-    let url = settings.url.to_string();
+    let url = settings.name();
     let wire = wire.map_err(|fault| fault.into_store_error(url.clone(), operation, "."))?;
     let retrying = Retrying::new(wire, url.clone(), settings.max_attempts, Box::new(SystemClock));
     Ok(End::Remote(RemoteStore::new(url, Box::new(retrying))))

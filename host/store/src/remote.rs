@@ -4,10 +4,13 @@
 //! that proves the place to be a store before anything in it is called absent, repetition of what a network loses, and the proof
 //! that conditional writes are honoured.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
-use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 mod answer;
 mod fault;
@@ -28,18 +31,22 @@ pub(crate) use wire::{Page, Wire};
 /// Largest object in bytes: nothing that Stillframe writes comes near it, and an object is held in memory as a whole.
 pub(crate) const MAX_OBJECT_BYTES: u64 = 2 << 30;
 
+/// How long a place that was proven to be a store is written to without another proof. A daemon lives for months, and a bucket may
+/// be emptied or made anew meanwhile; for a command one proof is enough, and a batch pays at most one request per minute.
+const PROOF_LIFETIME: Duration = Duration::from_mins(1);
+
 /// A store behind a wire, known to be one before it is believed.
 pub(crate) struct RemoteStore {
     url: String,
     wire: Box<dyn Wire>,
-    /// Set when the marker was seen: once per process is enough, for it is the configuration that is doubted and not the store.
-    is_proven: OnceCell<()>,
+    /// Since when the marker is known to have been there; none when it was missing the last time.
+    proven_at: Mutex<Option<Instant>>,
 }
 
 impl RemoteStore {
     /// A store at this URL, not yet proven.
     pub(crate) fn new(url: String, wire: Box<dyn Wire>) -> Self {
-        Self { url, wire, is_proven: OnceCell::new() }
+        Self { url, wire, proven_at: Mutex::new(None) }
     }
 
     /// Proves that the place can be a store, and marks it.
@@ -52,10 +59,22 @@ impl RemoteStore {
         self.prove("create", ".").await
     }
 
-    /// Proves the marker, unless that was done.
+    /// Proves the marker now. An absence is told only after a proof that began when the server had answered: what was proven
+    /// before would hold for a place that has been emptied since.
     async fn prove(&self, operation: &'static str, target: &str) -> Result<(), StoreError> {
-        let proof = self.is_proven.get_or_try_init(|| marker::prove(self.wire.as_ref())).await;
-        proof.copied().map_err(self.failure(operation, target))
+        let begun = Instant::now();
+        let proof = marker::prove(self.wire.as_ref()).await;
+        *self.proven_at.lock().unwrap_or_else(PoisonError::into_inner) = proof.is_ok().then_some(begun);
+        proof.map_err(self.failure(operation, target))
+    }
+
+    /// Proves the marker, unless that was done lately.
+    async fn prove_for_a_change(&self, operation: &'static str, target: &str) -> Result<(), StoreError> {
+        let proven_at = *self.proven_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match proven_at {
+            Some(instant) if instant.elapsed() < PROOF_LIFETIME => Ok(()),
+            _ => self.prove(operation, target).await,
+        }
     }
 
     fn failure(&self, operation: &'static str, target: &str) -> impl FnOnce(Fault) -> StoreError {
@@ -79,12 +98,12 @@ impl Store for RemoteStore {
     }
 
     async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
-        self.prove("write", key.as_str()).await?;
+        self.prove_for_a_change("write", key.as_str()).await?;
         self.wire.put(key.as_str(), body).await.map_err(self.failure("write", key.as_str()))
     }
 
     async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
-        self.prove("write", key.as_str()).await?;
+        self.prove_for_a_change("write", key.as_str()).await?;
         self.wire.put_if_absent(key.as_str(), body).await.map_err(self.failure("write", key.as_str()))
     }
 
@@ -98,7 +117,7 @@ impl Store for RemoteStore {
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         // Absent is a success, so a deletion at the wrong place would be one as well.
-        self.prove("delete", key.as_str()).await?;
+        self.prove_for_a_change("delete", key.as_str()).await?;
         self.wire.delete(key.as_str()).await.map_err(self.failure("delete", key.as_str()))
     }
 

@@ -70,6 +70,17 @@ impl StoreSettings {
         }
     }
 
+    /// Names the store for messages, and tells it apart from one with the same URL elsewhere; never with a secret.
+    ///
+    /// Two servers may both have a bucket of that name, and two accounts a container.
+    pub(crate) fn name(&self) -> String {
+        let endpoint = self.endpoint.as_deref().map(|endpoint| format!("at {}", without_user(endpoint.trim_end_matches('/'))));
+        let account = self.account.as_deref().map(|account| format!("account {account}"));
+        let region = self.region.as_deref().map(|region| format!("region {region}"));
+        let facts: Vec<String> = [endpoint, account, region].into_iter().flatten().collect();
+        if facts.is_empty() { self.url.to_string() } else { format!("{} ({})", self.url, facts.join(", ")) }
+    }
+
     /// Refuses the first key that has no meaning for this store.
     pub fn check(&self) -> Result<(), SettingsError> {
         let is_s3 = matches!(self.url, StoreUrl::S3(_));
@@ -108,7 +119,7 @@ pub enum Encryption {
     Aes256,
     /// `sse = "aws:kms"`: a key of the key management service.
     Kms {
-        /// `sse_kms_key`: its identifier or ARN; else the account's default key.
+        /// `sse_kms_key`: its identifier or ARN; else S3 chooses.
         key: Option<String>,
     },
 }
@@ -218,6 +229,27 @@ mod tests {
         for endpoint in ["http://127.0.0.1:5000", "https://s3.example/base/"] {
             assert_eq!(StoreSettings { endpoint: Some(endpoint.to_owned()), ..settings("s3://b/p") }.check(), Ok(()));
         }
+    }
+
+    #[test]
+    fn the_name_tells_stores_of_one_url_apart() {
+        let plain = settings("s3://bucket/prefix");
+        assert_eq!(plain.name(), "s3://bucket/prefix");
+        let text = |text: &str| Some(text.to_owned());
+        let at = |endpoint: &str| StoreSettings { endpoint: text(endpoint), ..plain.clone() }.name();
+        assert_eq!(at("http://127.0.0.1:5555"), "s3://bucket/prefix (at http://127.0.0.1:5555)");
+        assert_ne!(at("http://127.0.0.1:5555"), at("http://127.0.0.1:5556"));
+        assert_ne!(at("http://127.0.0.1:5555"), at("http://127.0.0.2:5555"));
+        assert_eq!(at("https://host"), at("https://host/"));
+        let region = StoreSettings { region: text("eu-west-1"), ..plain.clone() };
+        assert_eq!(region.name(), "s3://bucket/prefix (region eu-west-1)");
+        let google = StoreSettings { endpoint: text("http://h:1"), ..settings("gs://bucket/prefix") };
+        assert_eq!(google.name(), "gs://bucket/prefix (at http://h:1)");
+        let account = |account: &str| StoreSettings { account: text(account), ..settings("az://container/prefix") }.name();
+        assert_eq!(account("one"), "az://container/prefix (account one)");
+        assert_ne!(account("one"), account("other"));
+        // The name may be asked for before the settings are checked.
+        assert!(!at("https://me:hunter2@host/?token=hunter2").contains("hunter2"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) async fn s3_store(settings: &StoreSettings) -> RemoteStore {
     let StoreUrl::S3(location) = &settings.url else { panic!("{} is not S3", settings.url) };
     let wire = Box::new(S3Wire::connect(settings, location).await.unwrap());
     let clock = Box::new(ManualClock::new("2026-11-21T12:00:00Z".parse().unwrap()));
-    let url = settings.url.to_string();
+    let url = settings.name();
     RemoteStore::new(url.clone(), Box::new(Retrying::new(wire, url, settings.max_attempts, clock)))
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::wal_push::terminated;
 use crate::common::Common;
-use crate::daemon::{Limits, WalService, serve};
+use crate::daemon::{ConfigurationId, Limits, WalService, serve};
 use crate::exit::Failure;
 use crate::wiring::World;
 
@@ -20,10 +20,11 @@ pub struct Options {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
+    let configuration = ConfigurationId::of_process(common.config.as_deref()).ok();
     let world = World::open(common).await?;
     let data_directory = world.config.pgdata()?.to_owned();
     let ahead = world.ahead();
-    let service = Arc::new(WalService::new(world, data_directory, ahead));
+    let service = Arc::new(WalService::new(world, data_directory, configuration, ahead));
     serve(&options.socket, service, Limits::default(), terminated()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,8 @@ pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure
             Ok(ExitCode::SUCCESS)
         }
         WalFetched::Absent => {
-            tracing::info!(file = options.name, "is not in the archive");
+            // A standby that waits asks every few seconds.
+            tracing::debug!(file = options.name, "is not in the archive");
             Ok(ExitCode::from(ABSENT))
         }
     }

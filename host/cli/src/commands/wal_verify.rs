@@ -25,8 +25,8 @@ const MAX_LISTED: usize = 1_000;
 #[command(
     after_help = "Looks at each backup's own WAL, and from the oldest ordinary backup on at everything up to the newest archived \
     segment of every timeline that continues it. Gaps that no backup can reach are no alarm.\n\
-    Exit codes: 0 all there; 4 files are missing; 6 files or records are damaged; 5 the store failed, nothing is known; \
-    3 not everything could be verified (no private key).\n\
+    Exit codes: 0 all there; 4 files are missing, or the newest timeline is not the server's; 6 files or records are damaged; \
+    5 the store failed, nothing is known; 3 not everything could be verified (no private key, or no known segment size).\n\
     WAL-G: `wal-verify integrity` is this command, `wal-verify timeline` is this command with --allow-lag."
 )]
 pub struct Options {

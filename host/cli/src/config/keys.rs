@@ -45,9 +45,9 @@ pub const KEYS: [KeyInfo; 37] = [
     key("store.credentials_file", Path, None, "file with the credentials; they stand in no other place of this configuration"),
     key("store.account", Account, None, "storage account (Azure)"),
     key("store.sse", Choice(&["AES256", "aws:kms"]), None, "encryption by the store: AES256 or aws:kms (S3)"),
-    key("store.sse_kms_key", Word, None, "key of aws:kms; without it that of the bucket (S3)"),
+    key("store.sse_kms_key", Word, None, "key of aws:kms; without it S3 chooses"),
     key("store.storage_class", Word, None, "storage class of new objects (S3)"),
-    key("store.ca_cert_file", Path, None, "certificates that the store is trusted by, instead of the system's"),
+    key("store.ca_cert_file", Path, None, "certificates that the store is trusted by, besides the system's"),
     key("store.max_attempts", Number(1, 100), Some("5"), "how often a request is made until it is given up"),
     key("store.timeout_secs", Number(1, 3600), Some("60"), "longest time for one attempt"),
     key("archive.compression", Choice(&["zstd", "lz4", "none"]), Some("zstd"), "how new WAL is compressed: zstd, lz4 or none"),
@@ -94,6 +94,12 @@ pub fn find(name: &str) -> Option<&'static KeyInfo> {
 /// Name of the environment variable that overrules a key: `STILLFRAME_CLUSTER_NAME`.
 pub fn variable(key: &str) -> String {
     format!("STILLFRAME_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Whether a variable is meant to overrule a key, by its name.
+pub fn overrules(variable: &str) -> bool {
+    let rest = variable.strip_prefix("STILLFRAME_");
+    rest.is_some_and(|rest| sections().any(|section| rest.starts_with(&format!("{}_", section.to_uppercase()))))
 }
 
 /// The sections, without `provider`.

@@ -165,10 +165,7 @@ pub(super) fn is_recipient(text: &str) -> bool {
     const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     // 32 bytes of an X25519 key are 52 letters, and the checksum has 6.
     const SHORTEST: usize = 58;
-    text.strip_prefix("age1").is_some_and(|data| {
-        let data = data.strip_prefix("pq1").unwrap_or(data);
-        data.len() >= SHORTEST && data.chars().all(|letter| BECH32.contains(letter))
-    })
+    text.strip_prefix("age1").is_some_and(|data| data.len() >= SHORTEST && data.chars().all(|letter| BECH32.contains(letter)))
 }
 
 /// An empty list is refused: a variable that is empty by mistake must not turn encryption off.

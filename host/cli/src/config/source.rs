@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::keys::{self, KEYS, sections, variable};
+use super::keys::{self, KEYS, overrules, sections, variable};
 use super::{ConfigError, kind, secrets, walg};
 
 /// The environment variables of the process.
@@ -123,8 +123,7 @@ fn user_cache(variables: &Variables) -> Option<String> {
 /// Takes what the environment says. A misspelt variable of ours must not be silently without effect.
 fn overrule(values: &mut BTreeMap<String, Value>, variables: &Variables) -> Result<(), ConfigError> {
     for (name, text) in variables {
-        let is_ours = sections().any(|section| name.starts_with(&format!("STILLFRAME_{}_", section.to_uppercase())));
-        if !is_ours {
+        if !overrules(name) {
             continue;
         }
         let origin = Origin::Variable(name.clone());

@@ -1,8 +1,9 @@
 //! The client of the daemon: `wal-push --daemon SOCKET %p` and `wal-fetch --daemon SOCKET %f %p`.
 //!
 //! It runs before the command line is understood and before anything else starts, so that it costs about a millisecond. It proves
-//! that the daemon is ours and works in the same WAL directory. In any doubt it says so and steps aside: the process goes on as the
-//! plain command, so that archiving never depends on a daemon, and an absence is only told that the archive was asked about.
+//! that the daemon is ours and works in the same WAL directory with the same configuration. In any doubt it says so and steps aside:
+//! the process goes on as the plain command, so that archiving never depends on a daemon, and an absence is only told that the
+//! archive was asked about.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -13,7 +14,8 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::protocol::{DirectoryId, Reply, Request};
+use super::check::{Check, ConfigurationId, DirectoryId};
+use super::protocol::{Reply, Request};
 
 /// Longer than the daemon takes for any request: it answers or has died.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -45,6 +47,7 @@ pub fn try_daemon(arguments: impl IntoIterator<Item = OsString>) -> Option<Outco
 #[derive(Debug, PartialEq, Eq)]
 struct Call {
     socket: PathBuf,
+    config: Option<PathBuf>,
     work: Work,
 }
 
@@ -57,16 +60,19 @@ enum Work {
 impl Call {
     /// Reads the arguments. None when they name no daemon, or anything that is not known here: then they are for the plain command.
     fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
-        let (mut socket, mut words) = (None, Vec::new());
+        let (mut socket, mut config, mut words) = (None, None, Vec::new());
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             match argument.to_str() {
-                Some("--daemon") => socket = Some(PathBuf::from(arguments.next()?)),
-                Some("--config") => drop(arguments.next()?),
+                // Whoever names two is told off by the plain command.
+                Some("--daemon") if socket.is_none() => socket = Some(PathBuf::from(arguments.next()?)),
+                Some("--config") if config.is_none() => config = Some(PathBuf::from(arguments.next()?)),
                 Some("--json" | "--verbose" | "-v" | "-vv") => {}
-                Some(text) if text.starts_with("--config=") => {}
-                Some(text) if text.starts_with("--daemon=") => socket = Some(PathBuf::from(&text["--daemon=".len()..])),
-                Some(text) if text.starts_with('-') => return None,
+                Some(text) if text.starts_with('-') => match text.split_once('=') {
+                    Some(("--daemon", path)) if socket.is_none() => socket = Some(PathBuf::from(path)),
+                    Some(("--config", path)) if config.is_none() => config = Some(PathBuf::from(path)),
+                    _ => return None,
+                },
                 _ => words.push(argument),
             }
         }
@@ -77,7 +83,7 @@ impl Call {
             }
             _ => return None,
         };
-        Some(Self { socket: socket?, work })
+        Some(Self { socket: socket?, config, work })
     }
 
     fn send(&self) -> Result<Outcome, String> {
@@ -90,17 +96,24 @@ impl Call {
             ),
         };
         let directory = DirectoryId::around(path).map_err(|error| error.to_string())?;
+        let configuration = ConfigurationId::of_process(self.config.as_deref())
+            .map_err(|error| format!("the configuration file cannot be found: {error}"))?;
         let mut stream = open(&self.socket).map_err(|error| error.to_string())?;
-        match ask(&mut stream, &Request::Check(Some(directory)))? {
-            Reply::Done => {}
-            Reply::Failed | Reply::Missing => return Err("it serves another data directory, or is busy".to_owned()),
+        match ask(&mut stream, &Request::Check(Some(Check { directory, configuration })))? {
+            Reply::Serving => {}
+            Reply::Reconfigured => return Err("it runs with another or an older configuration: restart it".to_owned()),
+            Reply::Failed => return Err("it serves another data directory, or is busy".to_owned()),
+            // The daemon of WAL-G answers so to any check.
+            Reply::Done | Reply::Missing => return Err("it is the daemon of another program".to_owned()),
         }
         match (ask(&mut stream, &request)?, &self.work) {
             (Reply::Done, Work::Push { .. }) => Ok(Outcome::Done),
             (Reply::Done, Work::Fetch { destination, .. }) if destination.exists() => Ok(Outcome::Done),
             (Reply::Done, Work::Fetch { .. }) => Err("it says that it has restored the file, and there is none".to_owned()),
             (Reply::Missing, Work::Fetch { .. }) => Ok(Outcome::Missing),
-            (Reply::Failed | Reply::Missing, _) => Err("it failed; its log says why".to_owned()),
+            (Reply::Failed | Reply::Missing | Reply::Serving | Reply::Reconfigured, _) => {
+                Err("it failed; its log says why".to_owned())
+            }
         }
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Like WAL-G's daemon it answers any number of checks and then one request, and closes: PostgreSQL's library opens a connection for
 //! each file. What cannot be understood is answered as an error and closed.
+//!
+//! A request names a file and no server. So nothing is done for a client before it has shown that it means ours: our own by its
+//! check, others by working in our data directory, as PostgreSQL and what it starts do.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
+use super::check::DirectoryId;
 use super::protocol::{HEAD_BYTES, Reply, Request, body_length};
 use super::service::Service;
 
@@ -48,6 +53,7 @@ pub(super) async fn serve(mut stream: UnixStream, service: Arc<dyn Service>, lim
         tracing::warn!("a connection of another user is refused");
         return answer(&mut stream, &limits, Reply::Failed).await;
     }
+    let mut standing = Standing::Unknown;
     loop {
         let request = match next(&mut stream, &limits).await {
             Ok(Some(request)) => request,
@@ -58,7 +64,10 @@ pub(super) async fn serve(mut stream: UnixStream, service: Arc<dyn Service>, lim
             }
         };
         let is_last = !matches!(request, Request::Check(_));
-        let reply = timeout(limits.request, handle(&*service, request)).await.unwrap_or_else(|_| {
+        if is_last && !is_ours(&stream, &*service, standing) {
+            return answer(&mut stream, &limits, Reply::Failed).await;
+        }
+        let reply = timeout(limits.request, handle(&*service, request, &mut standing)).await.unwrap_or_else(|_| {
             tracing::error!("a request is abandoned after {} seconds", limits.request.as_secs());
             Reply::Failed
         });
@@ -73,6 +82,39 @@ pub(super) async fn serve(mut stream: UnixStream, service: Arc<dyn Service>, lim
 fn is_trusted(stream: &UnixStream) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == ours || peer.uid() == 0)
+}
+
+/// What a connection has shown by checks of our client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// There was none.
+    Unknown,
+    /// The last one was of a client that we serve.
+    Proven,
+    /// The last one was of a client that we do not serve.
+    Refused,
+}
+
+/// Whether the other end means the server that we serve.
+fn is_ours(stream: &UnixStream, service: &dyn Service, standing: Standing) -> bool {
+    match standing {
+        Standing::Proven => true,
+        Standing::Refused => false,
+        Standing::Unknown => {
+            // Who waits for an answer lives, so nobody else has its process id.
+            let process_id = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            let working = process_id.and_then(|id| DirectoryId::of(&PathBuf::from(format!("/proc/{id}/cwd"))).ok());
+            let is_ours = working.is_some_and(|directory| service.is_home(directory));
+            if !is_ours {
+                tracing::error!(
+                    process_id,
+                    hint = "a server is served by the daemon of its own data directory; elsewhere, use `wal-push` and `wal-fetch`",
+                    "a client that works outside of the data directory, or cannot be looked at, is refused"
+                );
+            }
+            is_ours
+        }
+    }
 }
 
 /// The next message; none when there will be no more.
@@ -98,16 +140,14 @@ async fn next(stream: &mut UnixStream, limits: &Limits) -> Result<Option<Request
     request.map(Some)
 }
 
-async fn handle(service: &dyn Service, request: Request) -> Reply {
+async fn handle(service: &dyn Service, request: Request, standing: &mut Standing) -> Reply {
     match request {
+        // That we live, and no more: it is asked from anywhere.
         Request::Check(None) => Reply::Done,
-        Request::Check(Some(directory)) => {
-            if service.serves(directory) {
-                Reply::Done
-            } else {
-                tracing::warn!("a client works in the WAL directory of another server; it does without this daemon");
-                Reply::Failed
-            }
+        Request::Check(Some(check)) => {
+            let reply = service.check(check);
+            *standing = if reply == Reply::Serving { Standing::Proven } else { Standing::Refused };
+            reply
         }
         Request::Push(name) => service.push(&name).await,
         Request::Fetch(name, destination) => service.fetch(&name, &destination).await,

@@ -2,30 +2,30 @@
 //!
 //! A message is its type, its whole length as a 16-bit number in network order, and a body: a check, a file name for `wal-push`, or
 //! counted arguments for `wal-fetch`. The answer is one byte. What we add is in the body of a check, which others leave alone: our
-//! own client says there which WAL directory it works in.
+//! own client says there where it works and what it is configured with, and takes only an answer that no other daemon gives.
 
 use std::ffi::OsString;
-use std::fs::Metadata;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
+
+use super::check::Check;
 
 /// Bytes before the body: the type and the length.
 pub const HEAD_BYTES: usize = 3;
 
-/// Begins a check that names a WAL directory.
-const DIRECTORY: &str = "stillframe wal ";
+/// Begins a check of our client.
+const OURS: &str = "stillframe ";
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Whether the daemon answers; from our client, whether it serves this WAL directory.
-    Check(Option<DirectoryId>),
+    /// Whether the daemon answers; from our client, whether it serves exactly this.
+    Check(Option<Check>),
     /// Archive the file of this name.
     Push(String),
-    /// Restore the file of this name to this place.
+    /// Restore the file of this name to this place, `pg_wal/<file name>`.
     Fetch(String, PathBuf),
 }
 
@@ -38,27 +38,10 @@ pub enum Reply {
     Failed,
     /// The file is certainly not in the archive.
     Missing,
-}
-
-/// Tells one directory from all others of the machine, whatever path leads there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DirectoryId {
-    device: u64,
-    inode: u64,
-}
-
-impl DirectoryId {
-    /// The directory in which a path lies.
-    pub fn around(path: &Path) -> std::io::Result<Self> {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        parent.metadata().map(|found| Self::from(&found))
-    }
-}
-
-impl From<&Metadata> for DirectoryId {
-    fn from(found: &Metadata) -> Self {
-        Self { device: found.dev(), inode: found.ino() }
-    }
+    /// To a check of our client: it is served.
+    Serving,
+    /// To a check of our client: the configuration is another than the daemon was started with.
+    Reconfigured,
 }
 
 /// A message that cannot be understood, or not be sent.
@@ -73,6 +56,9 @@ pub enum ProtocolError {
     /// The body is not what its type says.
     #[error("a message with a malformed body")]
     Body,
+    /// A place for a restored file that PostgreSQL would not name.
+    #[error("a destination other than `pg_wal/<file name>`")]
+    Destination,
     /// More than 65,535 bytes.
     #[error("a message that is too long")]
     TooLong,
@@ -91,12 +77,13 @@ impl Request {
     /// Reads a message.
     pub fn parse(head: [u8; HEAD_BYTES], body: &[u8]) -> Result<Self, ProtocolError> {
         match head[0] {
-            b'C' => Ok(Self::Check(std::str::from_utf8(body).ok().and_then(parse_directory))),
+            b'C' => Ok(Self::Check(std::str::from_utf8(body).ok().and_then(parse_check))),
             b'F' => String::from_utf8(body.to_vec()).map(Self::Push).map_err(|_| ProtocolError::Body),
             b'f' => match parse_arguments(body).ok_or(ProtocolError::Body)?.as_slice() {
                 [name, destination] => {
                     let name = std::str::from_utf8(name).map_err(|_| ProtocolError::Body)?;
-                    Ok(Self::Fetch(name.to_owned(), PathBuf::from(OsString::from_vec(destination.to_vec()))))
+                    let destination = PathBuf::from(OsString::from_vec(destination.to_vec()));
+                    Ok(Self::Fetch(name.to_owned(), parse_destination(&destination).ok_or(ProtocolError::Destination)?))
                 }
                 _ => Err(ProtocolError::Body),
             },
@@ -108,7 +95,7 @@ impl Request {
     pub fn to_bytes(&self) -> Result<Vec<u8>, ProtocolError> {
         let (kind, body) = match self {
             Self::Check(None) => (b'C', b"CHECK".to_vec()),
-            Self::Check(Some(id)) => (b'C', format!("{DIRECTORY}{} {}", id.device, id.inode).into_bytes()),
+            Self::Check(Some(check)) => (b'C', format!("{OURS}{}", check.to_text()).into_bytes()),
             Self::Push(name) => (b'F', name.clone().into_bytes()),
             Self::Fetch(name, destination) => {
                 let mut body = vec![2];
@@ -132,19 +119,31 @@ impl Reply {
             Self::Done => b'O',
             Self::Failed => b'E',
             Self::Missing => b'N',
+            Self::Serving => b'S',
+            Self::Reconfigured => b'R',
         }
     }
 
     /// What a byte says.
     pub fn parse(byte: u8) -> Result<Self, ProtocolError> {
-        let known = [Self::Done, Self::Failed, Self::Missing];
+        let known = [Self::Done, Self::Failed, Self::Missing, Self::Serving, Self::Reconfigured];
         known.into_iter().find(|reply| reply.to_byte() == byte).ok_or(ProtocolError::Reply(byte))
     }
 }
 
-fn parse_directory(text: &str) -> Option<DirectoryId> {
-    let (device, inode) = text.strip_prefix(DIRECTORY)?.split_once(' ')?;
-    Some(DirectoryId { device: device.parse().ok()?, inode: inode.parse().ok()? })
+fn parse_check(text: &str) -> Option<Check> {
+    text.strip_prefix(OURS).and_then(Check::parse)
+}
+
+/// What PostgreSQL gives as %p. An absolute path could lie in another server's directory, which nobody has proven to be meant.
+fn parse_destination(path: &Path) -> Option<PathBuf> {
+    let mut components = path.components();
+    match (components.next()?, components.next()?, components.next()) {
+        (Component::Normal(directory), Component::Normal(file), None) if directory == "pg_wal" => {
+            Some(Path::new(directory).join(file))
+        }
+        _ => None,
+    }
 }
 
 /// A count, and so many arguments, each after its length; nothing may follow.
@@ -200,10 +199,30 @@ mod tests {
     }
 
     #[test]
-    fn a_check_of_ours_names_the_directory() {
-        let here = DirectoryId::around(Path::new("x")).unwrap();
-        assert_eq!(parse(&Request::Check(Some(here)).to_bytes().unwrap()), Ok(Request::Check(Some(here))));
-        assert_ne!(Some(here), DirectoryId::around(Path::new("/x")).ok());
+    fn a_check_of_ours_is_read_as_it_was_written() {
+        let check = Check::parse("1 2 3 4 5 -6 7").unwrap();
+        assert_eq!(parse(&Request::Check(Some(check)).to_bytes().unwrap()), Ok(Request::Check(Some(check))));
+    }
+
+    #[test]
+    fn a_file_is_restored_to_the_wal_directory_and_nowhere_else() {
+        let parsed = |destination: &str| parse(&Request::Fetch("X".to_owned(), destination.into()).to_bytes().unwrap());
+        assert_eq!(parsed("pg_wal//x"), Ok(Request::Fetch("X".to_owned(), "pg_wal/x".into())));
+        for destination in [
+            "/data/pg_wal/x",
+            "/pg_wal/x",
+            "../pg_wal/x",
+            "pg_wal/../x",
+            "pg_wal/..",
+            "pg_wal",
+            "pg_wal/",
+            "pg_wal/a/b",
+            "base/x",
+            "x",
+            "",
+        ] {
+            assert_eq!(parsed(destination), Err(ProtocolError::Destination), "{destination}");
+        }
     }
 
     #[test]
@@ -211,6 +230,8 @@ mod tests {
         assert_eq!(Reply::parse(b'O'), Ok(Reply::Done));
         assert_eq!(Reply::parse(b'E'), Ok(Reply::Failed));
         assert_eq!(Reply::parse(b'N'), Ok(Reply::Missing));
+        assert_eq!(Reply::parse(b'S'), Ok(Reply::Serving));
+        assert_eq!(Reply::parse(b'R'), Ok(Reply::Reconfigured));
         assert_eq!(Reply::parse(0), Err(ProtocolError::Reply(0)));
     }
 }

@@ -10,14 +10,18 @@ use stillframe_core::postgres::WalFileName;
 use stillframe_core::spool::AheadSettings;
 use tokio::sync::watch;
 
-use super::protocol::{DirectoryId, Reply};
+use super::check::{Check, ConfigurationId, DirectoryId};
+use super::protocol::Reply;
 use crate::wiring::World;
 
 /// What connections are served with.
 #[async_trait]
 pub trait Service: Send + Sync {
-    /// Whether this is the WAL directory that it archives from and restores to.
-    fn serves(&self, directory: DirectoryId) -> bool;
+    /// Whether it would do for this client exactly what the plain command does.
+    fn check(&self, check: Check) -> Reply;
+
+    /// Whether this is the data directory of its server.
+    fn is_home(&self, directory: DirectoryId) -> bool;
 
     /// Archives the file of this name.
     async fn push(&self, name: &str) -> Reply;
@@ -37,14 +41,16 @@ pub struct WalService {
 struct Shared {
     world: World,
     data_directory: PathBuf,
+    /// What the world was made from; none when that cannot be told, and then it is nobody's.
+    configuration: Option<ConfigurationId>,
     ahead: AheadSettings,
     ending: watch::Sender<bool>,
 }
 
 impl WalService {
-    /// Serves the cluster of this data directory.
-    pub fn new(world: World, data_directory: PathBuf, ahead: AheadSettings) -> Self {
-        Self { shared: Arc::new(Shared { world, data_directory, ahead, ending: watch::Sender::new(false) }) }
+    /// Serves the cluster of this data directory. `configuration` is taken before the world reads it: a change in between must show.
+    pub fn new(world: World, data_directory: PathBuf, configuration: Option<ConfigurationId>, ahead: AheadSettings) -> Self {
+        Self { shared: Arc::new(Shared { world, data_directory, configuration, ahead, ending: watch::Sender::new(false) }) }
     }
 
     /// Prefetches beside the connections. Another process, or another task, that does so already ends this one at once.
@@ -64,8 +70,21 @@ impl Shared {
 
 #[async_trait]
 impl Service for WalService {
-    fn serves(&self, directory: DirectoryId) -> bool {
-        self.shared.data_directory.join("pg_wal").metadata().is_ok_and(|found| DirectoryId::from(&found) == directory)
+    fn check(&self, check: Check) -> Reply {
+        if !DirectoryId::of(&self.shared.data_directory.join("pg_wal")).is_ok_and(|ours| ours == check.directory) {
+            tracing::warn!("a client works in the WAL directory of another server; it does without this daemon");
+            return Reply::Failed;
+        }
+        if self.shared.configuration != Some(check.configuration) {
+            let hint = "restart the daemon";
+            tracing::warn!(hint, "a client has another configuration than this daemon was started with; it does without");
+            return Reply::Reconfigured;
+        }
+        Reply::Serving
+    }
+
+    fn is_home(&self, directory: DirectoryId) -> bool {
+        DirectoryId::of(&self.shared.data_directory).is_ok_and(|ours| ours == directory)
     }
 
     async fn push(&self, name: &str) -> Reply {

@@ -9,7 +9,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use super::protocol::{DirectoryId, Reply, Request};
+use super::check::{Check, DirectoryId};
+use super::protocol::{Reply, Request};
 use super::{Arc, Duration, Limits, Path, Service, SocketError, serve};
 
 const SEGMENT: &str = "000000010000000000000003";
@@ -18,19 +19,37 @@ const SEGMENT: &str = "000000010000000000000003";
 const SOON: Duration = Duration::from_secs(20);
 
 /// Archives everything, finds nothing, and hangs at one name until it is released.
-#[derive(Default)]
 struct Fake {
     pushed: Mutex<Vec<String>>,
     fetched: Mutex<Vec<(String, PathBuf)>>,
-    directory: Option<DirectoryId>,
+    served: Option<Check>,
+    home: DirectoryId,
     begun: Notify,
     released: Notify,
 }
 
+impl Default for Fake {
+    /// It is at home where this process works, which is its client.
+    fn default() -> Self {
+        Self {
+            pushed: Mutex::default(),
+            fetched: Mutex::default(),
+            served: None,
+            home: DirectoryId::of(&std::env::current_dir().unwrap()).unwrap(),
+            begun: Notify::new(),
+            released: Notify::new(),
+        }
+    }
+}
+
 #[async_trait]
 impl Service for Fake {
-    fn serves(&self, directory: DirectoryId) -> bool {
-        self.directory == Some(directory)
+    fn check(&self, check: Check) -> Reply {
+        if self.served == Some(check) { Reply::Serving } else { Reply::Failed }
+    }
+
+    fn is_home(&self, directory: DirectoryId) -> bool {
+        self.home == directory
     }
 
     async fn push(&self, name: &str) -> Reply {
@@ -141,7 +160,16 @@ async fn a_message_may_come_in_pieces() {
 async fn what_cannot_be_understood_is_an_error_and_closes_and_harms_nobody() {
     let limits = Limits { message: Duration::from_millis(50), ..Limits::default() };
     let daemon = Daemon::start(Fake::default(), limits).await;
-    for message in [&b"X\0\x03"[..], b"F\0\0", b"f\0\x04\xff", b"f\0\x05\0\0", b"F\0\x04\xff", b"F", b"F\xff\xffcut off"] {
+    for message in [
+        &b"X\0\x03"[..],
+        b"F\0\0",
+        b"f\0\x04\xff",
+        b"f\0\x05\0\0",
+        b"f\0\x0b\x02\0\x01X\0\x02/x",
+        b"F\0\x04\xff",
+        b"F",
+        b"F\xff\xffcut off",
+    ] {
         assert_eq!(daemon.say(message).await, b"E", "{message:?}");
     }
     assert_eq!(daemon.say(&push(SEGMENT)).await, b"O");
@@ -149,14 +177,24 @@ async fn what_cannot_be_understood_is_an_error_and_closes_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn our_client_learns_whether_it_is_the_right_directory() {
-    let (ours, other) = (DirectoryId::around(Path::new("x")).unwrap(), DirectoryId::around(Path::new("/x")).unwrap());
-    let daemon = Daemon::start(Fake { directory: Some(ours), ..Fake::default() }, Limits::default()).await;
-    let mut stream = daemon.connect().await;
-    for (directory, expected) in [(other, b'E'), (ours, b'O')] {
-        stream.write_all(&Request::Check(Some(directory)).to_bytes().unwrap()).await.unwrap();
-        assert_eq!(read_one(&mut stream).await, expected);
-    }
+async fn our_client_is_served_by_its_check_wherever_it_works_and_nobody_else_is() {
+    let [ours, other] = ["1 2 3 4 5 6 7", "1 2 3 4 5 6 8"].map(|text| Check::parse(text).unwrap());
+    let elsewhere = DirectoryId::of(Path::new("/proc")).unwrap();
+    let daemon = Daemon::start(Fake { served: Some(ours), home: elsewhere, ..Fake::default() }, Limits::default()).await;
+    let check = |check| Request::Check(Some(check)).to_bytes().unwrap();
+    assert_eq!(daemon.say(&[&b"C\0\x08CHECK"[..], &push(SEGMENT)].concat()).await, b"OE", "it works elsewhere");
+    assert_eq!(daemon.say(b"f\0\x11\x02\0\x01X\0\x08pg_wal/x").await, b"E");
+    assert_eq!(daemon.say(&[check(ours), check(other), push(SEGMENT)].concat()).await, b"SEE", "the last check counts");
+    assert!(daemon.service.pushed.lock().unwrap().is_empty() && daemon.service.fetched.lock().unwrap().is_empty());
+    assert_eq!(daemon.say(&[check(other), check(ours), push(SEGMENT)].concat()).await, b"ESO");
+}
+
+#[tokio::test]
+async fn who_was_refused_by_its_check_is_not_served_for_where_it_works() {
+    let daemon = Daemon::start(Fake::default(), Limits::default()).await;
+    let check = Request::Check(Check::parse("1 2 3 4 5 6 7")).to_bytes().unwrap();
+    assert_eq!(daemon.say(&[check, push(SEGMENT)].concat()).await, b"EE");
+    assert!(daemon.service.pushed.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

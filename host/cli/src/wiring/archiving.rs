@@ -3,10 +3,10 @@
 //! Private keys are not touched here: a source is handed on, and the archive asks it when it meets an encrypted object.
 
 use std::error::Error;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use stillframe_core::catalog::{ArchiveSettings, Compression, Identities, IdentitySource, Recipient, SecretString};
@@ -57,9 +57,12 @@ fn run(program: &Path, arguments: &[String]) -> Result<SecretString, Box<dyn Err
     command.envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     let mut child = command.spawn()?;
     let Some(stdout) = child.stdout.take() else { return Err("its output cannot be read".into()) };
-    let reader = std::thread::spawn(move || {
+    let (sender, output) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut text = String::new();
-        stdout.take(MAX_BYTES + 1).read_to_string(&mut text).map(|_| SecretString::from(text))
+        let read = stdout.take(MAX_BYTES + 1).read_to_string(&mut text).map(|_| SecretString::from(text));
+        // Nobody waits any more.
+        let _ = sender.send(read);
     });
     let began = Instant::now();
     let status = loop {
@@ -76,8 +79,10 @@ fn run(program: &Path, arguments: &[String]) -> Result<SecretString, Box<dyn Err
     if !status.success() {
         return Err(format!("it ended with {status}").into());
     }
-    let text = reader.join().map_err(|_| io::Error::other("its output cannot be read"))??;
-    Ok(text)
+    // What it left in the background may hold the pipe open for ever.
+    let rest = DEADLINE.saturating_sub(began.elapsed());
+    let read = output.recv_timeout(rest).map_err(|_| "it left something behind that keeps its output open")?;
+    Ok(read?)
 }
 
 /// How far ahead WAL is pushed and fetched.

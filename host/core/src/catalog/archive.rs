@@ -112,6 +112,11 @@ impl<'a> WalArchive<'a> {
         }
     }
 
+    /// Whether an object of the file is there now, in whatever form. Nothing of it is read.
+    pub(crate) async fn holds(&self, name: WalFileName) -> Result<bool, ArchiveError> {
+        Ok(!self.present(name).await?.is_empty())
+    }
+
     /// The forms in which the file lies in the archive.
     async fn present(&self, name: WalFileName) -> Result<Vec<Form>, ArchiveError> {
         let keys: Vec<Key> = form::suffixes().map(|suffix| self.layout.wal_file(name, suffix)).collect();

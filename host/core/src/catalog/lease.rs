@@ -7,6 +7,7 @@
 //! holder has begun, so it proves its lease right before each.
 
 mod error;
+mod process;
 mod record;
 mod wait;
 
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 pub use error::LeaseError;
+pub use process::process_space;
 pub use record::LeaseHolder;
 
 use super::Layout;
@@ -38,6 +40,8 @@ pub struct LeaseRequest {
     pub host: String,
     /// Its process there.
     pub process_id: u32,
+    /// What [`process_space`] says: a holder that is known to have ended need not be waited for.
+    pub process_space: Option<String>,
     /// What it is about to do: `delete`.
     pub command: String,
     /// How long to wait for another holder.
@@ -78,7 +82,7 @@ impl<'a> Lease<'a> {
         request: &LeaseRequest,
     ) -> Result<Self, LeaseError> {
         let leases = Leases::new(store, layout);
-        let mut wait = Wait::new(request.deadline);
+        let mut wait = Wait::new(request.deadline, request.process_space.clone());
         let (lease, predecessor) = loop {
             let found = leases.newest().await?;
             if let Some(predecessor) = wait.predecessor(found) {
@@ -110,6 +114,7 @@ impl<'a> Lease<'a> {
         let holder = LeaseHolder {
             host: request.host.clone(),
             process_id: request.process_id,
+            process_space: request.process_space.clone(),
             command: request.command.clone(),
             acquired_at: now,
         };

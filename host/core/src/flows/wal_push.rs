@@ -52,7 +52,7 @@ pub async fn wal_push_ahead(
     let Some(ahead) = Ahead::open(ports, settings, pusher, path) else {
         return Ok(wal_push(ports, pusher, path).await?.into());
     };
-    if ahead.recall(name, path) {
+    if ahead.recall(name, path).await {
         return Ok(WalPushed::Before);
     }
     let outcome = wal_push(ports, pusher, path).await?;

@@ -31,6 +31,16 @@ const PREVIOUS_CHECKPOINT: usize = 40;
 const CHECKPOINT_COPY: usize = 40;
 const CHECKPOINT_COPY_AFTER_PREVIOUS: usize = 48;
 
+/// `pg_control_version` of PostgreSQL 12, the first with transaction numbers of 64 bits in a checkpoint.
+const FIRST_WITH_WIDE_TRANSACTIONS: u32 = 1201;
+
+/// Length of the copy, without and with them.
+const CHECKPOINT_BYTES: usize = 80;
+const WIDE_CHECKPOINT_BYTES: usize = 88;
+
+/// Where, after the copy, the timeline of the minimum recovery point stands: behind two positions.
+const RECOVERY_TIMELINE: usize = 16;
+
 /// Where its fields begin within the copy.
 const REDO: usize = 0;
 const TIMELINE: usize = 8;
@@ -122,6 +132,16 @@ impl PgControl {
     #[must_use]
     pub fn is_in_recovery(&self) -> bool {
         IN_RECOVERY.contains(&u32::from_ne_bytes(field(&self.bytes, STATE)))
+    }
+
+    /// The timeline up to which recovery must at least go; none when no recovery is under way or has just ended.
+    ///
+    /// A promotion sets it at once, and the checkpoint with the new timeline comes minutes later.
+    #[must_use]
+    pub fn recovery_timeline(&self) -> Option<TimelineId> {
+        let is_wide = self.control_version() >= FIRST_WITH_WIDE_TRANSACTIONS;
+        let copy_bytes = if is_wide { WIDE_CHECKPOINT_BYTES } else { CHECKPOINT_BYTES };
+        TimelineId::new(u32::from_ne_bytes(field(&self.bytes, self.checkpoint_copy() + copy_bytes + RECOVERY_TIMELINE))).ok()
     }
 
     /// Whether a server was shut down on these files, which a copy cut in backup mode never shows.

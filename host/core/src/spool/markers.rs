@@ -1,8 +1,8 @@
 //! Markers: one small file per WAL file that was pushed before PostgreSQL asked for it.
 //!
 //! A marker states which file was read, where it was stored, and in which boot of the machine. It counts only when every word of
-//! the statement is true now; then the archive is known to hold the file, and is not read again. A clone, a rolled-back or a
-//! rewritten file differs in a word, and the ordinary push decides.
+//! the statement is true now, and the archive says that the object is there; then the file is not compared again. A clone, a
+//! rolled-back or a rewritten file differs in a word, and the ordinary push decides.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -47,7 +47,7 @@ impl Markers {
         Ok(Self { directory, origin })
     }
 
-    /// Whether a marker proves that the archive holds this file as it is now.
+    /// Whether a marker proves that this file was archived as it is now. Whether it still is, only the archive knows.
     pub(crate) fn vouches_for(&self, name: WalFileName, path: &Path, now: Timestamp) -> bool {
         self.read(name, now).is_ok_and(|found| Fingerprint::of(path).is_ok_and(|file| found == self.statement(name, file)))
     }

@@ -2,7 +2,8 @@
 //!
 //! A segment lies here under its own name only after the archive's digest was checked, and is checked again when it is taken: its
 //! size, its header, the cluster, its age, its owner. One process at a time tends the directory, under a lock that ends with it.
-//! Whoever takes a segment needs no lock: a rename gives it to one.
+//! Whoever takes a segment needs no lock: a rename gives it to one. A segment counts although the store was emptied since: what was
+//! archived never changes, so it is what the archive had.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};

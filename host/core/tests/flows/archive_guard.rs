@@ -350,3 +350,15 @@ async fn the_newest_position_is_found_in_an_archive_of_many_segments() {
         assert!(verdict.newest.unwrap().to_string().starts_with(&file), "{verdict}");
     }
 }
+
+#[tokio::test]
+async fn a_primary_whose_copy_was_faster_is_not_told_to_restore_itself() {
+    let (house, primary) = archived().await;
+    // Same host name and path, as in two containers; made later.
+    let mut copy = instance("db1", 70);
+    copy.place.directory.born_at = Some(Timestamp::UNIX_EPOCH + std::time::Duration::from_hours(1));
+    push(&house, &copy, segment(1, 10)).await.unwrap();
+    let verdict = refused(other_content(&house, &primary, segment(1, 10)).await);
+    assert_eq!(verdict.finding, Finding::OtherContent);
+    assert!(!verdict.hint().unwrap().contains("snapshot-fetch"), "{:?}", verdict.hint());
+}

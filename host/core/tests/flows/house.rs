@@ -179,5 +179,11 @@ pub(crate) fn provider_name() -> ProviderName {
 
 /// Who asks for the lease in most tests.
 pub(crate) fn lease_request(command: &str) -> LeaseRequest {
-    LeaseRequest { host: "db1".to_owned(), process_id: 42, command: command.to_owned(), deadline: LeaseRequest::DEADLINE }
+    LeaseRequest {
+        host: "db1".to_owned(),
+        process_id: 42,
+        process_space: None,
+        command: command.to_owned(),
+        deadline: LeaseRequest::DEADLINE,
+    }
 }

@@ -99,6 +99,29 @@ async fn a_dead_holder_is_waited_for_the_whole_term_by_the_time_of_the_waiter_wh
 }
 
 #[tokio::test]
+async fn a_holder_that_is_known_to_have_ended_is_not_waited_for_and_one_that_runs_is() {
+    let space = |text: &str| Some(text.to_owned());
+    let ended = {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    };
+    for (holder, among, is_waited_for) in [
+        (ended, space("here"), false),
+        (ended, space("elsewhere"), true),
+        (ended, None, true),
+        (std::process::id(), space("here"), true),
+    ] {
+        let (store, layout, clock) = (MemoryStore::default(), layout(), clock(0));
+        let dead = LeaseRequest { process_space: among.clone(), ..request(holder, long()) };
+        drop(Lease::acquire(&store, &layout, &clock, &dead).await.unwrap());
+        let next = LeaseRequest { process_space: space("here"), ..request(2, Duration::ZERO) };
+        let taken = Lease::acquire(&store, &layout, &clock, &next).await;
+        assert_eq!(taken.is_err(), is_waited_for, "{holder} {among:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_holder_that_renews_is_not_taken_for_dead() {
     let (store, layout) = (MemoryStore::default(), layout());
     let (holders_clock, waiters_clock) = (clock(0), clock(0));

@@ -39,7 +39,7 @@ async fn waiting(numbers: impl IntoIterator<Item = u32>) -> (House, DataDirector
 }
 
 #[tokio::test]
-async fn pushes_what_waits_and_recalls_it_without_asking_the_store() {
+async fn pushes_what_waits_and_recalls_it_by_one_look_at_the_name() {
     let (house, data) = waiting(5..=9).await;
     let status = data.status();
     let store = TellingStore::new(&house.store);
@@ -52,7 +52,7 @@ async fn pushes_what_waits_and_recalls_it_without_asking_the_store() {
     for number in 6..=9 {
         let path = data.wal(&segment(number).to_string());
         assert_eq!(push(&house, &store, &data, &path).await.unwrap(), WalPushed::Before);
-        assert_eq!(store.told(), [], "{number}");
+        assert_eq!(store.told(), [("list", segment(number).to_string())], "{number}");
     }
     assert_eq!(data.status(), status, "the server's own files are the server's");
     assert_eq!(data.spooled(), [""; 0], "a marker is used once");
@@ -65,6 +65,30 @@ async fn a_retry_after_a_marker_was_used_asks_the_archive() {
     let path = data.wal(&segment(6).to_string());
     assert_eq!(push(&house, &house.store, &data, &path).await.unwrap(), WalPushed::Before);
     assert_eq!(push(&house, &house.store, &data, &path).await.unwrap(), WalPushed::AlreadyStored);
+}
+
+#[tokio::test]
+async fn a_marker_does_not_stand_for_an_object_that_is_gone() {
+    let (house, data) = waiting([5, 6, 7]).await;
+    push(&house, &house.store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
+    let path = data.wal(&segment(6).to_string());
+    assert!(data.spooled_file(&segment(6).to_string()).exists());
+    house.store.delete(&segment_key(6)).await.unwrap();
+    assert_eq!(push(&house, &house.store, &data, &path).await.unwrap(), WalPushed::Stored);
+    assert!(house.archived().await.contains(&segment(6).to_string()));
+    // The object of the other one is there, and its marker stands.
+    let path = data.wal(&segment(7).to_string());
+    assert_eq!(push(&house, &house.store, &data, &path).await.unwrap(), WalPushed::Before);
+}
+
+#[tokio::test]
+async fn a_marker_does_not_stand_where_the_store_cannot_be_asked() {
+    let (house, data) = waiting([5, 6]).await;
+    let store = TellingStore::new(&house.store);
+    push(&house, &store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
+    store.fail_at("000000010000000000000006");
+    let error = push(&house, &store, &data, &data.wal(&segment(6).to_string())).await.unwrap_err();
+    assert_eq!(error.class(), stillframe_core::error::ErrorClass::Transient, "acknowledged unseen");
 }
 
 #[tokio::test]

@@ -8,8 +8,14 @@ use std::process::{Command, Stdio};
 
 use stillframe_core::flows::PrefetchRequest;
 
+/// The first descriptor behind standard input, output and error.
+const FIRST: i32 = 3;
+
 /// Starts it and forgets it. What goes wrong costs speed, and nothing else.
 pub(super) fn start(config: &Path, request: &PrefetchRequest) {
+    // We have what the server had open, files of its data directory among it. Whoever outlives the server must not keep it from being
+    // unmounted. Ours may be marked with them: we start nothing else.
+    close_fds::set_fds_cloexec_threadsafe(FIRST, &[]);
     let started = std::env::current_exe().and_then(|program| {
         let destination = std::path::absolute(&request.destination)?;
         Command::new(program)

@@ -13,16 +13,16 @@ fn parse(line: &str) -> Option<Call> {
 
 #[test]
 fn finds_the_call_among_the_flags_that_every_command_takes() {
-    let push = Call { socket: "/s".into(), work: Work::Push { path: "pg_wal/X".into() } };
-    for line in [
-        "wal-push --daemon /s pg_wal/X",
-        "--config /c wal-push --daemon=/s pg_wal/X",
-        "-v wal-push pg_wal/X --daemon /s --config=/c --json -vv --verbose",
+    for (config, line) in [
+        (None, "wal-push --daemon /s pg_wal/X"),
+        (Some("/c".into()), "--config /c wal-push --daemon=/s pg_wal/X"),
+        (Some("/c".into()), "-v wal-push pg_wal/X --daemon /s --config=/c --json -vv --verbose"),
     ] {
-        assert_eq!(parse(line).as_ref(), Some(&push), "{line}");
+        let push = Call { socket: "/s".into(), config, work: Work::Push { path: "pg_wal/X".into() } };
+        assert_eq!(parse(line), Some(push), "{line}");
     }
     let fetch = Work::Fetch { name: "X".to_owned(), destination: "pg_wal/RECOVERYXLOG".into() };
-    assert_eq!(parse("wal-fetch --daemon /s X pg_wal/RECOVERYXLOG"), Some(Call { socket: "/s".into(), work: fetch }));
+    assert_eq!(parse("wal-fetch --daemon /s X pg_wal/RECOVERYXLOG"), Some(Call { socket: "/s".into(), config: None, work: fetch }));
 }
 
 #[test]
@@ -38,6 +38,8 @@ fn leaves_everything_else_to_the_plain_command() {
         "wal-push --help --daemon /s x",
         "backup-list --daemon /s",
         "--config wal-push --daemon /s",
+        "--config /c --config=/d wal-push --daemon /s x",
+        "wal-push --daemon /s --daemon /t x",
     ] {
         assert_eq!(parse(line), None, "{line}");
     }
@@ -66,7 +68,7 @@ fn daemon(directory: &Path, answers: &'static [u8]) -> (PathBuf, JoinHandle<()>)
 fn called(work: impl Fn(&Path) -> Work, answers: &'static [u8]) -> Result<Outcome, String> {
     let directory = tempfile::tempdir().unwrap();
     let (socket, serves) = daemon(directory.path(), answers);
-    let result = Call { socket, work: work(directory.path()) }.send();
+    let result = Call { socket, config: Some(directory.path().to_owned()), work: work(directory.path()) }.send();
     serves.join().unwrap();
     result
 }
@@ -86,29 +88,33 @@ fn fetch_to_what_is_there(directory: &Path) -> Work {
 
 #[test]
 fn only_a_clear_word_of_the_daemon_counts() {
-    assert_eq!(called(push, b"OO"), Ok(Outcome::Done));
-    assert_eq!(called(fetch, b"ON"), Ok(Outcome::Missing));
-    assert_eq!(called(fetch_to_what_is_there, b"OO"), Ok(Outcome::Done));
+    assert_eq!(called(push, b"SO"), Ok(Outcome::Done));
+    assert_eq!(called(fetch, b"SN"), Ok(Outcome::Missing));
+    assert_eq!(called(fetch_to_what_is_there, b"SO"), Ok(Outcome::Done));
     for (what, answers) in [
         ("another directory", &b"E"[..]),
         ("a check that finds nothing", b"N"),
+        ("another configuration", b"R"),
+        ("a daemon of another program, which says so to any check", b"OO"),
         ("closed before the check", b""),
-        ("closed before the answer", b"O"),
-        ("failed", b"OE"),
-        ("no answer of the protocol", b"O\x01"),
+        ("closed before the answer", b"S"),
+        ("failed", b"SE"),
+        ("no answer of the protocol", b"S\x01"),
+        ("no answer to this", b"SS"),
     ] {
         called(push, answers).expect_err(what);
         called(fetch, answers).expect_err(what);
     }
-    called(push, b"ON").expect_err("a push finds nothing absent");
-    called(fetch, b"OO").expect_err("restored, it says, and there is no file");
+    called(push, b"SN").expect_err("a push finds nothing absent");
+    called(fetch, b"SO").expect_err("restored, it says, and there is no file");
 }
 
 #[test]
 fn a_daemon_that_is_gone_or_takes_nobody_is_not_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("s");
-    let call = || Call { socket: socket.clone(), work: push(directory.path()) };
+    let config = Some(directory.path().to_owned());
+    let call = || Call { socket: socket.clone(), config: config.clone(), work: push(directory.path()) };
     call().send().unwrap_err();
     drop(UnixListener::bind(&socket).unwrap());
     call().send().unwrap_err();

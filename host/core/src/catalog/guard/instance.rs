@@ -22,7 +22,7 @@ pub struct Instance {
     pub place: Place,
     /// Its cluster.
     pub system_identifier: SystemIdentifier,
-    /// The timeline of its newest checkpoint.
+    /// The newest timeline that it is known to have reached.
     pub timeline: TimelineId,
     /// Whether it only replays what others wrote.
     pub is_in_recovery: bool,
@@ -81,7 +81,7 @@ impl Instance {
                 directory: DirectoryIdentity { inode: metadata.ino(), born_at },
             },
             system_identifier: control.system_identifier(),
-            timeline: control.timeline().unwrap_or(TimelineId::FIRST),
+            timeline: control.timeline().max(control.recovery_timeline()).unwrap_or(TimelineId::FIRST),
             is_in_recovery: control.is_in_recovery(),
         })
     }

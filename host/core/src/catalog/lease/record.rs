@@ -22,6 +22,9 @@ pub struct LeaseHolder {
     pub host: String,
     /// Its process there.
     pub process_id: u32,
+    /// The processes among which that number means this one, where it is known.
+    #[serde(default)]
+    pub process_space: Option<String>,
     /// What it does.
     pub command: String,
     /// When it began, by its own clock.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::TERM;
+use super::process;
 use super::record::{Found, LeaseState};
 use crate::catalog::LeaseError;
 use crate::clock::Clock;
@@ -40,20 +41,26 @@ impl Predecessor {
 pub(super) struct Wait {
     waited: Duration,
     deadline: Duration,
+    process_space: Option<String>,
     seen: Option<Found>,
     unchanged: Duration,
 }
 
 impl Wait {
-    pub(super) fn new(deadline: Duration) -> Self {
-        Self { waited: Duration::ZERO, deadline, seen: None, unchanged: Duration::ZERO }
+    pub(super) fn new(deadline: Duration, process_space: Option<String>) -> Self {
+        Self { waited: Duration::ZERO, deadline, process_space, seen: None, unchanged: Duration::ZERO }
     }
 
     /// Whom the lease can be taken over from; none while it is held.
     pub(super) fn predecessor(&mut self, found: Option<Found>) -> Option<Predecessor> {
         let Some(found) = found else { return Some(Predecessor::Gone(0)) };
         let token = found.token;
+        let holder = &found.record.holder;
         if found.record.state == LeaseState::Released {
+            return Some(Predecessor::Gone(token));
+        }
+        if self.process_space.is_some() && holder.process_space == self.process_space && process::is_gone(holder.process_id) {
+            tracing::info!("the lease of this cluster was left by {holder}, which has ended");
             return Some(Predecessor::Gone(token));
         }
         self.is_silent(found).then_some(Predecessor::Expired(token))
@@ -64,7 +71,7 @@ impl Wait {
         let is_same = self.seen.as_ref().is_some_and(|seen| seen.token == found.token && seen.body == found.body);
         if !is_same {
             if self.seen.as_ref().is_none_or(|seen| seen.token != found.token) {
-                tracing::info!("waiting for the lease of this cluster, held by {}", found.record.holder);
+                tracing::warn!("waiting for the lease of this cluster, held by {}", found.record.holder);
             }
             self.unchanged = Duration::ZERO;
         }

@@ -54,11 +54,12 @@ impl<'a> Ahead<'a> {
         Some(Self { ports, pusher, markers: opened?, workers: settings.workers.max(1), files: settings.push_files })
     }
 
-    /// Whether the file was pushed ahead, as it is now. The marker is used up.
-    pub(super) fn recall(&self, name: WalFileName, path: &Path) -> bool {
-        let is_stored = self.markers.vouches_for(name, path, self.ports.clock.now());
+    /// Whether the file was pushed ahead, as it is now, and the archive has it still. The marker is used up.
+    pub(super) async fn recall(&self, name: WalFileName, path: &Path) -> bool {
+        let was_pushed = self.markers.vouches_for(name, path, self.ports.clock.now());
         self.markers.remove(name);
-        is_stored
+        // The store may have been emptied, or made anew under its URL. Where it cannot be asked, the push itself tells why.
+        was_pushed && self.ports.archive().holds(name).await.unwrap_or(false)
     }
 
     /// Pushes what else waits, until it is done, out of time or told to stop. Returns how many were pushed.
@@ -110,7 +111,7 @@ impl<'a> Ahead<'a> {
                 Ok(true) => queue.count(),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::info!(file = %name, error = error::chain(&error), "is not pushed ahead; PostgreSQL will ask for it");
+                    tracing::debug!(file = %name, error = error::chain(&error), "is not pushed ahead; PostgreSQL will ask for it");
                     queue.close();
                 }
             }

@@ -60,7 +60,8 @@ pub async fn explain(ports: &Ports<'_>, instance: &Instance, name: WalFileName) 
         (Some(claim), _) if claim.system_identifier != instance.system_identifier => Finding::OtherCluster,
         _ if instance.is_in_recovery => Finding::OtherPrimary,
         (None, _) => Finding::Unclaimed,
-        (Some(claim), _) if is_same_path(claim, instance) => Finding::RolledBackContent,
+        // A directory that is older than the claimant's was there first: that one is the copy.
+        (Some(claim), _) if is_same_path(claim, instance) && !is_older(instance, claim) => Finding::RolledBackContent,
         (Some(_), _) => Finding::OtherContent,
     };
     verdict(ports, instance, name, finding, claim).await
@@ -137,7 +138,13 @@ async fn judge_claim(ports: &Ports<'_>, instance: &Instance, name: WalFileName, 
     if around.has_later {
         return refuse(Finding::RolledBack, Some(found)).await;
     }
-    tracing::info!(file = %name, "{} was made anew and goes on where timeline {} ends", instance.place, name.timeline());
+    tracing::warn!(
+        file = %name,
+        "{} was made anew and archives timeline {} from where it ends; if the server that was there lives elsewhere, one of the two is \
+         a clone",
+        instance.place,
+        name.timeline()
+    );
     Ok(claims.replace(&claim(ports, instance, name)).await?)
 }
 
@@ -154,6 +161,11 @@ fn claim(ports: &Ports<'_>, instance: &Instance, name: WalFileName) -> ArchiveCl
 async fn is_at_head(claims: &Claims<'_>, name: WalFileName) -> Result<bool, StoreError> {
     let around = claims.surroundings(name).await?;
     Ok(!around.is_archived && !around.has_later)
+}
+
+fn is_older(instance: &Instance, claim: &ArchiveClaim) -> bool {
+    let (ours, theirs) = (instance.place.directory, claim.place.directory);
+    !ours.is(&theirs) && ours.born_at.is_some() && ours.born_at < theirs.born_at
 }
 
 fn is_same_path(claim: &ArchiveClaim, instance: &Instance) -> bool {

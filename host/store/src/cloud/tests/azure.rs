@@ -24,7 +24,7 @@ fn store(server: &ObjectStoreServer, endpoint: &str, container: &str, secret: &s
     // The variables of a process cannot be set in a test; this is what is read from them.
     let builder = MicrosoftAzureBuilder::new().with_access_key(secret);
     let wire = Box::new(CloudWire::azure_from(builder, &settings, location).unwrap());
-    let url = settings.url.to_string();
+    let url = settings.name();
     RemoteStore::new(url.clone(), Box::new(Retrying::new(wire, url, settings.max_attempts, Box::new(SystemClock))))
 }
 

@@ -1,5 +1,7 @@
 //! A place without a marker proves nothing and takes nothing.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use stillframe_core::error::ErrorClass;
 use stillframe_core::store::{Key, Store as _, list};
@@ -43,18 +45,87 @@ async fn a_place_without_a_marker_proves_no_absence_and_takes_no_write() {
     assert!(store.get(&key("there")).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn the_marker_is_read_once_and_a_failure_is_not_remembered() {
+/// How often the marker was read since this was last called.
+fn proofs(wire: &ScriptedWire) -> usize {
+    wire.take_requests().iter().filter(|request| request.contains(MARKER)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_share_a_proof_for_a_minute_and_a_failure_is_not_remembered() {
     let wire = ScriptedWire::default().holding(MARKER, b"{\"format_version\":1}\n");
     let store = store(&wire);
     wire.fail(Strikes::Before, broken());
     assert_eq!(store.put(&key("a"), Bytes::new()).await.unwrap_err().class, ErrorClass::Transient);
+    assert_eq!(proofs(&wire), 1);
     for _ in 0..3 {
         store.put(&key("a"), Bytes::new()).await.unwrap();
-        assert_eq!(store.get(&key("b")).await.unwrap(), None);
+        store.delete(&key("a")).await.unwrap();
+        tokio::time::advance(Duration::from_secs(19)).await;
     }
-    let markers = wire.take_requests().iter().filter(|request| request.contains(MARKER)).count();
-    assert_eq!(markers, 2);
+    assert_eq!(proofs(&wire), 1);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    store.put(&key("a"), Bytes::new()).await.unwrap();
+    assert_eq!(proofs(&wire), 1, "after a minute once more");
+}
+
+#[tokio::test]
+async fn every_absence_costs_one_proof_and_a_presence_none() {
+    let wire = ScriptedWire::default().holding(MARKER, b"{\"format_version\":1}\n").holding("a/1", b"x").holding("a/2", b"x");
+    let store = store(&wire);
+    assert!(store.get(&key("a/1")).await.unwrap().is_some());
+    assert!(store.head(&key("a/1")).await.unwrap().is_some());
+    assert_eq!(store.list_page("a/", None, 2).await.unwrap().len(), 2);
+    assert_eq!(proofs(&wire), 0);
+    for _ in 0..2 {
+        assert_eq!(store.get(&key("b")).await.unwrap(), None);
+        assert_eq!(wire.take_requests(), ["get b".to_owned(), format!("get {MARKER}")], "the proof comes after the answer");
+        assert_eq!(store.head(&key("b")).await.unwrap(), None);
+        assert_eq!(proofs(&wire), 1);
+        assert_eq!(store.heads(&[key("a/1"), key("a/3")]).await.unwrap(), [Some(1), None]);
+        assert_eq!(proofs(&wire), 1);
+        assert_eq!(list(&store, "").await.unwrap().len(), 2);
+        assert_eq!(proofs(&wire), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_was_emptied_meanwhile_proves_no_absence_and_takes_no_writes() {
+    let wire = ScriptedWire::default().holding(MARKER, b"{\"format_version\":1}\n").holding("a", b"x");
+    let body = Bytes::from_static(b"x");
+    let emptied = async || {
+        let store = store(&wire);
+        store.put(&key("a"), body.clone()).await.unwrap();
+        assert_eq!(store.get(&key("b")).await.unwrap(), None);
+        wire.with(|state| state.objects.remove(MARKER));
+        store
+    };
+    let refill = || wire.clone().holding(MARKER, b"{\"format_version\":1}\n");
+    for question in 0..4 {
+        // A store of its own each time: a proof that failed would make the next question easy.
+        let store = emptied().await;
+        let outcome = match question {
+            0 => store.get(&key("b")).await.map(|_| ()),
+            1 => store.head(&key("b")).await.map(|_| ()),
+            2 => store.heads(&[key("b"), key("c")]).await.map(|_| ()),
+            _ => list(&store, "").await.map(|_| ()),
+        };
+        assert_eq!(outcome.unwrap_err().class, ErrorClass::Config, "question {question}");
+        // What failed is not forgotten within the minute either.
+        assert_eq!(store.put(&key("b"), body.clone()).await.unwrap_err().class, ErrorClass::Config, "question {question}");
+        refill();
+    }
+    for change in 0..3 {
+        let store = emptied().await;
+        tokio::time::advance(Duration::from_secs(61)).await;
+        let outcome = match change {
+            0 => store.put(&key("b"), body.clone()).await,
+            1 => store.put_if_absent(&key("b"), body.clone()).await.map(|_| ()),
+            _ => store.delete(&key("a")).await,
+        };
+        assert_eq!(outcome.unwrap_err().class, ErrorClass::Config, "change {change}");
+        refill();
+    }
+    assert_eq!(wire.with(|state| state.objects.keys().cloned().collect::<Vec<_>>()), [MARKER, "a"]);
 }
 
 #[tokio::test]

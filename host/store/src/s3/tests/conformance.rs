@@ -30,7 +30,7 @@ async fn opens_what_was_created_and_nothing_else() {
     create(&settings).await.unwrap();
     let opened = open(&settings).await.unwrap();
     assert_eq!(opened.get(&key("a/b")).await.unwrap().as_deref(), Some(b"x".as_slice()));
-    assert_eq!(opened.url(), "s3://stillframe-tests/some/prefix");
+    assert_eq!(opened.url(), format!("s3://stillframe-tests/some/prefix (at {})", server.endpoint()));
 
     let elsewhere = StoreSettings { url: "s3://stillframe-tests/some/prefixx".parse().unwrap(), ..settings.clone() };
     let wrong = open(&elsewhere).await.unwrap();

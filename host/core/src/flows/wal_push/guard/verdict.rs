@@ -131,7 +131,8 @@ impl Classify for Verdict {
     }
 
     fn hint(&self) -> Option<String> {
-        let moved = "if its volume moves between hosts, give all of them the same `instance` under `[archive]`";
+        let moved =
+            "if its host was renamed, or its volume moves between hosts, give all of them the same `instance` under `[archive]`";
         Some(match self.finding {
             Finding::OtherInstance => format!(
                 "if it is a copy, {OF_ITS_OWN}; if it has replaced the other server for good, run `stillframe archive accept` on it; \
