@@ -49,7 +49,7 @@ pub async fn serve(
     notify::ready();
     tracing::info!(socket = %path.display(), "ready");
     accept(&listener, &mut connections, &service, limits, stop).await;
-    notify::stopping();
+    notify::stopping().await;
     // Clients do without us from here on.
     drop(listener);
     socket.remove();

@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use sd_notify::{NotifyState, notify};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 /// Says that the socket answers.
 pub(super) fn ready() {
     drop(tell(NotifyState::Ready));
 }
 
-/// Says that the daemon ends on purpose.
-pub(super) fn stopping() {
-    drop(tell(NotifyState::Stopping));
+/// Says that the daemon ends on purpose; waits until it is said, or nobody listens, for the process may end right after.
+pub(super) async fn stopping() {
+    let _ = timeout(FAREWELL, tell(NotifyState::Stopping)).await;
 }
+
+/// Longest wait for a service manager that does not listen.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Lets the loop that accepts connections say that it is alive: said from anywhere else, it would prove nothing.
 pub(super) struct Watchdog {
