@@ -6,15 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Account, Cluster, ConfigFile, ScratchDirectory, Stillframe};
+use crate::site::SEGMENT_DIGITS;
+use crate::{Account, Cluster, ConfigFile, Running, ScratchDirectory, SmallDisk, Stillframe, file_name, files};
 
 /// Begins the names of files that no key can name: what a writer has not finished, and the mark of a store.
 const HIDDEN: char = '.';
 /// Makes a directory a store; it stays.
 const STORE_MARKER: &str = ".stillframe-store";
-
-/// Length of a segment's name.
-const SEGMENT_DIGITS: usize = 24;
 
 /// Segments that wait for being archived.
 #[derive(Debug)]
@@ -100,10 +98,13 @@ impl Backlog {
         self.archive_in(directory, store)
     }
 
-    /// A new and empty archive whose store is at this place.
+    /// The same, with a disk of its own for the store; only within [`with_own_mounts`](crate::with_own_mounts).
     #[track_caller]
-    pub fn archive_at(&self, store: &Path) -> Archive {
-        self.archive_in(ScratchDirectory::create(), store.to_owned())
+    pub fn archive_on_a_small_disk(&self, size_kib: u64) -> (SmallDisk, Archive) {
+        let directory = ScratchDirectory::create();
+        let disk = SmallDisk::mount(&directory.join("disk"), size_kib);
+        let store = disk.path().join("store");
+        (disk, self.archive_in(directory, store))
     }
 
     #[track_caller]
@@ -142,10 +143,8 @@ pub struct Archive {
 impl Archive {
     /// Objects that hold this file, whatever the form in which they hold it.
     pub fn objects_of(&self, name: &str) -> Vec<PathBuf> {
-        let is_form = |path: &PathBuf| {
-            let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
-            file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
+        let is_form =
+            |path: &PathBuf| file_name(path).strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         files(&self.store.join("main/wal_005")).into_iter().filter(is_form).collect()
     }
 
@@ -164,6 +163,28 @@ impl Archive {
         files(&self.directory.join("cache"))
     }
 
+    /// Starts to push a file.
+    #[track_caller]
+    pub fn push(&self, path: &Path) -> Running {
+        self.stillframe.spawn([Path::new("wal-push"), path])
+    }
+
+    /// Starts to fetch a file.
+    #[track_caller]
+    pub fn fetch(&self, file: &str, target: &Path) -> Running {
+        self.stillframe.spawn([Path::new("wal-fetch"), Path::new(file), target])
+    }
+
+    /// What comes back of a file, which must be there; it passes through this place.
+    #[track_caller]
+    pub fn fetched(&self, file: &str, target: &Path) -> Vec<u8> {
+        let finished = self.fetch(file, target).wait();
+        assert_eq!(finished.code(), Some(0), "{file}: {finished}");
+        let content = fs::read(target).unwrap_or_else(|error| panic!("{file}: success without a file: {error}"));
+        fs::remove_file(target).expect("it was just read");
+        content
+    }
+
     /// Fetches every one of these and compares it with the original; says what is missing, twice there or different.
     #[track_caller]
     pub fn assert_holds_each_once(&self, backlog: &Backlog, segments: &[String]) {
@@ -171,10 +192,7 @@ impl Archive {
         for segment in segments {
             let objects = self.objects_of(segment);
             assert_eq!(objects.len(), 1, "{segment} is there once: {objects:?}");
-            let finished = self.stillframe.run(["wal-fetch", segment, target.to_str().unwrap()]);
-            assert_eq!(finished.code(), Some(0), "{segment}: {finished}");
-            assert!(fs::read(&target).unwrap() == backlog.content(segment), "{segment} comes back byte for byte");
-            fs::remove_file(&target).unwrap();
+            assert!(self.fetched(segment, &target) == backlog.content(segment), "{segment} comes back byte for byte");
         }
     }
 }
@@ -182,23 +200,8 @@ impl Archive {
 /// Hidden files below a directory, but for the mark of a store.
 pub fn leftovers(directory: &Path) -> Vec<PathBuf> {
     let is_left = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = file_name(path);
         name.starts_with(HIDDEN) && name != STORE_MARKER
     };
     files(directory).into_iter().filter(is_left).collect()
-}
-
-/// Files below a directory; what vanishes meanwhile is not listed.
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let mut found = Vec::new();
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.is_dir() && !path.is_symlink() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }

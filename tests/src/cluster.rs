@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub use builder::ClusterBuilder;
 pub use server::StopMode;
 pub(crate) use server::free_port;
+pub use template::copy_tree;
 
 use crate::{Account, Postgres, Row, ScratchDirectory, Session};
 use server::Server;
@@ -161,6 +162,25 @@ impl Cluster {
             std::thread::sleep(POLL_INTERVAL);
         }
         panic!("`{statement}` did not become true: {last:?}\n{}", self.log());
+    }
+
+    /// Ends the current segment, which has a record of its own at least; gives its name.
+    #[track_caller]
+    pub fn switch_wal(&self) -> String {
+        self.sql("SELECT pg_create_restore_point('end of a segment')");
+        self.value("SELECT pg_walfile_name(pg_switch_wal())")
+    }
+
+    /// Waits until the server's own archiver has archived this file.
+    #[track_caller]
+    pub fn wait_until_archived(&self, file: &str) {
+        self.wait_until(&format!("SELECT last_archived_wal >= '{file}' FROM pg_stat_archiver"));
+    }
+
+    /// Waits until a recovery has ended and the server takes writes.
+    #[track_caller]
+    pub fn wait_until_recovered(&self) {
+        self.wait_until("SELECT NOT pg_is_in_recovery()");
     }
 
     /// Connection string through the Unix socket, as superuser.

@@ -5,6 +5,7 @@
 mod fault_proxy;
 mod http;
 mod installed;
+mod listener;
 mod own_server;
 
 use std::net::TcpStream;
@@ -36,7 +37,7 @@ server.main(sys.argv[1:])";
 #[derive(Debug)]
 pub struct ObjectStoreServer {
     // Declared first, so that the server is gone before its files are.
-    child: Running,
+    _child: Running,
     endpoint: String,
     access_key: String,
     secret_key: String,
@@ -47,8 +48,7 @@ impl ObjectStoreServer {
     /// Moto, the reference for S3; it takes any credentials and serves one request after the other.
     pub fn moto() -> Self {
         let server = Self::start_moto(&[], "AKIDEXAMPLE", "a-secret-that-moto-does-not-check");
-        let (status, body) = http::request(server.endpoint(), "PUT", &format!("/{BUCKET}"), &[], b"");
-        assert_eq!(status, 200, "moto made no bucket: {body}");
+        server.make_bucket();
         server
     }
 
@@ -68,8 +68,7 @@ impl ObjectStoreServer {
         let keys = call("Action=CreateAccessKey&UserName=u");
         let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22s3%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
         call(&format!("Action=PutUserPolicy&UserName=u&PolicyName=p&PolicyDocument={policy}"));
-        let (status, body) = http::request(&server.endpoint, "PUT", &format!("/{BUCKET}"), &[], b"");
-        assert_eq!(status, 200, "moto made no bucket: {body}");
+        server.make_bucket();
         let element = |name: &str| {
             let (_, rest) = keys.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {keys}"));
             rest.split_once('<').map(|(value, _)| value.to_owned()).unwrap_or_default()
@@ -97,7 +96,7 @@ impl ObjectStoreServer {
             command
         };
         let (child, endpoint) = start(arguments, &scratch);
-        Self { child, endpoint, access_key: "S3RVER".to_owned(), secret_key: "S3RVER".to_owned(), scratch }
+        Self { _child: child, endpoint, access_key: "S3RVER".to_owned(), secret_key: "S3RVER".to_owned(), scratch }
     }
 
     /// Azurite, the emulator of Azure's blobs; its endpoint ends with the account, as every client of it expects.
@@ -119,7 +118,7 @@ impl ObjectStoreServer {
         let output = make_container.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "Azurite made no container: {output:?}");
         let endpoint = format!("{base}/{ACCOUNT}");
-        Self { child, endpoint, access_key: ACCOUNT.to_owned(), secret_key: KEY.to_owned(), scratch }
+        Self { _child: child, endpoint, access_key: ACCOUNT.to_owned(), secret_key: KEY.to_owned(), scratch }
     }
 
     fn start_moto(variables: &[(&str, &str)], access_key: &str, secret_key: &str) -> Self {
@@ -132,7 +131,12 @@ impl ObjectStoreServer {
             command
         };
         let (child, endpoint) = start(arguments, &scratch);
-        Self { child, endpoint, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), scratch }
+        Self { _child: child, endpoint, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), scratch }
+    }
+
+    fn make_bucket(&self) {
+        let (status, body) = http::request(&self.endpoint, "PUT", &format!("/{BUCKET}"), &[], b"");
+        assert_eq!(status, 200, "moto made no bucket: {body}");
     }
 
     /// Base URL of the server.
@@ -172,11 +176,6 @@ impl ObjectStoreServer {
         let text = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {secret_key}\n", self.access_key);
         std::fs::write(&path, text).unwrap();
         path
-    }
-
-    /// The process, for a test that kills or stops the server.
-    pub fn process_id(&self) -> u32 {
-        self.child.0.id()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where the harness keeps things: a cache that outlives the tests, and scratch directories that do not.
+//! Where the harness keeps things: a cache that outlives the tests, and scratch directories that do not; and looks at files.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -97,7 +97,7 @@ impl ScratchDirectory {
         let directory = tempfile::Builder::new().prefix(&prefix).rand_bytes(4).tempdir_in(root);
         let directory = directory.unwrap_or_else(|error| panic!("cannot create a directory in {}: {error}", root.display()));
         // Owned by the unprivileged user and open to nobody else, like a data directory.
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).expect("it is ours");
+        set_mode(directory.path(), 0o700);
         Account::unprivileged().own(directory.path());
         Self { directory }
     }
@@ -111,6 +111,33 @@ impl ScratchDirectory {
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path().join(name)
     }
+}
+
+/// Files below a directory, in order; a link is a file, and what vanishes meanwhile is not listed.
+pub fn files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut found = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The last part of a path.
+#[track_caller]
+pub fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_else(|| panic!("{} has no name", path.display()))
+}
+
+/// Changes what may be done with a file or directory.
+#[track_caller]
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 /// `TMPDIR` when it is set, else memory when there is plenty (a cluster is a thousand small files), else the system's directory.
@@ -147,6 +174,6 @@ pub(crate) fn compiled_cache() -> PathBuf {
         account.create_directory(&directory);
     }
     // Anything wider, and the program refuses to run what lies there.
-    fs::set_permissions(&directory, Permissions::from_mode(0o700)).expect("it is ours");
+    set_mode(&directory, 0o700);
     directory
 }

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::{
-    Account, BUCKET, Cluster, ClusterBuilder, ConfigFile, Finished, ObjectStoreServer, ScratchDirectory, Stillframe, places,
+    Account, BUCKET, Cluster, ClusterBuilder, ConfigFile, Finished, ObjectStoreServer, ScratchDirectory, Stillframe, file_name,
+    files, places,
 };
 
 /// Length of a segment's name, with which the names of the files about it begin.
-const SEGMENT_DIGITS: usize = 24;
+pub(crate) const SEGMENT_DIGITS: usize = 24;
+
+/// Behind everything that says whose segment it is.
+const FORGED_BYTE: usize = 5000;
 
 /// Where a store on S3 lies in its bucket.
 const S3_PREFIX: &str = "an/archive";
@@ -100,6 +104,11 @@ impl Site {
         Self::builder(major).start()
     }
 
+    /// Describes an installation with segments of 1 MiB and a server that writes nothing by itself.
+    pub fn with_small_segments() -> SiteBuilder {
+        Self::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off"))
+    }
+
     /// The binary with another configuration of the same installation.
     pub fn configured(&self, change: impl FnOnce(ConfigFile) -> ConfigFile) -> Stillframe {
         let directory = tempfile::Builder::new().prefix("config-").tempdir_in(self.directory.path()).unwrap().keep();
@@ -164,9 +173,15 @@ impl Site {
     pub fn restore(&self, name: &str, arguments: &[&str]) -> Cluster {
         let finished = self.fetch(name, arguments);
         assert!(finished.is_success(), "{finished}");
+        self.recover(name)
+    }
+
+    /// Starts a server on a restored place, and waits until it takes writes.
+    #[track_caller]
+    pub fn recover(&self, name: &str) -> Cluster {
         let mut restored = self.adopt(name);
         restored.start();
-        restored.wait_until("SELECT NOT pg_is_in_recovery()");
+        restored.wait_until_recovered();
         restored
     }
 
@@ -179,19 +194,40 @@ impl Site {
         cluster
     }
 
-    /// Ends the current segment and waits until it is in the archive.
+    /// Ends the current segment and waits until it is in the archive; gives its name.
     #[track_caller]
-    pub fn switch_wal(&self) {
-        self.cluster.sql("SELECT pg_create_restore_point('end of a segment')");
-        let file = self.cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
-        let archived = format!("SELECT last_archived_wal >= '{file}' FROM pg_stat_archiver");
-        self.cluster.wait_until(&archived);
+    pub fn switch_wal(&self) -> String {
+        let file = self.cluster.switch_wal();
+        self.cluster.wait_until_archived(&file);
+        file
+    }
+
+    /// Archives a segment; gives a copy of what the server wrote, which recycles its own.
+    #[track_caller]
+    pub fn archived_segment(&self) -> PathBuf {
+        let file = self.switch_wal();
+        let written = fs::read(self.cluster.data_directory().join("pg_wal").join(&file));
+        let copy = self.place(&file);
+        Account::unprivileged().write(&copy, written.unwrap_or_else(|error| panic!("{file} is gone already: {error}")));
+        copy
     }
 
     /// Names of the files in the WAL archive, without the extension of their compression.
     pub fn archived(&self) -> BTreeSet<String> {
         let names = entries(&self.directory.join("store/main/wal_005")).into_iter();
         names.map(|name| name.trim_end_matches(".zst").to_owned()).collect()
+    }
+
+    /// A copy of a segment with other content under the same name: one byte in the middle of a page.
+    #[track_caller]
+    pub fn forged(&self, segment: &Path) -> PathBuf {
+        let mut content = fs::read(segment).unwrap_or_else(|error| panic!("{}: {error}", segment.display()));
+        content[FORGED_BYTE] ^= 0xFF;
+        let directory = self.place("forged");
+        Account::unprivileged().create_directory(&directory);
+        let copy = directory.join(file_name(segment));
+        Account::unprivileged().write(&copy, content);
+        copy
     }
 
     /// What must be left of the archive when these backups stay, from their records and the names of the files alone: recovery
@@ -223,13 +259,9 @@ impl Site {
     /// Every file of store and snapshots with its content, for comparing before and after; but not the lease, which each deletion
     /// takes.
     pub fn everything(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut files = Vec::new();
-        for directory in ["store", "snapshots"] {
-            collect(&self.directory.join(directory), &mut files);
-        }
-        files.retain(|(path, _)| !path.components().any(|part| part.as_os_str() == "lease_001"));
-        files.sort();
-        files
+        let paths = ["snapshots", "store"].into_iter().flat_map(|directory| files(&self.directory.join(directory)));
+        let is_lease = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "lease_001");
+        paths.filter(|path| !is_lease(path)).map(|path| (path.clone(), fs::read(&path).unwrap_or_default())).collect()
     }
 
     /// Sessions of ours on the server. Backup mode belongs to its session: without one there is no backup mode.
@@ -247,15 +279,4 @@ fn names(list: &Value) -> Vec<String> {
 fn entries(directory: &Path) -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir(directory) else { return BTreeSet::new() };
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-fn collect(directory: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
-    for name in entries(directory) {
-        let path = directory.join(name);
-        if path.is_dir() && !path.is_symlink() {
-            collect(&path, files);
-        } else {
-            files.push((path.clone(), fs::read(&path).unwrap_or_default()));
-        }
-    }
 }

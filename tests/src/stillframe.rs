@@ -6,4 +6,4 @@ mod run;
 
 pub use binary::binary_path;
 pub use config_file::ConfigFile;
-pub use run::{Finished, Running, Stillframe};
+pub use run::{FETCH_ERRORS, Finished, PUSH_ERRORS, Running, Stillframe};

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stillframe_tests::{Cluster, Finished, Site, StopMode};
+use stillframe_tests::{Account, Cluster, Finished, Site, StopMode, copy_tree};
 
 /// What a command that is refused makes the archiver log.
 const REFUSED: &str = "archive command failed with exit code 4";
@@ -16,7 +16,7 @@ const REFUSED: &str = "archive command failed with exit code 4";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn site() -> Site {
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off")).start();
+    let site = Site::with_small_segments().start();
     site.cluster.sql("CREATE TABLE t (i int)");
     archive_one(&site);
     site
@@ -31,11 +31,7 @@ fn archive_one(site: &Site) {
 /// Completes a segment that may stay where it is; gives its name.
 fn complete_one(cluster: &Cluster, rows: usize) -> String {
     cluster.sql(&format!("INSERT INTO t SELECT generate_series(1, {rows})"));
-    cluster.value("SELECT pg_walfile_name(pg_switch_wal())")
-}
-
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").args(["-a", "-T"]).args([from, to]).status().unwrap().success());
+    cluster.switch_wal()
 }
 
 /// Waits until the archiver has been told something.
@@ -48,12 +44,6 @@ fn wait_for_log(cluster: &Cluster, text: &str) {
         let _any = cluster.try_sql("SELECT 1");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Waits until this file is archived by this server.
-#[track_caller]
-fn wait_until_archived(cluster: &Cluster, file: &str) {
-    cluster.wait_until(&format!("SELECT last_archived_wal >= '{file}' FROM pg_stat_archiver"));
 }
 
 /// Everything in the archive, but for the claims: what clones must not change.
@@ -77,7 +67,7 @@ fn assert_names_both(said: &str, clone: &Path, original: &Path) {
 /// Stops the server, copies its data directory, and starts the original again; the copy is not started.
 fn clone_of(site: &mut Site) -> Cluster {
     site.cluster.stop(StopMode::Fast);
-    copy(site.cluster.data_directory(), &site.place("clone"));
+    copy_tree(site.cluster.data_directory(), &site.place("clone"));
     site.cluster.start();
     site.adopt("clone")
 }
@@ -139,11 +129,11 @@ fn a_promoted_standby_archives_its_timeline_with_no_intervention() {
     archive_one(&site);
     site.cluster.stop(StopMode::Fast);
     standby.sql("SELECT pg_promote()");
-    standby.wait_until("SELECT NOT pg_is_in_recovery()");
+    standby.wait_until_recovered();
     for _ in 0..3 {
         let segment = complete_one(&standby, 100);
         assert!(segment.starts_with("00000002"), "{segment}");
-        wait_until_archived(&standby, &segment);
+        standby.wait_until_archived(&segment);
         assert!(site.archived().iter().any(|name| name.starts_with(&segment)), "{segment}");
     }
     assert!(site.archived().iter().any(|name| name.starts_with("00000002.history")), "{:?}", site.archived());
@@ -153,10 +143,10 @@ fn a_promoted_standby_archives_its_timeline_with_no_intervention() {
     second.start();
     standby.stop(StopMode::Fast);
     second.sql("SELECT pg_promote()");
-    second.wait_until("SELECT NOT pg_is_in_recovery()");
+    second.wait_until_recovered();
     let segment = complete_one(&second, 100);
     assert!(segment.starts_with("00000003"), "{segment}");
-    wait_until_archived(&second, &segment);
+    second.wait_until_archived(&segment);
     assert_eq!(second.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", second.log());
 }
 
@@ -181,13 +171,11 @@ fn a_standby_that_archives_always_is_not_blocked_between_promotion_and_checkpoin
         if major >= 12 {
             standby.sql("SELECT pg_promote()");
         } else {
-            let programs = standby.postgres().program("pg_ctl");
-            let account = stillframe_tests::Account::unprivileged();
-            let mut promote = Command::new(programs);
-            account.run_as(promote.args(["promote", "-D"]).arg(standby.data_directory()));
-            assert!(promote.status().unwrap().success());
+            let mut promote = Command::new(standby.postgres().program("pg_ctl"));
+            promote.args(["promote", "-D"]).arg(standby.data_directory());
+            assert!(Account::unprivileged().run_as(&mut promote).status().unwrap().success());
         }
-        standby.wait_until("SELECT NOT pg_is_in_recovery()");
+        standby.wait_until_recovered();
         standby.wait_until(&format!("SELECT coalesce(last_archived_wal >= '{waiting}', false) FROM pg_stat_archiver"));
         let said = standby.log();
         assert!(!said.contains(REFUSED), "{major}: {said}");
@@ -201,10 +189,10 @@ fn both_sides_of_a_split_brain_archive_their_own_timeline() {
     standby.start();
     archive_one(&site);
     standby.sql("SELECT pg_promote()");
-    standby.wait_until("SELECT NOT pg_is_in_recovery()");
+    standby.wait_until_recovered();
     for _ in 0..3 {
         let segment = complete_one(&standby, 100);
-        wait_until_archived(&standby, &segment);
+        standby.wait_until_archived(&segment);
         archive_one(&site);
     }
     assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
@@ -216,14 +204,14 @@ fn a_primary_that_was_rolled_back_is_told_so() {
     let mut site = site();
     site.cluster.stop(StopMode::Fast);
     let (live, older) = (site.cluster.data_directory().to_owned(), site.place("older"));
-    copy(&live, &older);
+    copy_tree(&live, &older);
     site.cluster.start();
     for _ in 0..3 {
         archive_one(&site);
     }
     site.cluster.stop(StopMode::Fast);
     fs::rename(&live, site.place("lost")).unwrap();
-    copy(&older, &live);
+    copy_tree(&older, &live);
     let before = archived(&site);
     site.cluster.start();
     let segment = complete_one(&site.cluster, 1000);
@@ -248,9 +236,9 @@ fn a_server_that_crashed_and_a_directory_that_was_moved_are_not_taken_for_a_clon
     // Moved with everything it has, and back: nothing was lost, and the archive goes on where it ended.
     site.cluster.stop(StopMode::Fast);
     let (live, aside) = (site.cluster.data_directory().to_owned(), site.place("aside"));
-    copy(&live, &aside);
+    copy_tree(&live, &aside);
     fs::rename(&live, site.place("old")).unwrap();
-    copy(&aside, &live);
+    copy_tree(&aside, &live);
     site.cluster.start();
     archive_one(&site);
     assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());

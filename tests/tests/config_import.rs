@@ -2,13 +2,12 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
-use stillframe_tests::{Account, BUCKET, Cluster, Finished, ObjectStoreServer, ScratchDirectory, Stillframe};
+use stillframe_tests::{Account, BUCKET, Cluster, Finished, ObjectStoreServer, ScratchDirectory, Stillframe, file_name, files};
 
 /// No part of it is a word that could appear otherwise.
 const SECRET: &str = "kLr7-9dQwXz";
@@ -23,12 +22,7 @@ fn cluster() -> Cluster {
 /// A segment that is complete and that nobody has archived; the file.
 fn segment(cluster: &Cluster) -> PathBuf {
     cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
-    let file = cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
-    cluster.data_directory().join("pg_wal").join(file)
-}
-
-fn name(path: &Path) -> &str {
-    path.file_name().unwrap().to_str().unwrap()
+    cluster.data_directory().join("pg_wal").join(cluster.switch_wal())
 }
 
 /// Archives a segment and restores it, with nothing but this configuration.
@@ -37,21 +31,15 @@ fn archives(stillframe: &Stillframe, cluster: &Cluster, directory: &ScratchDirec
     let segment = segment(cluster);
     stillframe.succeed(["wal-push", segment.to_str().unwrap()]);
     let target = directory.join("target");
-    stillframe.succeed(["wal-fetch", name(&segment), target.to_str().unwrap()]);
+    stillframe.succeed(["wal-fetch", file_name(&segment), target.to_str().unwrap()]);
     assert!(fs::read(&target).unwrap() == fs::read(&segment).unwrap());
     fs::remove_file(&target).unwrap();
     segment
 }
 
-/// Names of the files in a directory, with everything behind the first dot cut off.
-fn stems(directory: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap().split('.').next().unwrap().to_owned()).collect()
-}
-
 #[track_caller]
 fn assert_shows_no_secret(finished: &Finished) {
-    assert!(!finished.stdout.contains(SECRET) && !finished.stderr.contains(SECRET), "{finished}");
+    assert!(!finished.says(SECRET), "{finished}");
 }
 
 #[test]
@@ -90,7 +78,8 @@ fn what_is_imported_from_a_file_of_walg_archives_to_the_place_of_walg() {
             stillframe.succeed(["store", "create"]);
         }
         let segment = archives(&stillframe, &cluster, &directory);
-        assert!(prefix.join("wal_005").join(format!("{}.lz4", name(&segment))).is_file(), "{:?}", stems(&prefix.join("wal_005")));
+        let archived = prefix.join("wal_005").join(format!("{}.lz4", file_name(&segment)));
+        assert!(archived.is_file(), "{:?}", files(&prefix));
         stillframe.succeed(["wal-verify", "--allow-lag", "100"]);
         // Nothing is overwritten by a second import.
         let again = Stillframe::without_config().run(import);
@@ -112,7 +101,8 @@ fn variables_of_walg_alone_archive_to_where_walg_looks() {
         .env("PGUSER", "postgres");
     stillframe.succeed(["store", "create"]);
     let segment = archives(&stillframe, &cluster, &directory);
-    assert!(stems(&prefix.join("wal_005")).contains(name(&segment)), "{:?}", stems(&prefix.join("wal_005")));
+    let archived = prefix.join("wal_005").join(format!("{}.zst", file_name(&segment)));
+    assert!(archived.is_file(), "{:?}", files(&prefix));
     stillframe.succeed(["wal-verify", "--allow-lag", "100"]);
     // What WAL-G has archived there is found.
     let by_walg = "000000010000000000000063";
@@ -140,16 +130,16 @@ fn what_cannot_be_honoured_is_refused_by_name_and_no_secret_is_shown() {
     let directory = ScratchDirectory::create();
     let prefix = directory.join("walg/pg15").display().to_string();
     let refused = [
-        ("WALG_LIBSODIUM_KEY", SECRET),
-        ("WALG_PGP_KEY", SECRET),
-        ("WALG_CSE_KMS_ID", SECRET),
-        ("WALG_SNAPSHOT_COMMAND", SECRET),
-        ("WALG_TARGET_STORAGE", SECRET),
-        ("WALG_FAILOVER_STORAGES", SECRET),
+        "WALG_LIBSODIUM_KEY",
+        "WALG_PGP_KEY",
+        "WALG_CSE_KMS_ID",
+        "WALG_SNAPSHOT_COMMAND",
+        "WALG_TARGET_STORAGE",
+        "WALG_FAILOVER_STORAGES",
     ];
-    for (setting, value) in refused {
+    for setting in refused {
         let from = directory.join("walg.json");
-        let text = json!({ "WALG_FILE_PREFIX": prefix, setting: value, "PGPASSWORD": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET });
+        let text = json!({ "WALG_FILE_PREFIX": prefix, setting: SECRET, "PGPASSWORD": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET });
         Account::unprivileged().write(&from, text.to_string());
         let output = directory.join(format!("{setting}.toml"));
         for json in [&[][..], &["--json"]] {
@@ -168,7 +158,7 @@ fn what_cannot_be_honoured_is_refused_by_name_and_no_secret_is_shown() {
         // The same in the environment: an archive that its owner takes for encrypted must not be plain.
         let empty = directory.join("empty.toml");
         Account::unprivileged().write(&empty, "");
-        let stillframe = Stillframe::new(&empty).env("WALG_FILE_PREFIX", &prefix).env(setting, value);
+        let stillframe = Stillframe::new(&empty).env("WALG_FILE_PREFIX", &prefix).env(setting, SECRET);
         for command in [&["store", "create"][..], &["wal-push", "/x/000000010000000000000001"], &["config", "show"]] {
             let finished = stillframe.run(command);
             assert_eq!(finished.code(), Some(3), "{command:?}: {finished}");

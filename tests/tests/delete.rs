@@ -3,12 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use stillframe_tests::{Account, Site, Stillframe};
+use stillframe_tests::{Account, Site, Stillframe, copy_tree, set_mode};
 
 /// Attempts to kill a process at one moment.
 const MAX_ATTEMPTS: usize = 50;
@@ -63,7 +61,7 @@ impl<'a> ReadOnlySnapshots<'a> {
     fn set_mode(site: &Site, mode: u32) {
         let directories = site.snapshots().into_iter().map(|name| site.place("snapshots").join(name));
         for directory in directories.chain([site.place("snapshots")]) {
-            fs::set_permissions(directory, Permissions::from_mode(mode)).unwrap();
+            set_mode(&directory, mode);
         }
     }
 }
@@ -298,7 +296,7 @@ fn paths(files: &[(std::path::PathBuf, Vec<u8>)]) -> Vec<&Path> {
 /// Copies a tree with its hard links, for several attempts at the same deletion.
 fn copy(from: &Path, to: &Path) {
     let _absent = fs::remove_dir_all(to);
-    assert!(Command::new("cp").args(["-a", "-T"]).arg(from).arg(to).status().unwrap().success());
+    copy_tree(from, to);
 }
 
 #[test]

@@ -6,12 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use stillframe_tests::{Account, AgeKey, CommandLines, ConfigFile, Finished, Site, Stillframe};
+use stillframe_tests::{AgeKey, CommandLines, ConfigFile, Finished, Site, Stillframe, file_name};
 
 /// A server that encrypts for these, with a table.
 fn site(recipients: &[&AgeKey]) -> Site {
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off"));
-    let site = site.value("archive", "recipients", listed(recipients)).start();
+    let site = Site::with_small_segments().value("archive", "recipients", listed(recipients)).start();
     site.cluster.sql("CREATE TABLE t (i int)");
     site
 }
@@ -20,22 +19,14 @@ fn listed(recipients: &[&AgeKey]) -> Vec<String> {
     recipients.iter().map(|key| key.recipient.clone()).collect()
 }
 
-/// Writes and archives a segment; gives a copy of what the server wrote.
+/// Archives a segment with ten rows.
 fn archived_segment(site: &Site) -> PathBuf {
     site.cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
-    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
-    site.switch_wal();
-    let copy = site.place(&file);
-    Account::unprivileged().write(&copy, fs::read(site.cluster.data_directory().join("pg_wal").join(&file)).unwrap());
-    copy
-}
-
-fn name(path: &Path) -> &str {
-    path.file_name().unwrap().to_str().unwrap()
+    site.archived_segment()
 }
 
 fn object(site: &Site, segment: &Path) -> PathBuf {
-    site.place("store/main/wal_005").join(format!("{}.zst.age", name(segment)))
+    site.place("store/main/wal_005").join(format!("{}.zst.age", file_name(segment)))
 }
 
 /// The binary as on a host that restores.
@@ -52,14 +43,11 @@ fn rows_after_a_restore(site: &Site, stillframe: &Stillframe, place: &str, backu
     let path = site.place(place).display().to_string();
     let finished = stillframe.run(["-vv", "snapshot-fetch", &path, backup, "--archiving", "off"]);
     assert!(finished.is_success(), "{finished}");
-    let mut restored = site.adopt(place);
-    restored.start();
-    restored.wait_until("SELECT NOT pg_is_in_recovery()");
-    restored.value("SELECT count(*) FROM t")
+    site.recover(place).value("SELECT count(*) FROM t")
 }
 
 fn fetch(site: &Site, stillframe: &Stillframe, segment: &Path) -> Finished {
-    stillframe.run(["-vv", "wal-fetch", name(segment), site.place("target").to_str().unwrap()])
+    stillframe.run(["-vv", "wal-fetch", file_name(segment), site.place("target").to_str().unwrap()])
 }
 
 #[test]
@@ -71,12 +59,7 @@ fn a_host_without_a_private_key_archives_and_backs_up_and_says_why_it_cannot_res
     let before = site.everything();
     let again = site.stillframe.run(["wal-push", segment.to_str().unwrap()]);
     assert_eq!(again.code(), Some(0), "a retry of the same content: {again}");
-    let mut content = fs::read(&segment).unwrap();
-    content[5000] ^= 0xFF;
-    let forged = site.place("forged").join(name(&segment));
-    Account::unprivileged().create_directory(forged.parent().unwrap());
-    Account::unprivileged().write(&forged, content);
-    let refused = site.stillframe.run(["wal-push", forged.to_str().unwrap()]);
+    let refused = site.stillframe.run(["wal-push", site.forged(&segment).to_str().unwrap()]);
     assert_eq!(refused.code(), Some(4), "other content: {refused}");
     assert_eq!(site.everything(), before, "wal_never_overwritten");
 
@@ -130,7 +113,7 @@ fn each_recipient_restores_alone_and_no_private_key_is_shown_or_stored() {
         assert!(said.iter().rev().take(3).all(Finished::is_success), "{said:?}");
     }
     for secret in &secrets {
-        let shows = said.iter().find(|finished| finished.stdout.contains(secret) || finished.stderr.contains(secret));
+        let shows = said.iter().find(|finished| finished.says(secret));
         assert!(shows.is_none(), "{}", shows.unwrap());
         let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         let stored = site.everything().into_iter().find(|(_, bytes)| holds(bytes));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use stillframe_tests::{Account, Cluster, ConfigFile, Postgres, ScratchDirectory, Stillframe, StopMode};
+use stillframe_tests::{Account, Cluster, ConfigFile, Postgres, ScratchDirectory, Stillframe, StopMode, copy_tree, is_alive};
 
 #[test]
 fn every_major_version_starts_and_says_its_version() {
@@ -48,7 +48,7 @@ fn a_copy_can_be_adopted_on_another_port() {
     original.stop(StopMode::Fast);
     let scratch = ScratchDirectory::create();
     let copy = scratch.join("copy");
-    assert!(std::process::Command::new("cp").arg("-a").args([original.data_directory(), &copy]).status().unwrap().success());
+    copy_tree(original.data_directory(), &copy);
     original.start();
     let mut adopted = Cluster::adopt(&copy, 12);
     adopted.start();
@@ -112,11 +112,11 @@ fn a_server_dies_with_its_test_process() {
         .unwrap();
     let said = until(|| fs::read_to_string(&answer).ok());
     let (pid, left_behind) = said.split_once('\n').unwrap();
-    let process = Path::new("/proc").join(pid);
-    assert!(process.exists());
+    let pid = pid.parse().unwrap();
+    assert!(is_alive(pid));
     child.kill().unwrap();
     child.wait().unwrap();
-    until(|| (!is_alive(&process)).then_some(()));
+    until(|| (!is_alive(pid)).then_some(()));
     // The next test process would sweep it away.
     fs::remove_dir_all(left_behind).unwrap();
 }
@@ -150,9 +150,4 @@ fn until<Found>(look: impl Fn() -> Option<Found>) -> Found {
         assert!(std::time::Instant::now() < deadline, "the condition never held");
         std::thread::yield_now();
     }
-}
-
-/// A process that has ended and that nobody has waited for yet is not alive.
-fn is_alive(process: &Path) -> bool {
-    fs::read_to_string(process.join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use stillframe_tests::{
     BUCKET, Cluster, ConfigFile, Dialect, FaultProxy, Loss, ObjectStoreServer, OwnServer, Precondition, ScratchDirectory, Site,
-    SiteBuilder, Stillframe, is_alive,
+    SiteBuilder, Stillframe, file_name, is_alive,
 };
 
 /// Exit codes of `wal-push` that say why it was not archived.
@@ -19,27 +19,13 @@ const FETCH_ERRORS: std::ops::RangeInclusive<i32> = 202..=207;
 /// Longest wait for the end of a server.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn small(server: &ObjectStoreServer) -> SiteBuilder {
-    Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off")).s3(server)
-}
-
 fn with_credentials_file(server: &ObjectStoreServer) -> SiteBuilder {
-    small(server).value("store", "credentials_file", server.credentials_file().display().to_string())
+    Site::with_small_segments().s3(server).value("store", "credentials_file", server.credentials_file().display().to_string())
 }
 
 /// Fails soon, so that a test of failures does.
 fn impatient(config: ConfigFile) -> ConfigFile {
     config.value("store", "max_attempts", 1).value("store", "timeout_secs", 1).value("archive", "fetch_ahead", 0)
-}
-
-/// Archives a segment; gives a copy of it.
-fn archived_segment(site: &Site) -> PathBuf {
-    site.cluster.sql("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t VALUES (1)");
-    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
-    site.switch_wal();
-    let path = site.place(&file);
-    site.stillframe.succeed(["wal-fetch", &file, path.to_str().unwrap()]);
-    path
 }
 
 /// A backup, a restore to a moment between two changes, and a deletion.
@@ -67,7 +53,9 @@ fn goes_through_its_life(site: &Site) {
 #[test]
 fn a_server_lives_on_s3_with_credentials_from_the_environment() {
     let server = ObjectStoreServer::moto_that_checks_signatures();
-    let builder = server.environment().into_iter().fold(small(&server), |builder, (name, value)| builder.variable(name, &value));
+    let variables = server.environment();
+    let builder = Site::with_small_segments().s3(&server);
+    let builder = variables.iter().fold(builder, |builder, (name, value)| builder.variable(name, value));
     goes_through_its_life(&builder.start());
 }
 
@@ -80,8 +68,7 @@ fn a_server_lives_on_s3_with_credentials_from_a_file() {
 /// Neither is an absence proven nor a segment acknowledged, and nothing is left at the destination.
 #[track_caller]
 fn assert_says_why(what: &str, stillframe: &Stillframe, segment: &Path, target: &Path) {
-    let archived = segment.file_name().unwrap().to_str().unwrap();
-    for file in [archived, "0000000100000000000000FF", "00000002.history"] {
+    for file in [file_name(segment), "0000000100000000000000FF", "00000002.history"] {
         let finished = stillframe.run(["wal-fetch", file, target.to_str().unwrap()]);
         assert!(finished.code().is_some_and(|code| FETCH_ERRORS.contains(&code)), "{what}: {file}: {finished}");
         assert!(finished.stderr.contains("error:"), "{what}: {finished}");
@@ -95,9 +82,9 @@ fn assert_says_why(what: &str, stillframe: &Stillframe, segment: &Path, target: 
 fn nothing_is_taken_for_absent_or_archived_while_the_store_is_in_doubt() {
     let server = ObjectStoreServer::moto_that_checks_signatures();
     let site = with_credentials_file(&server).start();
-    let segment = archived_segment(&site);
+    let segment = site.archived_segment();
     let target = site.place("target");
-    let (file, place) = (segment.file_name().unwrap().to_str().unwrap(), target.to_str().unwrap());
+    let (file, place) = (file_name(&segment), target.to_str().unwrap());
     for absent in ["0000000100000000000000FF", "00000009.history"] {
         assert_eq!(site.stillframe.run(["wal-fetch", absent, place]).code(), Some(1), "a proven absence");
     }
@@ -191,8 +178,7 @@ fn recovery_stops_when_the_object_store_dies_and_goes_on_to_the_end_when_it_is_b
     let mut segments = Vec::new();
     for _ in 0..5 {
         site.cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
-        segments.push(site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())"));
-        site.switch_wal();
+        segments.push(site.switch_wal());
     }
     let proxy = FaultProxy::before(server.endpoint());
     let behind = site.configured(|config| impatient(config).value("store", "endpoint", proxy.endpoint()));
@@ -208,6 +194,6 @@ fn recovery_stops_when_the_object_store_dies_and_goes_on_to_the_end_when_it_is_b
     assert!(!log.contains("archive recovery complete"), "it must not promote with half of the data:\n{log}");
     proxy.mend();
     restored.start();
-    restored.wait_until("SELECT NOT pg_is_in_recovery()");
+    restored.wait_until_recovered();
     assert_eq!(restored.value("SELECT count(*) FROM t"), "50");
 }

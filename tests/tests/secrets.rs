@@ -7,22 +7,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use stillframe_tests::{Account, ConfigFile, Finished, Site, Stillframe};
+use stillframe_tests::{Account, CommandLines, ConfigFile, Finished, Site, Stillframe, file_name, files, set_mode};
 
 /// No part of it is a word that could appear otherwise.
 const SECRET: &str = "kLr7-9dQwXz";
 /// The same for what is wrong.
 const WRONG: &str = "zVb3-5mTyPq";
-/// Shorter than any command lives.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// What the operator wrote, and may read.
 const CONFIGURATION: &str = "stillframe.toml";
 
@@ -41,47 +34,9 @@ impl Case {
     }
 }
 
-/// Looks at the command lines of all processes, again and again.
-struct ProcessList {
-    end: Arc<AtomicBool>,
-    looking: JoinHandle<BTreeSet<String>>,
-}
-
-impl ProcessList {
-    fn watch(secrets: Vec<String>) -> Self {
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&end);
-        let looking = thread::spawn(move || {
-            let mut found = BTreeSet::new();
-            loop {
-                // Once more after the end is told.
-                let is_last = ended.load(Ordering::SeqCst);
-                found.extend(command_lines().into_iter().filter(|line| secrets.iter().any(|secret| line.contains(secret))));
-                if is_last {
-                    return found;
-                }
-                thread::sleep(LOOK_INTERVAL);
-            }
-        });
-        Self { end, looking }
-    }
-
-    fn found(self) -> BTreeSet<String> {
-        self.end.store(true, Ordering::SeqCst);
-        self.looking.join().unwrap()
-    }
-}
-
-fn command_lines() -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let is_process = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().bytes().all(|byte| byte.is_ascii_digit());
-    let read = |path: PathBuf| fs::read(path.join("cmdline")).ok();
-    processes.filter(is_process).filter_map(read).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
-}
-
 /// Every command of daily work, as talkative as can be.
 fn work(site: &Site, stillframe: &Stillframe, segment: &Path, options: &[&str]) -> Vec<(String, Finished)> {
-    let name = segment.file_name().unwrap().to_str().unwrap();
+    let name = file_name(segment);
     let (target, restored) = (site.place("fetched").display().to_string(), site.place("restored").display().to_string());
     let commands: [&[&str]; 13] = [
         &["config", "show"],
@@ -109,16 +64,15 @@ fn work(site: &Site, stillframe: &Stillframe, segment: &Path, options: &[&str]) 
 
 /// The same with everything in its way that a test can put there.
 fn trouble(site: &Site, stillframe: &Stillframe, segment: &Path) -> Vec<(String, Finished)> {
-    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let mut finished = Vec::new();
     let mut during = |what: &str| {
         let outcomes = work(site, stillframe, segment, &["-vv"]).into_iter();
         finished.extend(outcomes.map(|(command, finished)| (format!("{what}: {command}"), finished)));
     };
     let (store, away) = (site.place("store"), site.place("away"));
-    mode(&store, 0o000);
+    set_mode(&store, 0o000);
     during("an unreadable store");
-    mode(&store, 0o750);
+    set_mode(&store, 0o750);
     fs::rename(&store, &away).unwrap();
     // `store create` would make a new one.
     fs::write(&store, "").unwrap();
@@ -126,22 +80,6 @@ fn trouble(site: &Site, stillframe: &Stillframe, segment: &Path) -> Vec<(String,
     fs::remove_file(&store).unwrap();
     fs::rename(&away, &store).unwrap();
     finished
-}
-
-/// Everything below the installation but what the operator wrote.
-fn written(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
-        if path.is_symlink() || path.ends_with(CONFIGURATION) {
-            continue;
-        }
-        if path.is_dir() {
-            found.extend(written(&path));
-        } else {
-            found.push((path.clone(), fs::read(&path).unwrap_or_default()));
-        }
-    }
-    found
 }
 
 fn holds(bytes: &[u8], secret: &str) -> bool {
@@ -152,11 +90,7 @@ fn holds(bytes: &[u8], secret: &str) -> bool {
 fn site() -> (Site, PathBuf) {
     let site = Site::start(15);
     site.cluster.sql(&format!("SET password_encryption = 'scram-sha-256'; ALTER ROLE postgres PASSWORD '{SECRET}'"));
-    site.cluster.sql("CREATE TABLE t AS SELECT 1 AS i");
-    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
-    site.switch_wal();
-    let segment = site.place(&file);
-    site.stillframe.succeed(["wal-fetch", &file, segment.to_str().unwrap()]);
+    let segment = site.archived_segment();
     // The socket stays open to the harness; the binary is told to come over the loopback interface.
     site.cluster.write_hba("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
     (site, segment)
@@ -182,12 +116,11 @@ fn passwords(site: &Site) -> Vec<Case> {
         let variable = site.stillframe.clone().env("STILLFRAME_CLUSTER_CONNINFO", &plain).env("PGPASSWORD", password);
         cases.push(Case::new("PGPASSWORD", variable, &[password], works));
         let passfile = site.place(&format!("passfile-{works}"));
-        fs::create_dir(&passfile).unwrap();
-        Account::unprivileged().own(&passfile);
+        Account::unprivileged().create_directory(&passfile);
         // Its own name is that of what the operator wrote, too.
         let passfile = passfile.join(CONFIGURATION);
         Account::unprivileged().write(&passfile, format!("*:*:*:*:{password}\n"));
-        fs::set_permissions(&passfile, fs::Permissions::from_mode(0o600)).unwrap();
+        set_mode(&passfile, 0o600);
         let variable = site.stillframe.clone().env("STILLFRAME_CLUSTER_CONNINFO", &plain).env("PGPASSFILE", &passfile);
         cases.push(Case::new("a password file", variable, &[password], works));
     }
@@ -200,7 +133,7 @@ fn no_secret_of_any_kind_is_shown_run_or_stored() {
     // Object stores and age identities become cases here.
     let cases: Vec<Case> = [passwords(&site)].into_iter().flatten().collect();
     let secrets: BTreeSet<String> = cases.iter().flat_map(|case| case.secrets.iter().cloned()).collect();
-    let processes = ProcessList::watch(secrets.iter().cloned().collect());
+    let processes = CommandLines::watch(secrets.iter().cloned().collect());
     let mut leaks = BTreeSet::new();
     for case in &cases {
         let mut finished = work(&site, &case.stillframe, &segment, &["-vv"]);
@@ -212,14 +145,15 @@ fn no_secret_of_any_kind_is_shown_run_or_stored() {
         }
         assert!(finished.iter().any(|(_, finished)| !finished.is_success()), "{}: nothing failed", case.kind);
         for (command, finished) in &finished {
-            let said = |text: &str| case.secrets.iter().any(|secret| text.contains(secret.as_str()));
-            if said(&finished.stdout) || said(&finished.stderr) {
+            if case.secrets.iter().any(|secret| finished.says(secret)) {
                 leaks.insert(format!("{}: `{command}` shows it", case.kind));
             }
         }
     }
     leaks.extend(processes.found().into_iter().map(|line| format!("the process list: {line}")));
-    for (path, body) in written(site.directory.path()) {
+    let operators = |path: &PathBuf| path.is_symlink() || path.ends_with(CONFIGURATION);
+    for path in files(site.directory.path()).into_iter().filter(|path| !operators(path)) {
+        let body = fs::read(&path).unwrap_or_default();
         if secrets.iter().any(|secret| holds(&body, secret)) {
             leaks.insert(format!("the file {}", path.display()));
         }
@@ -252,7 +186,7 @@ fn a_secret_in_a_file_that_cannot_be_understood_is_not_shown() {
         for command in [&["-vv", "config", "show"][..], &["-vv", "--json", "config", "show"], &["-vv", "backup-list"]] {
             let finished = Stillframe::new(&path).run(command);
             assert!(!finished.is_success() || command.contains(&"show"), "{text}: {finished}");
-            if finished.stdout.contains(SECRET) || finished.stderr.contains(SECRET) {
+            if finished.says(SECRET) {
                 leaks.push(format!("{text}{finished}"));
             }
         }
@@ -263,15 +197,10 @@ fn a_secret_in_a_file_that_cannot_be_understood_is_not_shown() {
 /// The search of the process list must be able to find something.
 #[test]
 fn a_secret_in_a_process_list_would_be_found() {
-    let processes = ProcessList::watch(vec![SECRET.to_owned()]);
+    let processes = CommandLines::watch(vec![SECRET.to_owned()]);
     let mut careless = Command::new("sh").args(["-c", "read line", SECRET]).stdin(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    let mut seen = false;
-    while !seen && Instant::now() < deadline {
-        seen = command_lines().iter().any(|line| line.contains(SECRET));
-    }
     let found = processes.found();
     drop(careless.stdin.take());
     careless.wait().unwrap();
-    assert!(seen && found.iter().any(|line| line.contains(SECRET)), "{found:?}");
+    assert!(found.iter().any(|line| line.contains(SECRET)), "{found:?}");
 }

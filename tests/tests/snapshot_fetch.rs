@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use stillframe_tests::{Account, Cluster, Postgres, Site, StopMode};
+use stillframe_tests::{Account, Cluster, Postgres, Site, StopMode, copy_tree};
 
 /// The versions on which every claim is tested; the seal is tested on all.
 const MAJORS: [u32; 3] = [12, 15, 18];
@@ -93,7 +93,7 @@ fn a_tree_of_hard_links_to_the_live_files_holds_data_from_the_future() {
     assert!(finished.is_success(), "{finished}");
     let mut restored = site.adopt("restored");
     if restored.try_start().is_ok() {
-        restored.wait_until("SELECT NOT pg_is_in_recovery()");
+        restored.wait_until_recovered();
         let counted = restored.try_sql("SELECT what || ': ' || count(*) FROM history GROUP BY what ORDER BY what");
         let expected = ["before the backup: 1000", "before the target: 50"].map(|row| vec![Some(row.to_owned())]);
         assert!(counted.is_err() || counted.unwrap() != expected, "the test of isolated snapshots could not fail");
@@ -137,9 +137,7 @@ fn label_and_map_are_restored_byte_for_byte_and_two_tablespaces_survive() {
         let finished = site.fetch("restored", &arguments);
         assert!(finished.is_success(), "{finished}");
         assert_eq!(fs::read(site.place("restored/backup_label")).unwrap(), label.as_bytes());
-        let mut restored = site.adopt("restored");
-        restored.start();
-        restored.wait_until("SELECT NOT pg_is_in_recovery()");
+        let mut restored = site.recover("restored");
         assert_eq!(restored.value("SELECT (SELECT count(*) FROM one) || ' ' || (SELECT count(*) FROM two)"), "100 200");
         restored.sql("INSERT INTO one VALUES (0); INSERT INTO two VALUES (0); CHECKPOINT");
         assert_eq!(site.cluster.value("SELECT count(*) FROM one"), "100", "the original is untouched");
@@ -158,9 +156,7 @@ fn label_and_map_are_restored_byte_for_byte_and_two_tablespaces_survive() {
         let finished = site.fetch("again", &[&name, "--archiving", "off"]);
         assert!(finished.is_success(), "{finished}");
         assert_eq!(fs::read(site.place("again/tablespace_map")).unwrap(), map.as_bytes());
-        let mut again = site.adopt("again");
-        again.start();
-        again.wait_until("SELECT NOT pg_is_in_recovery()");
+        let again = site.recover("again");
         assert_eq!(again.value("SELECT (SELECT count(*) FROM one) || ' ' || (SELECT count(*) FROM two)"), "100 200");
     }
 }
@@ -203,9 +199,7 @@ fn a_restored_copy_without_its_label_cannot_start() {
         // And with it, it recovers.
         fs::rename(&aside, &label).unwrap();
         fs::rename(&request_aside, &request).unwrap();
-        let mut copy = site.adopt("restored");
-        copy.start();
-        copy.wait_until("SELECT NOT pg_is_in_recovery()");
+        let copy = site.recover("restored");
         assert_eq!(copy.value("SELECT count(*) FROM t"), "10", "PostgreSQL {major}");
     }
 }
@@ -245,11 +239,7 @@ fn what_the_operator_mounted_is_prepared_in_place() {
         site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 10) AS i");
         let name = site.backup(&[]);
         // As a mounted volume would be: everything that lay in the directory at the cut.
-        let copy = std::process::Command::new("cp")
-            .arg("-a")
-            .args([site.place("snapshots").join(&name).join("data"), site.place("mounted")])
-            .status();
-        assert!(copy.unwrap().success());
+        copy_tree(&site.place("snapshots").join(&name).join("data"), &site.place("mounted"));
         // The living original's own lock file, as a snapshot of its volume would hold it.
         let lock = fs::read_to_string(site.cluster.data_directory().join("postmaster.pid")).unwrap();
         for (file, content) in [("postmaster.pid", lock.as_str()), ("standby.signal", ""), ("pg_replslot/old/state", "x")] {
@@ -266,9 +256,7 @@ fn what_the_operator_mounted_is_prepared_in_place() {
         let settings = fs::read_to_string(settings).unwrap();
         assert_eq!(settings.matches("restore_command").count(), 1, "{settings}");
         assert!(!site.place("mounted/standby.signal").exists() && !site.place("mounted/pg_replslot/old").exists());
-        let mut restored = site.adopt("mounted");
-        restored.start();
-        restored.wait_until("SELECT NOT pg_is_in_recovery()");
+        let restored = site.recover("mounted");
         assert_eq!(restored.value("SELECT count(*) FROM t"), "10");
     }
 }

@@ -3,47 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use stillframe_tests::{Cluster, Site};
-
-/// A complete segment of the server that is in the archive.
-fn archived_segment(site: &Site) -> PathBuf {
-    site.cluster.sql("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t VALUES (1)");
-    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
-    // Kept aside: the server recycles what is archived.
-    site.switch_wal();
-    let path = site.place(&file);
-    site.stillframe.succeed(["wal-fetch", &file, path.to_str().unwrap()]);
-    path
-}
-
-fn name(path: &Path) -> &str {
-    path.file_name().unwrap().to_str().unwrap()
-}
-
-fn mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
+use stillframe_tests::{Cluster, Site, Stillframe, file_name, set_mode};
 
 #[test]
 fn a_segment_comes_back_byte_for_byte_and_is_never_overwritten() {
     for major in [12, 15, 18] {
         let site = Site::start(major);
-        let path = archived_segment(&site);
+        let path = site.archived_segment();
         let before = site.everything();
         let again = site.stillframe.run(["wal-push", path.to_str().unwrap()]);
         assert_eq!(again.code(), Some(0), "the same content again is a success: {again}");
-        // Other content under the same name: one byte in the middle of a page.
-        let mut content = fs::read(&path).unwrap();
-        content[5000] ^= 0xFF;
-        let forged = site.place("forged").join(name(&path));
-        fs::create_dir(forged.parent().unwrap()).unwrap();
-        fs::write(&forged, &content).unwrap();
-        mode(forged.parent().unwrap(), 0o755);
-        mode(&forged, 0o644);
-        let refused = site.stillframe.run(["wal-push", forged.to_str().unwrap()]);
+        let refused = site.stillframe.run(["wal-push", site.forged(&path).to_str().unwrap()]);
         assert_eq!(refused.code(), Some(4), "{refused}");
         assert_eq!(site.everything(), before, "wal_never_overwritten");
     }
@@ -52,8 +24,8 @@ fn a_segment_comes_back_byte_for_byte_and_is_never_overwritten() {
 #[test]
 fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
     let site = Site::start(15);
-    let path = archived_segment(&site);
-    let (file, target) = (name(&path).to_owned(), site.place("target"));
+    let path = site.archived_segment();
+    let (file, target) = (file_name(&path).to_owned(), site.place("target"));
     let fetch = |name: &str| site.stillframe.run(["wal-fetch", name, target.to_str().unwrap()]);
     let absent = fetch("0000000100000000000000FF");
     assert_eq!(absent.code(), Some(1), "{absent}");
@@ -69,16 +41,16 @@ fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
         }
     };
     let store = site.place("store");
-    mode(&store, 0o000);
+    set_mode(&store, 0o000);
     doubt("an unreadable store");
-    mode(&store, 0o700);
-    mode(&store.join("main/wal_005"), 0o000);
+    set_mode(&store, 0o700);
+    set_mode(&store.join("main/wal_005"), 0o000);
     doubt("an unreadable archive");
-    mode(&store.join("main/wal_005"), 0o700);
+    set_mode(&store.join("main/wal_005"), 0o700);
     fs::rename(&store, site.place("away")).unwrap();
     doubt("a store that is gone");
     fs::create_dir(&store).unwrap();
-    mode(&store, 0o777);
+    set_mode(&store, 0o777);
     doubt("an empty mount point");
     fs::remove_dir(&store).unwrap();
     fs::rename(site.place("away"), &store).unwrap();
@@ -108,7 +80,7 @@ fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
     }
     let unwritable = site.stillframe.run(["wal-fetch", &file, "/proc/nowhere"]);
     assert!(unwritable.code().is_some_and(|code| code > 125), "{unwritable}");
-    let unconfigured = stillframe_tests::Stillframe::new("/nowhere.toml").run(["wal-fetch", &file, target.to_str().unwrap()]);
+    let unconfigured = Stillframe::new("/nowhere.toml").run(["wal-fetch", &file, target.to_str().unwrap()]);
     assert_eq!(unconfigured.code(), Some(203), "{unconfigured}");
 }
 
@@ -122,28 +94,26 @@ fn recovery_does_not_end_early_when_the_archive_cannot_be_read() {
     let finished = site.fetch("restored", &[&backup, "--archiving", "off"]);
     assert!(finished.is_success(), "{finished}");
     let archive = site.place("store/main/wal_005");
-    mode(&archive, 0o000);
+    set_mode(&archive, 0o000);
     let mut restored = site.adopt("restored");
     assert!(restored.try_start().is_err(), "it must stop and not promote with half of the data");
-    mode(&archive, 0o700);
-    let mut restored = site.adopt("restored");
-    restored.start();
-    restored.wait_until("SELECT NOT pg_is_in_recovery()");
+    set_mode(&archive, 0o700);
+    let restored = site.recover("restored");
     assert_eq!(restored.value("SELECT count(*) FROM t"), "20");
 }
 
 #[test]
 fn wal_push_does_not_acknowledge_what_it_cannot_store() {
     let site = Site::start(15);
-    let path = archived_segment(&site);
+    let path = site.archived_segment();
     let archive = site.place("store/main/wal_005");
     for object in fs::read_dir(&archive).unwrap() {
         fs::remove_file(object.unwrap().path()).unwrap();
     }
-    mode(&archive, 0o500);
+    set_mode(&archive, 0o500);
     let refused = site.stillframe.run(["wal-push", path.to_str().unwrap()]);
     assert!(matches!(refused.code(), Some(code) if (2..126).contains(&code)), "{refused}");
-    mode(&archive, 0o700);
+    set_mode(&archive, 0o700);
     assert!(site.archived().is_empty(), "nothing partial is left: {:?}", site.archived());
     assert_eq!(site.stillframe.run(["wal-push", path.to_str().unwrap()]).code(), Some(0));
     assert_eq!(site.archived().len(), 1);
@@ -152,7 +122,7 @@ fn wal_push_does_not_acknowledge_what_it_cannot_store() {
 #[test]
 fn a_segment_of_another_cluster_is_refused() {
     let site = Site::start(15);
-    let path = archived_segment(&site);
+    let path = site.archived_segment();
     let other = Cluster::builder(15).fresh_initdb().create();
     let refused =
         site.stillframe.clone().env("STILLFRAME_CLUSTER_PGDATA", other.data_directory()).run(["wal-push", path.to_str().unwrap()]);
@@ -173,8 +143,8 @@ fn names_that_are_no_wal_files_are_refused() {
 #[test]
 fn the_plain_zstd_tool_reads_the_archive() {
     let site = Site::start(15);
-    let path = archived_segment(&site);
-    let object = site.place("store/main/wal_005").join(format!("{}.zst", name(&path)));
+    let path = site.archived_segment();
+    let object = site.place("store/main/wal_005").join(format!("{}.zst", file_name(&path)));
     // The library that the tool is made of, without anything of ours.
     assert_eq!(zstd::stream::decode_all(fs::File::open(object).unwrap()).unwrap(), fs::read(&path).unwrap());
 }
@@ -182,12 +152,12 @@ fn the_plain_zstd_tool_reads_the_archive() {
 #[test]
 fn wal_push_and_wal_fetch_do_not_start_the_plugin_engine() {
     let site = Site::start(15);
-    let path = archived_segment(&site);
+    let path = site.archived_segment();
     // The engine's first act is to make its cache.
     let cache = site.place("cache-of-the-engine").display().to_string();
     let fresh = site.configured(|config| config.value("runtime", "cache", cache.as_str()));
     fresh.succeed(["wal-push", path.to_str().unwrap()]);
-    fresh.succeed(["wal-fetch", name(&path), site.place("again").to_str().unwrap()]);
+    fresh.succeed(["wal-fetch", file_name(&path), site.place("again").to_str().unwrap()]);
     assert!(!Path::new(&cache).exists());
     fresh.succeed(["provider", "inspect", "hardlink"]);
     assert!(Path::new(&cache).exists(), "the test can fail");

@@ -7,22 +7,32 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stillframe_tests::{Account, Running, Site, Stillframe};
+use stillframe_tests::{Account, Running, Site, Stillframe, set_mode};
 
 /// Longest wait for a daemon or an answer of it.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often the daemon is killed while the server archives.
 const KILLS: usize = 3;
+/// What the client says when it does without the daemon.
+const WITHOUT: &str = "is not used:";
 
 fn site() -> Site {
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off")).start();
+    let site = Site::with_small_segments().start();
     site.cluster.sql("CREATE TABLE t (i int)");
     site
+}
+
+/// The server archives through the daemon at this socket from now on.
+fn archive_through(site: &Site, socket: &Path) {
+    let command = site.stillframe.command_line(&format!("wal-push --daemon {} %p", socket.display()));
+    site.cluster.append_setting("archive_command", &command);
+    site.cluster.reload();
+    site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
 }
 
 /// Starts a daemon, and waits until it answers.
@@ -59,9 +69,6 @@ fn ask(stream: &mut UnixStream, message: &[u8]) -> Option<u8> {
     stream.write_all(message).and_then(|()| stream.read_exact(&mut answer)).ok().map(|()| answer[0])
 }
 
-/// What the client says when it does without the daemon.
-const WITHOUT: &str = "is not used";
-
 /// Asks as a program does that runs in the server's directory and as its user; gives the answer to the last message.
 ///
 /// Perl belongs to every Debian; whoever the tests run as, the daemon must see a client of its own user.
@@ -86,10 +93,7 @@ fn a_server_archives_and_recovers_through_daemons_alone() {
     let site = site();
     let (archiving, restoring) = (site.place("archiving.sock"), site.place("restoring.sock"));
     let _archiving = daemon(&site.stillframe, &archiving);
-    let command = site.stillframe.command_line(&format!("wal-push --daemon {} %p", archiving.display()));
-    site.cluster.append_setting("archive_command", &command);
-    site.cluster.reload();
-    site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
+    archive_through(&site, &archiving);
     let backup = site.backup(&[]);
     for _ in 0..3 {
         site.cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
@@ -107,9 +111,7 @@ fn a_server_archives_and_recovers_through_daemons_alone() {
     let settings = site.place("restored/postgresql.auto.conf");
     let text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, format!("{text}restore_command = '{}'\n", command.replace('\'', "''"))).unwrap();
-    let mut restored = site.adopt("restored");
-    restored.start();
-    restored.wait_until("SELECT NOT pg_is_in_recovery()");
+    let restored = site.recover("restored");
     assert_eq!(restored.value("SELECT count(*) FROM t"), "30");
     assert!(restored.log().contains("restored log file"), "the test can fail: {}", restored.log());
     assert!(!restored.log().contains(WITHOUT), "{}", restored.log());
@@ -120,10 +122,7 @@ fn archiving_goes_on_when_the_daemon_is_killed_and_nothing_is_lost() {
     let site = site();
     let socket = site.place("daemon.sock");
     let mut running = daemon(&site.stillframe, &socket);
-    let command = site.stillframe.command_line(&format!("wal-push --daemon {} %p", socket.display()));
-    site.cluster.append_setting("archive_command", &command);
-    site.cluster.reload();
-    site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
+    archive_through(&site, &socket);
     let backup = site.backup(&[]);
     for _ in 0..KILLS {
         let archived = site.cluster.value("SELECT archived_count FROM pg_stat_archiver");
@@ -144,7 +143,7 @@ fn archiving_goes_on_when_the_daemon_is_killed_and_nothing_is_lost() {
     assert_eq!(rows, (KILLS * 5 * 5000).to_string());
     assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
     let log = site.cluster.log();
-    assert!(log.contains("is not used:"), "the plain command took over, and said why:\n{log}");
+    assert!(log.contains(WITHOUT), "the plain command took over, and said why:\n{log}");
     let restored = site.restore("restored", &[&backup, "--archiving", "off"]);
     assert_eq!(restored.value("SELECT count(*) FROM t"), rows);
 }
@@ -155,7 +154,7 @@ fn unarchived(site: &mut Site) -> [String; 2] {
     site.cluster.restart();
     let complete = |rows: usize| {
         site.cluster.sql(&format!("INSERT INTO t SELECT generate_series(1, {rows})"));
-        site.cluster.value("SELECT pg_walfile_name(pg_switch_wal())")
+        site.cluster.switch_wal()
     };
     [complete(10), complete(1000)]
 }
@@ -183,7 +182,7 @@ fn a_client_of_walgs_daemon_pushes_and_fetches() {
 
     let wal = site.cluster.data_directory().join("pg_wal");
     assert_eq!(fetch(&second), Some(b'O'));
-    let fetched: PathBuf = wal.join("RECOVERYXLOG");
+    let fetched = wal.join("RECOVERYXLOG");
     assert!(fs::read(&fetched).unwrap() == fs::read(wal.join(&second)).unwrap());
     fs::remove_file(&fetched).unwrap();
     for absent in ["0000000100000000000000FF", "00000009.history"] {
@@ -202,11 +201,11 @@ fn a_client_of_walgs_daemon_pushes_and_fetches() {
     assert!(!fetched.exists());
     // An archive that cannot be asked says nothing of what is absent.
     let archive = site.place("store/main/wal_005");
-    fs::set_permissions(&archive, fs::Permissions::from_mode(0o000)).unwrap();
+    set_mode(&archive, 0o000);
     for name in [&second, "0000000100000000000000FF"] {
         assert_eq!(fetch(name), Some(b'E'), "{name}");
     }
-    fs::set_permissions(&archive, fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(&archive, 0o700);
     assert!(answers(&socket));
 }
 
@@ -243,13 +242,8 @@ fn a_daemon_of_another_server_is_not_used() {
     let socket = other.place("daemon.sock");
     let _daemon = daemon(&other.stillframe, &socket);
     let before = other.archived();
-    let command = site.stillframe.command_line(&format!("wal-push --daemon {} %p", socket.display()));
-    site.cluster.append_setting("archive_command", &command);
-    site.cluster.reload();
-    site.cluster.wait_until("SELECT current_setting('archive_command') LIKE '%--daemon%'");
-    site.cluster.sql("INSERT INTO t VALUES (1)");
-    let file = site.cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
-    site.switch_wal();
+    archive_through(&site, &socket);
+    let file = site.switch_wal();
     assert!(site.archived().contains(&file), "{:?}", site.archived());
     assert_eq!(other.archived(), before, "WAL of one cluster is not told to be in the archive of another");
 }

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use stillframe_tests::{Account, Archive, Backlog, Finished, ScratchDirectory, SmallDisk, leftovers, with_own_mounts};
+use stillframe_tests::{
+    Account, Archive, Backlog, FETCH_ERRORS, Finished, PUSH_ERRORS, ScratchDirectory, SmallDisk, leftovers, with_own_mounts,
+};
 
 /// Segments of 1 MiB that hardly compress.
 const SEGMENTS: usize = 10;
@@ -15,21 +18,17 @@ const SEGMENTS: usize = 10;
 const TIGHT_KIB: u64 = 4 << 10;
 /// Fits everything.
 const WIDE_KIB: u64 = 64 << 10;
-/// Exit codes of `wal-push` that say why it was not archived.
-const PUSH_ERRORS: std::ops::RangeInclusive<i32> = 2..=7;
-/// The same of `wal-fetch`: none is below 126, which PostgreSQL would take for the end of the archive.
-const FETCH_ERRORS: std::ops::RangeInclusive<i32> = 202..=207;
 
 fn push(archive: &Archive, backlog: &Backlog, segment: &str) -> Finished {
-    archive.stillframe.run(["wal-push", backlog.path(segment).to_str().unwrap()])
+    archive.push(&backlog.path(segment)).wait()
 }
 
 fn fetch(archive: &Archive, segment: &str, target: &Path) -> Finished {
-    archive.stillframe.run(["wal-fetch", segment, target.to_str().unwrap()])
+    archive.fetch(segment, target).wait()
 }
 
 #[track_caller]
-fn assert_is_error(finished: &Finished, codes: &std::ops::RangeInclusive<i32>, what: &str) {
+fn assert_is_error(finished: &Finished, codes: &RangeInclusive<i32>, what: &str) {
     assert!(finished.code().is_some_and(|code| codes.contains(&code)), "{what}: {finished}");
     assert!(finished.stderr.contains("error:"), "{what}: it says why: {finished}");
 }
@@ -41,6 +40,19 @@ fn assert_all_can_be_pushed(archive: &Archive, backlog: &Backlog) {
         assert_eq!(finished.code(), Some(0), "the retry of {segment}: {finished}");
     }
     archive.assert_holds_each_once(backlog, backlog.segments());
+}
+
+/// PostgreSQL asks again for what is archived when it crashed before it knew; and a recovery needs no more than reading.
+#[track_caller]
+fn assert_still_holds_the_first(archive: &Archive, backlog: &Backlog) {
+    let first = &backlog.segments()[..1];
+    let again = push(archive, backlog, &first[0]);
+    assert!(again.code().is_some_and(|code| code == 0 || PUSH_ERRORS.contains(&code)), "{again}");
+    archive.assert_holds_each_once(backlog, first);
+}
+
+fn fill(disk: &SmallDisk, filler: &Path) {
+    fs::write(filler, vec![1; usize::try_from(disk.free_bytes()).unwrap()]).unwrap();
 }
 
 /// Pushes all, in order; gives the names of those that were acknowledged, and every failure.
@@ -61,9 +73,7 @@ fn push_all(archive: &Archive, backlog: &Backlog) -> (Vec<String>, Vec<(String, 
 fn a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_there_is_room() {
     with_own_mounts("a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_there_is_room", || {
         let backlog = Backlog::write_incompressible(1, SEGMENTS);
-        let scratch = ScratchDirectory::create();
-        let disk = SmallDisk::mount(&scratch.join("disk"), TIGHT_KIB);
-        let archive = backlog.archive_at(&disk.path().join("store"));
+        let (disk, archive) = backlog.archive_on_a_small_disk(TIGHT_KIB);
         let (acknowledged, failed) = push_all(&archive, &backlog);
         assert!(!acknowledged.is_empty() && !failed.is_empty(), "{} of {SEGMENTS} fit", acknowledged.len());
         for (segment, finished) in &failed {
@@ -72,7 +82,7 @@ fn a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_the
         }
         // What was acknowledged can be restored from the store that is full.
         archive.assert_holds_each_once(&backlog, &acknowledged);
-        let target = scratch.join("target");
+        let target = archive.directory.join("target");
         for (segment, _) in failed.iter().filter(|(segment, _)| !archive.holds(segment)) {
             assert_eq!(fetch(&archive, segment, &target).code(), Some(1), "{segment} is certainly not there");
         }
@@ -86,21 +96,16 @@ fn a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_the
 fn a_store_that_is_full_to_the_last_byte_recovers_as_well() {
     with_own_mounts("a_store_that_is_full_to_the_last_byte_recovers_as_well", || {
         let backlog = Backlog::write(1, SEGMENTS).without_marks();
-        let scratch = ScratchDirectory::create();
-        let disk = SmallDisk::mount(&scratch.join("disk"), TIGHT_KIB);
-        let archive = backlog.archive_at(&disk.path().join("store"));
+        let (disk, archive) = backlog.archive_on_a_small_disk(TIGHT_KIB);
         let (first, others) = backlog.segments().split_first().unwrap();
         assert_eq!(push(&archive, &backlog, first).code(), Some(0));
         let filler = disk.path().join("filler");
-        fs::write(&filler, vec![1; usize::try_from(disk.free_bytes()).unwrap()]).unwrap();
+        fill(&disk, &filler);
         for segment in others {
             assert_is_error(&push(&archive, &backlog, segment), &PUSH_ERRORS, segment);
             assert!(!archive.holds(segment), "{segment}");
         }
-        // PostgreSQL asks again for what is archived when it crashed before it knew; a full disk does not change the answer.
-        let again = push(&archive, &backlog, first);
-        assert!(again.code().is_some_and(|code| code == 0 || PUSH_ERRORS.contains(&code)), "{again}");
-        archive.assert_holds_each_once(&backlog, &backlog.segments()[..1]);
+        assert_still_holds_the_first(&archive, &backlog);
         assert!(archive.leftovers().is_empty(), "{:?}", archive.leftovers());
         fs::remove_file(filler).unwrap();
         disk.resize(WIDE_KIB);
@@ -120,7 +125,7 @@ fn a_full_destination_gets_no_partial_segment_and_does_not_end_the_recovery() {
         let target = disk.path().join("RECOVERYXLOG");
         for filler in [None, Some(disk.path().join("filler"))] {
             if let Some(filler) = &filler {
-                fs::write(filler, vec![1; usize::try_from(disk.free_bytes()).unwrap()]).unwrap();
+                fill(&disk, filler);
             }
             for segment in backlog.segments() {
                 assert_is_error(&fetch(&archive, segment, &target), &FETCH_ERRORS, segment);
@@ -131,9 +136,7 @@ fn a_full_destination_gets_no_partial_segment_and_does_not_end_the_recovery() {
         fs::remove_file(disk.path().join("filler")).unwrap();
         disk.resize(WIDE_KIB);
         for segment in backlog.segments() {
-            let finished = fetch(&archive, segment, &target);
-            assert_eq!(finished.code(), Some(0), "{finished}");
-            assert!(fs::read(&target).unwrap() == backlog.content(segment), "{segment}");
+            assert!(archive.fetched(segment, &target) == backlog.content(segment), "{segment}");
         }
     });
 }
@@ -142,21 +145,16 @@ fn a_full_destination_gets_no_partial_segment_and_does_not_end_the_recovery() {
 fn a_read_only_store_takes_nothing_and_still_gives_everything() {
     with_own_mounts("a_read_only_store_takes_nothing_and_still_gives_everything", || {
         let backlog = Backlog::write(1, SEGMENTS).without_marks();
-        let scratch = ScratchDirectory::create();
-        let disk = SmallDisk::mount(&scratch.join("disk"), WIDE_KIB);
-        let archive = backlog.archive_at(&disk.path().join("store"));
+        let (disk, archive) = backlog.archive_on_a_small_disk(WIDE_KIB);
         let (first, others) = backlog.segments().split_first().unwrap();
         assert_eq!(push(&archive, &backlog, first).code(), Some(0));
         disk.make_read_only();
         for segment in others {
             assert_is_error(&push(&archive, &backlog, segment), &PUSH_ERRORS, segment);
         }
-        let again = push(&archive, &backlog, first);
-        assert!(again.code().is_some_and(|code| code == 0 || PUSH_ERRORS.contains(&code)), "{again}");
-        // A recovery needs no more than reading.
-        archive.assert_holds_each_once(&backlog, &backlog.segments()[..1]);
+        assert_still_holds_the_first(&archive, &backlog);
         for segment in others {
-            let absent = fetch(&archive, segment, &scratch.join("target"));
+            let absent = fetch(&archive, segment, &archive.directory.join("target"));
             assert_eq!(absent.code(), Some(1), "a read-only store proves an absence as well: {absent}");
         }
         disk.make_writable();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -58,11 +58,7 @@ fn kill_after(running: Running, delay: Duration) -> Attempt {
 }
 
 fn push(archive: &Archive, backlog: &Backlog, segment: &str) -> Running {
-    archive.stillframe.spawn(["wal-push", backlog.path(segment).to_str().unwrap()])
-}
-
-fn fetch(archive: &Archive, segment: &str, target: &Path) -> Running {
-    archive.stillframe.spawn(["wal-fetch", segment, target.to_str().unwrap()])
+    archive.push(&backlog.path(segment))
 }
 
 /// Runs the work in all lanes at once, each with chances of its own.
@@ -89,26 +85,13 @@ fn longest(random: &mut Random, run: impl Fn(usize) -> Running + Sync) -> Durati
     longest.into_inner().unwrap()
 }
 
-/// Counts down, and says how many are left.
-struct Countdown(AtomicUsize);
-
-impl Countdown {
-    fn is_over(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 0
-    }
-
-    fn take(&self) {
-        let _at_zero = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-    }
-}
-
 /// Pushes in all lanes and kills; ends when all is acknowledged or enough are killed. Gives the number of kills.
-fn push_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, longest: Duration, left: &Countdown) -> usize {
+fn push_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, longest: Duration, wanted: usize) -> usize {
     let open: Mutex<BTreeSet<&String>> = Mutex::new(backlog.segments().iter().collect());
     let kills = AtomicUsize::new(0);
     in_lanes(random, |lane, mut random| {
         let target = archive.directory.join(format!("look-{lane}"));
-        while !left.is_over() {
+        while kills.load(Ordering::SeqCst) < wanted {
             let segment = {
                 let open = open.lock().unwrap();
                 if open.is_empty() {
@@ -119,7 +102,6 @@ fn push_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, lo
             match kill_after(push(archive, backlog, segment), random.within(longest)) {
                 Attempt::Hit => {
                     kills.fetch_add(1, Ordering::SeqCst);
-                    left.take();
                     if archive.holds(segment) {
                         assert_comes_back(archive, backlog, segment, &target);
                     }
@@ -139,25 +121,19 @@ fn push_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, lo
 /// What is visible under a key is whole, whoever was killed while writing it.
 #[track_caller]
 fn assert_comes_back(archive: &Archive, backlog: &Backlog, segment: &str, target: &Path) {
-    let finished = fetch(archive, segment, target).wait();
-    assert_eq!(finished.code(), Some(0), "{segment} is visible: {finished}");
-    assert!(fs::read(target).unwrap() == backlog.content(segment), "{segment} is visible and whole");
-    fs::remove_file(target).unwrap();
+    assert!(archive.fetched(segment, target) == backlog.content(segment), "{segment} is visible and whole");
 }
 
 /// Fetches in all lanes and kills, each lane into a directory of its own as a server does. Gives the number of kills.
 fn fetch_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, longest: Duration, wanted: usize) -> usize {
-    let (left, kills) = (Countdown(AtomicUsize::new(wanted)), AtomicUsize::new(0));
+    let kills = AtomicUsize::new(0);
     in_lanes(random, |lane, mut random| {
         let target = lane_target(archive, lane);
-        while !left.is_over() {
+        while kills.load(Ordering::SeqCst) < wanted {
             let segment = &backlog.segments()[random.below(backlog.segments().len())];
-            let attempt = kill_after(fetch(archive, segment, &target), random.within(longest));
+            let attempt = kill_after(archive.fetch(segment, &target), random.within(longest));
             match &attempt {
-                Attempt::Hit => {
-                    kills.fetch_add(1, Ordering::SeqCst);
-                    left.take();
-                }
+                Attempt::Hit => drop(kills.fetch_add(1, Ordering::SeqCst)),
                 Attempt::TooEarly => {}
                 Attempt::Ended(finished) => {
                     assert_eq!(finished.code(), Some(0), "{segment}: {finished}");
@@ -170,13 +146,12 @@ fn fetch_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, l
             }
         }
         // The retry that the server makes.
-        let segment = &backlog.segments()[lane];
-        assert_comes_back(archive, backlog, segment, &target);
+        assert_comes_back(archive, backlog, &backlog.segments()[lane], &target);
     });
     kills.into_inner()
 }
 
-fn lane_target(archive: &Archive, lane: usize) -> std::path::PathBuf {
+fn lane_target(archive: &Archive, lane: usize) -> PathBuf {
     let directory = archive.directory.join(format!("pg_wal-{lane}"));
     Account::unprivileged().create_directory(&directory);
     directory.join("RECOVERYXLOG")
@@ -187,13 +162,12 @@ fn kill(random: &mut Random, backlog: &Backlog, wanted: usize) {
     let calm = backlog.archive();
     let segments = backlog.segments();
     let push_time = longest(random, |lane| push(&calm, backlog, &segments[lane]));
-    let fetch_time = longest(random, |lane| fetch(&calm, &segments[lane], &lane_target(&calm, lane)));
-    let left = Countdown(AtomicUsize::new(wanted));
+    let fetch_time = longest(random, |lane| calm.fetch(&segments[lane], &lane_target(&calm, lane)));
     let (mut pushes_killed, mut rounds, mut left_behind) = (0, 0, 0);
     let mut archive = calm;
-    while !left.is_over() {
+    while pushes_killed < wanted {
         archive = backlog.archive();
-        let killed = push_under_fire(random, backlog, &archive, push_time, &left);
+        let killed = push_under_fire(random, backlog, &archive, push_time, wanted - pushes_killed);
         for segment in segments {
             let again = push(&archive, backlog, segment).wait();
             assert_eq!(again.code(), Some(0), "the retry of {segment}: {again}");
@@ -249,11 +223,10 @@ fn killed_fetches_leave_nothing_in_pg_wal() {
     let mut random = Random::seeded("fetches that leave nothing");
     let backlog = Backlog::write_incompressible(16, LANES);
     let archive = backlog.archive();
-    let push_all = |lane: usize| push(&archive, &backlog, &backlog.segments()[lane]);
-    longest(&mut random, push_all);
+    longest(&mut random, |lane| push(&archive, &backlog, &backlog.segments()[lane]));
     let (target, segment) = (lane_target(&archive, 0), &backlog.segments()[0]);
-    let fetch_time = longest(&mut random, |lane| fetch(&archive, &backlog.segments()[lane], &lane_target(&archive, lane)));
-    kill_some(&mut random, fetch_time, |_| fetch(&archive, segment, &target));
+    let fetch_time = longest(&mut random, |lane| archive.fetch(&backlog.segments()[lane], &lane_target(&archive, lane)));
+    kill_some(&mut random, fetch_time, |_| archive.fetch(segment, &target));
     let left = leftovers(target.parent().unwrap());
     assert!(left.is_empty(), "left in pg_wal, and in every backup, for ever: {left:?}");
 }
@@ -316,8 +289,7 @@ fn a_server_whose_pushes_are_killed_archives_everything_and_recovers_with_every_
     // The last time it comes back by itself.
     site.cluster.sql("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 20000) g; SELECT pg_switch_wal()");
     kill_a_push_of(site.cluster.pid(), &mut random, 1);
-    site.cluster.sql("SELECT pg_create_restore_point('end of a segment')");
-    let last = site.cluster.value("SELECT pg_walfile_name(pg_switch_wal())");
+    let last = site.cluster.switch_wal();
     let archived = format!("SELECT coalesce(last_archived_wal >= '{last}', false) FROM pg_stat_archiver");
     let deadline = Instant::now() + PATIENCE;
     // A new session each time: an idle postmaster looks only once a minute whether its archiver may start again.

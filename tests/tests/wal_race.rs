@@ -2,10 +2,9 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use stillframe_tests::{Account, Archive, Backlog, Finished, Random};
+use stillframe_tests::{Account, Archive, Backlog, Finished, Random, Running};
 
 /// Races; each is about a segment of its own.
 const RACES: usize = 50;
@@ -25,17 +24,13 @@ fn copy(archive: &Archive, directory: &str, segment: &str, content: &[u8]) -> Pa
 
 /// Starts all of them, and only then waits.
 fn race(archive: &Archive, paths: &[&Path]) -> Vec<Finished> {
-    let running: Vec<_> = paths.iter().map(|path| archive.stillframe.spawn(["wal-push", path.to_str().unwrap()])).collect();
-    running.into_iter().map(|running| running.wait()).collect()
+    let running: Vec<_> = paths.iter().map(|path| archive.push(path)).collect();
+    running.into_iter().map(Running::wait).collect()
 }
 
 fn archived(archive: &Archive, segment: &str) -> Vec<u8> {
     assert_eq!(archive.objects_of(segment).len(), 1, "{segment} is there once");
-    let target = archive.directory.join("archived");
-    archive.stillframe.succeed(["wal-fetch", segment, target.to_str().unwrap()]);
-    let content = fs::read(&target).unwrap();
-    fs::remove_file(&target).unwrap();
-    content
+    archive.fetched(segment, &archive.directory.join("archived"))
 }
 
 fn racers(random: &mut Random) -> usize {

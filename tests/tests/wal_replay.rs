@@ -65,7 +65,7 @@ fn kill_fetches(end: &AtomicBool, kills: &AtomicUsize, data_directory: &Path, mu
 #[test]
 fn a_recovery_whose_fetches_are_killed_never_promotes_early_and_ends_with_every_row() {
     let random = Random::seeded("killed fetches");
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off")).start();
+    let site = Site::with_small_segments().start();
     site.cluster.sql("CREATE TABLE t (i int, word text)");
     let backup = site.backup(&[]);
     let before = site.archived().len();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use stillframe_tests::{Account, Cluster, Site, StopMode};
+use stillframe_tests::{Account, Cluster, Site, StopMode, file_name, files};
 
 /// A server that has archived a few segments, a backup, and a few more.
 struct Installation {
@@ -25,14 +25,14 @@ fn segments(site: &Site, count: usize) -> Vec<String> {
 /// Completes a segment of this server, and waits until it is archived.
 fn segment(site: &Site, server: &Cluster) -> String {
     server.sql("INSERT INTO t SELECT generate_series(1, 100)");
-    let file = server.value("SELECT pg_walfile_name(pg_switch_wal())");
-    server.wait_until(&format!("SELECT last_archived_wal >= '{file}' FROM pg_stat_archiver"));
+    let file = server.switch_wal();
+    server.wait_until_archived(&file);
     assert!(site.archived().contains(&file), "{:?}", site.archived());
     file
 }
 
 fn installation() -> Installation {
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off")).start();
+    let site = Site::with_small_segments().start();
     site.cluster.sql("CREATE TABLE t (i int)");
     let before = segments(&site, 3);
     let backup = site.backup(&[]);
@@ -160,7 +160,7 @@ fn allow_lag_compares_the_archive_with_the_server() {
     let ahead: Vec<String> = (0..3)
         .map(|_| {
             site.cluster.sql("INSERT INTO t SELECT generate_series(1, 100)");
-            site.cluster.value("SELECT pg_walfile_name(pg_switch_wal())")
+            site.cluster.switch_wal()
         })
         .collect();
     let lag = verify(site, "100").json()["lag_segments"].as_u64().unwrap();
@@ -189,8 +189,9 @@ fn write_walg_record(site: &Site, file: &str, record: &[u8]) {
     Account::unprivileged().write(&path, record);
 }
 
-fn vector(file: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/walg-backups").join(file)).unwrap()
+/// Records as WAL-G writes them.
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/walg-backups")
 }
 
 #[test]
@@ -202,7 +203,9 @@ fn base_backups_of_walg_are_listed_as_such_and_keep_their_wal() {
     let start = &installation.after[0];
     let name = format!("base_{start}");
     let identifier = site.cluster.value("SELECT system_identifier FROM pg_control_system()");
-    let mut record: Value = serde_json::from_slice(&vector("base_0000000100000002000000AB_backup_stop_sentinel.json")).unwrap();
+    let mut record: Value =
+        serde_json::from_slice(&fs::read(vectors().join("base_0000000100000002000000AB_backup_stop_sentinel.json")).unwrap())
+            .unwrap();
     record["LSN"] = (position(start) + 0x28).into();
     record["FinishLSN"] = (position(start) + 0x1000).into();
     record["SystemIdentifier"] = identifier.parse::<u64>().unwrap().into();
@@ -238,10 +241,10 @@ fn base_backups_of_walg_are_listed_as_such_and_keep_their_wal() {
     site.stillframe.succeed(["wal-verify", "--deep"]);
 
     // The other kinds of records, of another time: all are listed.
-    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/walg-backups")).unwrap() {
-        let file = file.unwrap().file_name().into_string().unwrap();
-        if Path::new(&file).extension().is_some_and(|extension| extension == "json") {
-            write_walg_record(site, &file.replace(".metadata.json", "/metadata.json"), &vector(&file));
+    for path in files(&vectors()) {
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let file = file_name(&path).replace(".metadata.json", "/metadata.json");
+            write_walg_record(site, &file, &fs::read(&path).unwrap());
         }
     }
     let listing = site.stillframe.succeed(["--json", "backup-list"]).json();

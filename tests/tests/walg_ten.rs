@@ -155,10 +155,7 @@ fn case_5_a_restored_server_holds_what_the_primary_held() {
     assert!(copy.is_disjoint(&inodes(&site.place("snapshots"))), "the copy shares a file with a snapshot");
     // The primary goes on; none of that may appear.
     site.cluster.sql("DELETE FROM items; DELETE FROM later; CHECKPOINT");
-    let mut restored = site.adopt("restored");
-    restored.start();
-    restored.wait_until("SELECT NOT pg_is_in_recovery()");
-    assert_eq!(dump(&restored), expected);
+    assert_eq!(dump(&site.recover("restored")), expected);
 }
 
 #[test]

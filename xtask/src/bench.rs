@@ -70,16 +70,16 @@ fn measure(stage: &Stage<'_>, runs: usize, only: Option<Part>) -> Result<Vec<Fig
         figures.extend(progress("starts", || start::measure_starts(stage, runs * STARTS))?);
     }
     if wants(Part::Segment) {
-        for (mebibytes, port) in [(16, 5441), (64, 5442)] {
+        for mebibytes in [16, 64] {
             let what = format!("single segments of {mebibytes} MiB");
-            figures.extend(progress(&what, || segment::measure_segments(stage, mebibytes, port, runs))?);
+            figures.extend(progress(&what, || segment::measure_segments(stage, mebibytes, runs))?);
         }
     }
     if wants(Part::Burst) {
-        let recording = progress("recording 200 segments of a server's work", || Recording::make(stage, 5443))?;
+        let recording = progress("recording 200 segments of a server's work", || Recording::make(stage))?;
         let few = runs.div_ceil(BURSTS);
         figures.extend(progress("bursts", || burst::measure_bursts(stage, &recording, few))?);
-        figures.push(progress("replays", || replay::measure_replay(stage, &recording, 5444, few))?);
+        figures.push(progress("replays", || replay::measure_replay(stage, &recording, few))?);
         figures.extend(progress("memory", || memory::measure_memory(stage, &recording))?);
     }
     Ok(figures)

@@ -29,11 +29,11 @@ use stillframe_store::StoreSettings;
 
 use reader::Reader;
 
-pub use archive::{ArchiveCompression, ArchiveConfig, Guard, IdentitySource};
+pub use archive::{ArchiveConfig, IdentitySource};
 pub use error::ConfigError;
 pub use keys::{KEYS, overrules};
 pub use provider::{ProviderConfig, bundled};
-pub use source::{Origin, Value, Variables};
+pub use source::{Origin, Value, Variables, host_name};
 
 use source::Gathered;
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use check::ConfigurationId;
@@ -69,7 +69,7 @@ async fn accept(
     stop: impl Future<Output = ()>,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let ending = limits.ending.clone();
+    let ending = watch::Sender::new(false);
     let mut watchdog = Watchdog::new();
     let mut stop = std::pin::pin!(stop);
     let mut is_due = false;
@@ -83,9 +83,8 @@ async fn accept(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (service, limits) = (Arc::clone(service), limits.clone());
                     let slot = Arc::clone(&slots).try_acquire_owned().ok();
-                    connections.spawn(connection::serve(stream, service, limits, slot));
+                    connections.spawn(connection::serve(stream, Arc::clone(service), limits, slot, ending.subscribe()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection is not accepted");

@@ -103,6 +103,16 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// What a table shows of a fact that may not be known.
+pub fn or_dash(fact: Option<String>) -> String {
+    fact.unwrap_or_else(|| "-".to_owned())
+}
+
+/// Those words that apply, with commas.
+pub fn applying(words: &[(bool, &str)]) -> String {
+    words.iter().filter(|(applies, _)| *applies).map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+}
+
 /// A number of things for people: `1 backup`, `2 backups`.
 pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use stillframe_core::postgres::TimelineId;
+use stillframe_core::catalog::InvalidBackupName;
+use stillframe_core::flows::AnyBackupName;
+use stillframe_core::postgres::{TimelineId, WalSegmentSize};
 
 /// A moment: RFC 3339, or `2026-11-21 08:32:14` with or without a zone. Without one it is the local time.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
@@ -28,6 +30,22 @@ pub fn timeline(text: &str) -> Result<TimelineId, String> {
     number.ok_or_else(|| format!("`{text}` is not a timeline: give a number from 1"))
 }
 
+/// A segment size in MiB.
+pub fn segment_size(text: &str) -> Result<WalSegmentSize, String> {
+    let megabytes = text.strip_suffix("MB").or_else(|| text.strip_suffix("MiB")).unwrap_or(text);
+    let bytes = megabytes.parse::<u32>().ok().and_then(|number| number.checked_mul(1 << 20));
+    let size = bytes.and_then(|bytes| WalSegmentSize::try_from(bytes).ok());
+    size.ok_or_else(|| format!("`{text}` is not a segment size: a power of two from 1 to 1024"))
+}
+
+/// The name of a backup, ours or WAL-G's.
+pub fn any_backup(text: &str) -> Result<AnyBackupName, String> {
+    match text.parse() {
+        Ok(name) => Ok(AnyBackupName::WalG(name)),
+        Err(_) => text.parse().map(AnyBackupName::Snapshot).map_err(|error: InvalidBackupName| error.to_string()),
+    }
+}
+
 /// A pair of absolute paths: `OLD=NEW`.
 pub fn mapping(text: &str) -> Result<(PathBuf, PathBuf), String> {
     let (old, new) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form OLD=NEW"))?;
@@ -37,7 +55,7 @@ pub fn mapping(text: &str) -> Result<(PathBuf, PathBuf), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{mapping, moment};
+    use super::{WalSegmentSize, mapping, moment, segment_size};
 
     #[test]
     fn reads_moments_as_people_and_postgresql_write_them() {
@@ -50,6 +68,15 @@ mod tests {
         assert!(moment("2026-11-21 08:32:14").is_ok(), "local time");
         for text in ["", "yesterday", "2026-13-01 00:00:00", "2026-11-21 25:00:00+00"] {
             assert!(moment(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_sizes_that_no_cluster_has() {
+        assert_eq!(segment_size("16").unwrap(), WalSegmentSize::DEFAULT);
+        assert_eq!(segment_size("16MB").unwrap(), WalSegmentSize::DEFAULT);
+        for text in ["", "0", "3", "2048", "16 GB", "-1", "99999999999"] {
+            assert!(segment_size(text).is_err(), "{text}");
         }
     }
 

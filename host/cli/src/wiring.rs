@@ -4,6 +4,7 @@
 //! plugin engine or a TLS set-up that they do not use.
 
 mod archiving;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,14 +22,16 @@ use stillframe_postgres::{ConnectSettings, Environment};
 use stillframe_runtime::{Runtime, RuntimeSettings};
 
 use crate::common::Common;
-use crate::config::{Config, ConfigError, Origin, ProviderConfig, Variables};
+use crate::config::{Config, ConfigError, Origin, ProviderConfig, Variables, host_name};
 use crate::exit::Failure;
+
+pub use signals::{interrupted, terminated};
 
 /// Everything that a command needs.
 pub struct World {
     pub config: Config,
     pub layout: Layout,
-    pub archiving: ArchiveSettings,
+    archiving: ArchiveSettings,
     pub store: Arc<dyn Store>,
     pub providers: ConfiguredProviders,
     variables: Variables,
@@ -60,7 +63,7 @@ impl World {
 
     /// How far ahead WAL is pushed and fetched.
     pub fn ahead(&self) -> AheadSettings {
-        let mut settings = archiving::ahead(&self.config.archive);
+        let mut settings = self.config.archive.ahead.clone();
         let is_default = self.config.values.get("archive.spool").is_some_and(|value| value.origin == Origin::Default);
         // Nobody asked for it, and a user without a home has no place for it: no reason to warn at every segment.
         if is_default && settings.spool.as_deref().is_some_and(|spool| std::fs::create_dir_all(spool).is_err()) {
@@ -72,7 +75,7 @@ impl World {
     /// Who pushes WAL from this data directory.
     pub fn pusher<'a>(&'a self, data_directory: &'a Path) -> Pusher<'a> {
         let name = self.config.archive.instance.as_deref().unwrap_or("localhost");
-        Pusher { data_directory, name, guarding: archiving::guarding(&self.config.archive) }
+        Pusher { data_directory, name, guarding: self.config.archive.guard }
     }
 
     /// Connects to the server of the cluster.
@@ -108,7 +111,7 @@ pub fn variables() -> Variables {
 /// What this process says of itself when it asks for the lease of the cluster.
 pub fn lease_request(command: &str) -> LeaseRequest {
     LeaseRequest {
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host: host_name(),
         process_id: std::process::id(),
         process_space: process_space(),
         command: command.to_owned(),
@@ -181,26 +184,6 @@ impl ProviderSource for ConfiguredProviders {
         };
         Ok(Arc::new(self.runtime().load(provider.settings.clone()).await?))
     }
-}
-
-/// Resolves at the first SIGINT or SIGTERM. A second one ends the process at once, as without us.
-pub async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    tracing::warn!("interrupted: undoing; a second signal ends at once and leaves the intent for `delete garbage`");
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        std::process::exit(130);
-    });
 }
 
 /// The path of this program, for `restore_command`.

@@ -184,7 +184,9 @@ impl<'a> Catalog<'a> {
 
     /// What the backup was last marked as; none when it never was.
     pub async fn marked(&self, name: &BackupName) -> Result<Option<Permanence>, CatalogError> {
-        self.read_mark(name).await
+        let Some(body) = self.read(name, Record::Mark).await? else { return Ok(None) };
+        let mark: Mark = codec::from_bytes(&self.layout.record(name, Record::Mark), &body)?;
+        Ok(Some(if mark.permanent { Permanence::Permanent } else { Permanence::Ordinary }))
     }
 
     /// Removes every record of a backup whose snapshots are gone. The mark of deletion goes last, so that an interruption is seen.
@@ -241,15 +243,9 @@ impl<'a> Catalog<'a> {
     ) -> Result<(), CatalogError> {
         let Some(body) = self.read(name, Record::Sentinel).await? else { return Ok(()) };
         let sentinel = Sentinel::from_bytes(&self.layout.record(name, Record::Sentinel), name, &body)?;
-        let permanence = self.read_mark(name).await?.unwrap_or(sentinel.permanence);
+        let permanence = self.marked(name).await?.unwrap_or(sentinel.permanence);
         contents.backups.push(Backup { sentinel, permanence, is_condemned });
         Ok(())
-    }
-
-    async fn read_mark(&self, name: &BackupName) -> Result<Option<Permanence>, CatalogError> {
-        let Some(body) = self.read(name, Record::Mark).await? else { return Ok(None) };
-        let mark: Mark = codec::from_bytes(&self.layout.record(name, Record::Mark), &body)?;
-        Ok(Some(if mark.permanent { Permanence::Permanent } else { Permanence::Ordinary }))
     }
 
     /// Reads a record; none when it has gone since the listing, which another process may do at any time.

@@ -45,6 +45,13 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
     sync_directory(directory)
 }
 
+/// Replaces a file as a whole, for what need not survive a crash.
+pub fn write_unflushed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let mut file = Unfinished::beside(path, mode)?;
+    file.write_all(bytes).map_err(|source| FileError::new("write", path, source))?;
+    file.finish()
+}
+
 /// A file that is being written for a place, and is gone unless it gets there.
 ///
 /// For what need not survive a crash, but must never be seen in part.
@@ -69,6 +76,11 @@ impl Unfinished {
         let unfinished = Self { file, temporary, path: path.to_owned() };
         dress(&unfinished.file, directory, mode).map_err(failed)?;
         Ok(unfinished)
+    }
+
+    /// Copies all that is left of a file to it; returns how many bytes that is.
+    pub fn copy_from(&mut self, source: &mut File) -> io::Result<u64> {
+        io::copy(source, &mut self.file)
     }
 
     /// Gives it its name, in place of what bore it; in between there may be none of that name. It is not flushed to the disk.
@@ -236,7 +248,7 @@ impl Classify for FileError {
 }
 
 /// The directory of a file; that of a bare name is the working directory.
-fn directory_of(path: &Path) -> &Path {
+pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -21,9 +21,9 @@ pub use backup_mark::{MarkError, backup_mark};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};
 pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, snapshot_fetch};
 pub use snapshot_push::{PushDeadlines, PushError, PushRequest, Server, snapshot_push};
-pub use wal_fetch::{PrefetchRequest, WalFetchError, WalFetched, wal_fetch, wal_fetch_ahead, wal_prefetch};
+pub use wal_fetch::{PrefetchRequest, WalFetchError, WalFetched, wal_fetch, wal_prefetch};
 pub use wal_push::guard::{Finding, GuardError, Guarding, Verdict, admit, explain};
-pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push, wal_push_ahead};
+pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push};
 pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
 pub use wal_verify::{
     AnyBackupName, BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, Progress, ServerPosition, VerifyError,

@@ -11,6 +11,7 @@ pub mod data_directory;
 pub mod error;
 pub mod files;
 pub mod flows;
+mod hex;
 pub mod paths;
 pub mod postgres;
 pub mod provider;

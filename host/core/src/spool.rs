@@ -13,7 +13,6 @@ use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -27,10 +26,12 @@ pub(crate) use sweep::sweep;
 
 use crate::data_directory::{InspectError, read_control};
 use crate::flows::Ports;
+use crate::hex::to_hex;
 use crate::postgres::SystemIdentifier;
 
 /// Only the user who runs the server may look into the spool or change it.
 const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 /// Changes with every boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -193,26 +194,7 @@ fn digest(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_ne_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-/// Makes temporary names unique within the process.
-static SEQUENCE: AtomicU64 = AtomicU64::new(0);
-
-/// A name for a file that is not finished; [`crate::files::is_temporary`] knows it.
-fn temporary_name(name: &str) -> String {
-    format!(".{name}.{}-{}.stillframe", std::process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Writes a small file as a whole or not at all, but without a flush: a machine that crashed makes it void in any case.
-fn publish(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let temporary = directory.join(temporary_name(name));
-    let written = std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, directory.join(name)));
-    if written.is_err() {
-        // The first error is the one to tell; what stays behind is swept by its age.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
+    to_hex(&hash.finalize()[..8])
 }
 
 /// Age of a file by the time of its last change; none when that lies in the future, of which a clock was turned back.

@@ -1,6 +1,6 @@
 //! The object store, as a seam: what the catalog and the WAL archive are written to.
 //!
-//! Five operations that a directory, S3, GCS and Azure all have. Every implementation passes one conformance suite. Objects are
+//! Operations that a directory, S3, GCS and Azure all have. Every implementation passes one conformance suite. Objects are
 //! complete or absent, durable when a write returns, and listed in the order of their keys.
 
 use std::fmt;
@@ -93,19 +93,9 @@ pub trait Store: Send + Sync {
     /// Size of an object in bytes; none when its absence is certain.
     async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError>;
 
-    /// Sizes of several objects of similar names, each none when its absence is certain; at most [`PAGE`] of them.
-    ///
-    /// One listing, since a request is what costs in an object store; where a look at a name is cheaper, a store overrules this.
-    async fn heads(&self, keys: &[Key]) -> Result<Vec<Option<u64>>, StoreError> {
-        let page = self.list_page(common_prefix(keys), None, PAGE).await?;
-        if page.len() == PAGE {
-            let mut sizes = Vec::with_capacity(keys.len());
-            for key in keys {
-                sizes.push(self.head(key).await?);
-            }
-            return Ok(sizes);
-        }
-        Ok(keys.iter().map(|key| page.iter().find(|entry| &entry.key == key).map(|entry| entry.size_bytes)).collect())
+    /// Which of these objects are there, where looking for each costs less than one listing, as in a directory; none elsewhere.
+    async fn look_up(&self, _keys: &[Key]) -> Result<Option<Vec<bool>>, StoreError> {
+        Ok(None)
     }
 
     /// Deletes an object. Absent is a success.
@@ -119,15 +109,6 @@ pub trait Store: Send + Sync {
 
 /// Objects in one request of [`list`]; S3 gives at most 1,000.
 pub const PAGE: usize = 1_000;
-
-/// What all of these keys begin with.
-fn common_prefix(keys: &[Key]) -> &str {
-    let Some((first, others)) = keys.split_first() else { return "" };
-    let shared = |one: &str, other: &str| one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
-    // Keys are ASCII, so that every position is the beginning of a character.
-    let length = others.iter().map(|key| shared(first.as_str(), key.as_str())).min().unwrap_or(first.as_str().len());
-    &first.as_str()[..length]
-}
 
 /// Lists every object whose key begins with `prefix`, in the order of keys; all of them or an error.
 pub async fn list(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectEntry>, StoreError> {
@@ -160,6 +141,14 @@ pub struct StoreError {
     /// The cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// What this cause is for an operation on a store.
+    pub fn new(store: String, operation: &'static str, target: &str, cause: impl Classify) -> Self {
+        let (class, advice) = (cause.class(), cause.hint());
+        Self { store, operation, target: target.to_owned(), class, advice, source: Box::new(cause) }
+    }
 }
 
 impl Classify for StoreError {

@@ -8,9 +8,11 @@ mod connection;
 mod locator;
 mod provider;
 mod store;
+mod wal;
 
 pub use clock::ManualClock;
 pub use connection::{FakeConnection, FakeServer};
 pub use locator::FakeLocator;
 pub use provider::{FakeProvider, FakeProviders, ProviderCall, ProviderFailure};
-pub use store::{FaultyStore, MemoryStore, When};
+pub use store::{FaultyStore, InjectedFault, MemoryStore, Operation, WatchedStore, Watcher, When};
+pub use wal::wal_segment;

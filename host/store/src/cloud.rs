@@ -12,7 +12,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig};
 use stillframe_core::store::PutOutcome;
 
-use crate::remote::{Fault, MAX_OBJECT_BYTES, Page, Wire};
+use crate::MAX_OBJECT_BYTES;
+use crate::remote::{Fault, Page, Wire, within};
 use crate::url::Location;
 
 mod azure;
@@ -54,19 +55,6 @@ impl CloudWire {
     fn path(&self, name: &str) -> Result<Path, Fault> {
         Path::parse(format!("{}{name}", self.prefix)).map_err(|error| fault(error.into()))
     }
-
-    async fn within_the_timeout<T>(&self, attempt: impl Future<Output = Result<T, Fault>> + Send) -> Result<T, Fault> {
-        let expired = |_| Fault::TimedOut { waited_secs: self.timeout.as_secs() };
-        tokio::time::timeout(self.timeout, attempt).await.map_err(expired)?
-    }
-
-    async fn size(&self, path: &Path) -> Result<Option<u64>, Fault> {
-        match self.client.head(path).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(fault(error)),
-        }
-    }
 }
 
 /// Whether a prefix could be the whole name of an object.
@@ -83,7 +71,7 @@ fn no_retries() -> RetryConfig {
 impl Wire for CloudWire {
     async fn get(&self, name: &str) -> Result<Option<Bytes>, Fault> {
         let path = self.path(name)?;
-        self.within_the_timeout(async {
+        within(self.timeout, async {
             let found = match self.client.get(&path).await {
                 Ok(found) => found,
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -104,12 +92,12 @@ impl Wire for CloudWire {
 
     async fn put(&self, name: &str, body: Bytes) -> Result<(), Fault> {
         let path = self.path(name)?;
-        self.within_the_timeout(async { self.client.put(&path, body.into()).await.map(|_| ()).map_err(fault) }).await
+        within(self.timeout, async { self.client.put(&path, body.into()).await.map(|_| ()).map_err(fault) }).await
     }
 
     async fn put_if_absent(&self, name: &str, body: Bytes) -> Result<PutOutcome, Fault> {
         let path = self.path(name)?;
-        self.within_the_timeout(async {
+        within(self.timeout, async {
             match self.client.put_opts(&path, body.into(), PutOptions::from(PutMode::Create)).await {
                 Ok(_) => Ok(PutOutcome::Created),
                 Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::AlreadyExists),
@@ -121,12 +109,19 @@ impl Wire for CloudWire {
 
     async fn head(&self, name: &str) -> Result<Option<u64>, Fault> {
         let path = self.path(name)?;
-        self.within_the_timeout(self.size(&path)).await
+        within(self.timeout, async {
+            match self.client.head(&path).await {
+                Ok(meta) => Ok(Some(meta.size)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(fault(error)),
+            }
+        })
+        .await
     }
 
     async fn delete(&self, name: &str) -> Result<(), Fault> {
         let path = self.path(name)?;
-        self.within_the_timeout(async {
+        within(self.timeout, async {
             match self.client.delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                 Err(error) => Err(fault(error)),
@@ -138,7 +133,7 @@ impl Wire for CloudWire {
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, Fault> {
         let full_prefix = format!("{}{prefix}", self.prefix);
         let offset = after.map(|after| format!("{}{after}", self.prefix));
-        let mut entries = Vec::with_capacity(limit.min(1_000));
+        let mut entries = Vec::new();
         let is_asked_for = self.shows == PrefixItself::LeftOut && is_name(prefix) && after.is_none_or(|after| after < prefix);
         if is_asked_for && let Some(size) = self.head(prefix).await? {
             entries.push((prefix.to_owned(), size));
@@ -152,7 +147,7 @@ impl Wire for CloudWire {
                 ..PaginatedListOptions::default()
             };
             let request = async { self.client.list_paginated(Some(&full_prefix), options).await.map_err(fault) };
-            let answer = self.within_the_timeout(request).await?;
+            let answer = within(self.timeout, request).await?;
             for object in answer.result.objects {
                 let full = object.location.as_ref();
                 // An emulator may begin at the first object whatever the offset, and one above the prefix would be no name of ours.

@@ -1,11 +1,11 @@
 //! Where Stillframe keeps its catalog and its WAL archive.
 //!
-//! Each module is one real end of [`stillframe_core::store::Store`]; all of them pass the suite in `conformance`, which is compiled
-//! for tests and with the feature of that name. Everything that a network can do to a store is in `remote`, once for all of them.
+//! Each module is one real end of [`stillframe_core::store::Store`]; all of them pass the suite in `conformance`. Everything that a
+//! network can do to a store is in `remote`, once for all of them.
 
 mod cloud;
-#[cfg(any(test, feature = "conformance"))]
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
 mod local;
 mod open;
 mod remote;
@@ -20,3 +20,7 @@ pub use local::LocalStore;
 pub use open::{create, open};
 pub use settings::{DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, Encryption, SettingsError, StoreSettings};
 pub use url::{InvalidStoreUrl, Location, StoreUrl};
+
+/// Largest object in bytes. One is held in memory as a whole; the largest that there is, a WAL segment of 1 GiB with its framing,
+/// stays well below.
+const MAX_OBJECT_BYTES: u64 = 2 << 30;

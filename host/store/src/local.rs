@@ -80,14 +80,7 @@ impl LocalStore {
     }
 
     fn failure(&self, operation: &'static str, target: &str, fault: Fault) -> StoreError {
-        StoreError {
-            store: self.url(),
-            operation,
-            target: target.to_owned(),
-            class: fault.class(),
-            advice: fault.advice(),
-            source: Box::new(fault),
-        }
+        StoreError::new(self.url(), operation, target, fault)
     }
 }
 
@@ -119,10 +112,11 @@ impl Store for LocalStore {
         self.on_root("read", key.as_str(), move |root| object::size(root, &wanted)).await
     }
 
-    async fn heads(&self, keys: &[Key]) -> Result<Vec<Option<u64>>, StoreError> {
+    async fn look_up(&self, keys: &[Key]) -> Result<Option<Vec<bool>>, StoreError> {
         let wanted = keys.to_vec();
         let target = keys.first().map_or("", Key::as_str);
-        self.on_root("read", target, move |root| wanted.iter().map(|key| object::size(root, key)).collect()).await
+        let is_there = |root: &Root, key: &Key| object::size(root, key).map(|size| size.is_some());
+        self.on_root("read", target, move |root| wanted.iter().map(|key| is_there(root, key)).collect()).await.map(Some)
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {

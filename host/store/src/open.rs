@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stillframe_core::clock::SystemClock;
-use stillframe_core::error::Classify;
 use stillframe_core::store::{Store, StoreError};
 
 use crate::cloud::CloudWire;
 use crate::local::LocalStore;
-use crate::remote::{Fault, RemoteStore, Retrying, Wire};
+use crate::remote::{Fault, RemoteStore, Wire};
 use crate::s3::S3Wire;
 use crate::settings::StoreSettings;
 use crate::url::StoreUrl;
@@ -44,22 +43,13 @@ enum End<'a> {
 }
 
 async fn connect<'a>(settings: &'a StoreSettings, operation: &'static str) -> Result<End<'a>, StoreError> {
-    settings.check().map_err(|error| StoreError {
-        store: settings.name(),
-        operation,
-        target: ".".to_owned(),
-        class: error.class(),
-        advice: error.hint(),
-        source: Box::new(error),
-    })?;
+    settings.check().map_err(|error| StoreError::new(settings.name(), operation, ".", error))?;
     let wire: Result<Box<dyn Wire>, Fault> = match &settings.url {
         StoreUrl::File(path) => return Ok(End::Directory(path)),
         StoreUrl::S3(location) => S3Wire::connect(settings, location).await.map(|wire| Box::new(wire) as _),
         StoreUrl::Google(location) => CloudWire::google(settings, location).map(|wire| Box::new(wire) as _),
         StoreUrl::Azure(location) => CloudWire::azure(settings, location).map(|wire| Box::new(wire) as _),
     };
-    let url = settings.name();
-    let wire = wire.map_err(|fault| fault.into_store_error(url.clone(), operation, "."))?;
-    let retrying = Retrying::new(wire, url.clone(), settings.max_attempts, Box::new(SystemClock));
-    Ok(End::Remote(RemoteStore::new(url, Box::new(retrying))))
+    let wire = wire.map_err(|fault| StoreError::new(settings.name(), operation, ".", fault))?;
+    Ok(End::Remote(RemoteStore::new(settings, wire, Box::new(SystemClock))))
 }

@@ -5,12 +5,14 @@
 //! that conditional writes are honoured.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use stillframe_core::clock::Clock;
 use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
-use tokio::time::Instant;
+
+use crate::settings::StoreSettings;
 
 mod answer;
 mod fault;
@@ -24,12 +26,10 @@ mod wire;
 mod tests;
 
 pub(crate) use answer::Answer;
-pub(crate) use fault::{Fault, Reason, chain};
-pub(crate) use retrying::Retrying;
-pub(crate) use wire::{Page, Wire};
+pub(crate) use fault::{Fault, Reason, find};
+pub(crate) use wire::{Page, Wire, within};
 
-/// Largest object in bytes: nothing that Stillframe writes comes near it, and an object is held in memory as a whole.
-pub(crate) const MAX_OBJECT_BYTES: u64 = 2 << 30;
+use retrying::Retrying;
 
 /// How long a place that was proven to be a store is written to without another proof. A daemon lives for months, and a bucket may
 /// be emptied or made anew meanwhile; for a command one proof is enough, and a batch pays at most one request per minute.
@@ -44,8 +44,15 @@ pub(crate) struct RemoteStore {
 }
 
 impl RemoteStore {
-    /// A store at this URL, not yet proven.
-    pub(crate) fn new(url: String, wire: Box<dyn Wire>) -> Self {
+    /// The store of these settings, behind a wire whose losses are repeated; not yet proven.
+    pub(crate) fn new(settings: &StoreSettings, wire: Box<dyn Wire>, clock: Box<dyn Clock>) -> Self {
+        let url = settings.name();
+        let retrying = Retrying::new(wire, url.clone(), settings.max_attempts, clock);
+        Self::behind(Box::new(retrying), url)
+    }
+
+    /// A store behind just this wire.
+    fn behind(wire: Box<dyn Wire>, url: String) -> Self {
         Self { url, wire, proven_at: Mutex::new(None) }
     }
 
@@ -55,7 +62,7 @@ impl RemoteStore {
             probe::prove(self.wire.as_ref()).await?;
             marker::make(self.wire.as_ref()).await
         };
-        made.await.map_err(|fault| self.failure("create", ".")(fault))?;
+        made.await.map_err(self.failure("create", "."))?;
         self.prove("create", ".").await
     }
 
@@ -79,7 +86,7 @@ impl RemoteStore {
 
     fn failure(&self, operation: &'static str, target: &str) -> impl FnOnce(Fault) -> StoreError {
         let (store, target) = (self.url.clone(), target.to_owned());
-        move |fault| fault.into_store_error(store, operation, &target)
+        move |fault| StoreError::new(store, operation, &target, fault)
     }
 }
 

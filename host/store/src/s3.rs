@@ -13,7 +13,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectError;
 use bytes::Bytes;
 use stillframe_core::store::PutOutcome;
 
-use crate::remote::{Fault, Page, Wire};
+use crate::remote::{Fault, Page, Wire, within};
 use crate::settings::{Encryption, StoreSettings};
 use crate::url::Location;
 
@@ -53,27 +53,12 @@ impl S3Wire {
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
-
-    /// One request with its body, bounded; boxed, since the vendor's futures are large.
-    fn within_the_timeout<'a, T>(
-        &'a self,
-        attempt: impl Future<Output = Result<T, Fault>> + Send + 'a,
-    ) -> impl Future<Output = Result<T, Fault>> + Send + 'a
-    where
-        T: 'a,
-    {
-        let attempt = Box::pin(attempt);
-        async move {
-            let expired = |_| Fault::TimedOut { waited_secs: self.timeout.as_secs() };
-            tokio::time::timeout(self.timeout, attempt).await.map_err(expired)?
-        }
-    }
 }
 
 #[async_trait]
 impl Wire for S3Wire {
     async fn get(&self, name: &str) -> Result<Option<Bytes>, Fault> {
-        self.within_the_timeout(async {
+        within(self.timeout, async {
             match self.client.get_object().bucket(&self.bucket).key(self.key(name)).send().await {
                 Ok(answer) => body::read(answer).await.map(Some),
                 // The code names the object; a 404 without it may come from anybody.
@@ -93,7 +78,7 @@ impl Wire for S3Wire {
     }
 
     async fn head(&self, name: &str) -> Result<Option<u64>, Fault> {
-        self.within_the_timeout(async {
+        within(self.timeout, async {
             match self.client.head_object().bucket(&self.bucket).key(self.key(name)).send().await {
                 Ok(answer) => {
                     answer.content_length().and_then(|length| u64::try_from(length).ok()).map(Some).ok_or(Fault::NoLength)
@@ -107,7 +92,7 @@ impl Wire for S3Wire {
     }
 
     async fn delete(&self, name: &str) -> Result<(), Fault> {
-        self.within_the_timeout(async {
+        within(self.timeout, async {
             match self.client.delete_object().bucket(&self.bucket).key(self.key(name)).send().await {
                 Ok(_) => Ok(()),
                 // S3 answers 204 to a deletion of what is absent; some of its likes do not.
@@ -121,7 +106,7 @@ impl Wire for S3Wire {
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, Fault> {
         let mut token = None;
         loop {
-            let page = self.within_the_timeout(self.list_once(prefix, after, limit, token)).await?;
+            let page = within(self.timeout, self.list_once(prefix, after, limit, token)).await?;
             match page {
                 // A page may be empty and yet not be the last.
                 (page, Some(next)) if page.entries.is_empty() => token = Some(next),
@@ -143,18 +128,19 @@ impl S3Wire {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.key(prefix));
         let request = request.set_start_after(after.map(|after| self.key(after))).set_continuation_token(token);
         let answer = request.max_keys(i32::try_from(limit).unwrap_or(i32::MAX)).send().await.map_err(failure::fault)?;
+        let malformed = || failure::malformed("a listing that does not say all that it must");
         let mut entries = Vec::with_capacity(answer.contents().len());
         for object in answer.contents() {
             let name = object.key().and_then(|key| key.strip_prefix(self.prefix.as_str()));
             let size = object.size().and_then(|size| u64::try_from(size).ok());
-            let (Some(name), Some(size)) = (name, size) else { return Err(failure::malformed_listing()) };
+            let (Some(name), Some(size)) = (name, size) else { return Err(malformed()) };
             entries.push((name.to_owned(), size));
         }
         // What is cut must say where it goes on: otherwise the rest would pass for absent.
         let next = match (answer.is_truncated(), answer.next_continuation_token) {
             (Some(true), Some(token)) => Some(token),
             (Some(false), _) => None,
-            (Some(true) | None, _) => return Err(failure::malformed_listing()),
+            (Some(true) | None, _) => return Err(malformed()),
         };
         Ok((Page { entries, is_last: next.is_none() }, next))
     }

@@ -1,8 +1,7 @@
 //! What the tests of the remote stores share: settings for a server of the harness, and stores whose pauses take no time.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use stillframe_core::error::chain;
 use stillframe_core::store::{Key, StoreError};
@@ -11,7 +10,7 @@ use stillframe_tests::{BUCKET, ObjectStoreServer};
 use tempfile::TempDir;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::remote::{RemoteStore, Retrying};
+use crate::remote::RemoteStore;
 use crate::s3::S3Wire;
 use crate::settings::StoreSettings;
 use crate::url::StoreUrl;
@@ -38,13 +37,16 @@ pub(crate) fn moto_settings(server: &ObjectStoreServer) -> StoreSettings {
     s3_settings(server.endpoint(), &server.credentials_file())
 }
 
+/// One attempt of each request to an S3 server.
+pub(crate) async fn s3_wire(settings: &StoreSettings) -> S3Wire {
+    let StoreUrl::S3(location) = &settings.url else { panic!("{} is not S3", settings.url) };
+    S3Wire::connect(settings, location).await.unwrap()
+}
+
 /// A store behind an S3 server; pauses between attempts pass at once.
 pub(crate) async fn s3_store(settings: &StoreSettings) -> RemoteStore {
-    let StoreUrl::S3(location) = &settings.url else { panic!("{} is not S3", settings.url) };
-    let wire = Box::new(S3Wire::connect(settings, location).await.unwrap());
-    let clock = Box::new(ManualClock::new("2026-11-21T12:00:00Z".parse().unwrap()));
-    let url = settings.name();
-    RemoteStore::new(url.clone(), Box::new(Retrying::new(wire, url, settings.max_attempts, clock)))
+    let clock = ManualClock::new("2026-11-21T12:00:00Z".parse().unwrap());
+    RemoteStore::new(settings, Box::new(s3_wire(settings).await), Box::new(clock))
 }
 
 pub(crate) fn key(text: &str) -> Key {
@@ -71,7 +73,7 @@ impl Log {
     }
 
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.text.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
     }
 }
 
@@ -80,7 +82,7 @@ struct Writer(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

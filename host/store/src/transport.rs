@@ -35,13 +35,8 @@ pub(crate) struct Transport {
     connectors: Arc<Mutex<HashMap<Kind, SharedHttpConnector>>>,
 }
 
-/// What tells connectors apart: instance metadata wants shorter times than a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Kind {
-    is_tls: bool,
-    connect_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
-}
+/// What tells connectors apart: TLS, and the times to connect and to read; instance metadata wants shorter ones than a store.
+type Kind = (bool, Option<Duration>, Option<Duration>);
 
 impl Transport {
     /// Reads the operator's certificates, if there are some.
@@ -62,28 +57,27 @@ impl Transport {
     /// A client for the vendor's library.
     pub(crate) fn client(&self) -> SharedHttpClient {
         let transport = self.clone();
-        http_client_fn(move |settings, _| SharedHttpConnector::new(transport.route(settings)))
+        http_client_fn(move |settings, _| transport.route(settings.clone()))
     }
 
     /// A connector for requests that we make ourselves.
     pub(crate) fn connector(&self) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.route(&HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build()))
+        self.route(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
     }
 
-    fn route(&self, settings: &HttpConnectorSettings) -> Route {
-        Route { transport: self.clone(), connect_timeout: settings.connect_timeout(), read_timeout: settings.read_timeout() }
+    fn route(&self, settings: HttpConnectorSettings) -> SharedHttpConnector {
+        SharedHttpConnector::new(Route { transport: self.clone(), settings })
     }
 
-    fn of(&self, kind: Kind) -> SharedHttpConnector {
+    fn of(&self, is_tls: bool, settings: &HttpConnectorSettings) -> SharedHttpConnector {
         let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        connectors.entry(kind).or_insert_with(|| self.make(kind)).clone()
+        let kind = (is_tls, settings.connect_timeout(), settings.read_timeout());
+        connectors.entry(kind).or_insert_with(|| self.make(is_tls, settings.clone())).clone()
     }
 
-    fn make(&self, kind: Kind) -> SharedHttpConnector {
-        let mut settings = HttpConnectorSettings::builder();
-        settings.set_connect_timeout(kind.connect_timeout).set_read_timeout(kind.read_timeout);
-        let builder = Connector::builder().connector_settings(settings.build()).proxy_config(ProxyConfig::from_env());
-        if !kind.is_tls {
+    fn make(&self, is_tls: bool, settings: HttpConnectorSettings) -> SharedHttpConnector {
+        let builder = Connector::builder().connector_settings(settings).proxy_config(ProxyConfig::from_env());
+        if !is_tls {
             return SharedHttpConnector::new(builder.build_http());
         }
         let builder = builder.tls_provider(Provider::Rustls(CryptoMode::Ring));
@@ -95,8 +89,7 @@ impl Transport {
 #[derive(Debug)]
 struct Route {
     transport: Transport,
-    connect_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
+    settings: HttpConnectorSettings,
 }
 
 impl HttpConnector for Route {
@@ -106,8 +99,7 @@ impl HttpConnector for Route {
             Some(("http", _)) => false,
             _ => return HttpConnectorFuture::ready(Err(ConnectorError::user("a URL that is neither https nor http".into()))),
         };
-        let kind = Kind { is_tls, connect_timeout: self.connect_timeout, read_timeout: self.read_timeout };
-        self.transport.of(kind).call(request)
+        self.transport.of(is_tls, &self.settings).call(request)
     }
 }
 

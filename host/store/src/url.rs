@@ -32,14 +32,12 @@ pub struct Location {
 
 impl Location {
     /// The bucket or container.
-    #[must_use]
-    pub fn bucket(&self) -> &str {
+    pub(crate) fn bucket(&self) -> &str {
         &self.bucket
     }
 
     /// What stands before every name of the store: empty, or parts of a path that end with `/`.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
@@ -61,8 +59,7 @@ impl Location {
 
 impl StoreUrl {
     /// What the URL begins with.
-    #[must_use]
-    pub fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
             Self::S3(_) => "s3",

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DEADLINE, POLL_INTERVAL};
 use crate::children::{bound_command, spawn};
-use crate::{Account, Postgres};
+use crate::{Account, Postgres, is_alive};
 
 /// Below the ports that the kernel gives to outgoing connections, so that none of these gets in between.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
@@ -137,8 +137,8 @@ impl Server {
         let _exit = self.child.wait();
         let deadline = Instant::now() + DEADLINE;
         for child in children.split_whitespace() {
-            let lives = || fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
-            while lives() && Instant::now() < deadline {
+            let child = child.parse().expect("the kernel lists numbers");
+            while is_alive(child) && Instant::now() < deadline {
                 std::thread::sleep(POLL_INTERVAL);
             }
         }

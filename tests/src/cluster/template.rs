@@ -42,7 +42,7 @@ pub(super) fn initdb(postgres: &Postgres, data_directory: &Path, segment_size_mi
 }
 
 /// Copies a directory with owners, modes, links and times.
-pub(super) fn copy_tree(from: &Path, to: &Path) {
+pub fn copy_tree(from: &Path, to: &Path) {
     let output = Command::new("cp").args(["-a", "--reflink=auto", "-T"]).arg(from).arg(to).output().expect("cp can be run");
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     // A running server removes files while they are copied; backup mode makes up for these, and for nothing else.

@@ -1,13 +1,13 @@
 //! A proxy in front of an object store that loses exactly what a test tells it to lose.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::http;
-use super::own_server::Listener;
+use super::listener::Listener;
 
 /// What happens to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,42 +66,46 @@ impl FaultProxy {
     /// Loses the next request of this method whose path and query, decoded, hold this text; several of these are used in their order.
     pub fn lose_next(&self, method: &str, part_of_target: &str, loss: Loss) -> &Self {
         let order = Order { method: method.to_owned(), part_of_target: part_of_target.to_owned(), loss };
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).orders.push_back(order);
+        self.plan().orders.push_back(order);
         self
     }
 
     /// From the first request whose path and query, decoded, hold this text, ends every connection without an answer, as if the
     /// server had died.
     pub fn cut_from(&self, part_of_target: &str) {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).cuts_at = Some(part_of_target.to_owned());
+        self.plan().cuts_at = Some(part_of_target.to_owned());
     }
 
     /// Lets everything pass again after a cut.
     pub fn mend(&self) {
-        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plan = self.plan();
         (plan.is_cut, plan.cuts_at) = (false, None);
     }
 
     /// Forgets the losses that nobody has met.
     pub fn forget_losses(&self) {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).orders.clear();
+        self.plan().orders.clear();
     }
 
     /// Method, path and query of the requests so far, and forgets them.
     pub fn take_requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner).seen)
+        std::mem::take(&mut self.plan().seen)
     }
 
     /// Losses that nobody has met yet.
     pub fn pending(&self) -> usize {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).orders.len()
+        self.plan().orders.len()
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap()
     }
 }
 
 async fn serve(mut client: TcpStream, host: String, plan: Arc<Mutex<Plan>>) {
     let Some(request) = http::read(&mut client).await else { return };
     let loss = {
-        let mut plan = plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plan = plan.lock().unwrap();
         plan.seen.push(format!("{} {}", request.method, request.target));
         let target = http::decoded(&request.target);
         plan.is_cut |= plan.cuts_at.as_ref().is_some_and(|text| target.contains(text));
@@ -113,10 +117,7 @@ async fn serve(mut client: TcpStream, host: String, plan: Arc<Mutex<Plan>>) {
     };
     match loss {
         Some(Loss::Answer(status, code)) => {
-            let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>told by the test</Message></Error>");
-            let body = if request.method == "HEAD" { String::new() } else { text };
-            let answer =
-                http::answer(status, &[("content-type", "application/xml"), ("x-amz-request-id", "TEST")], body.as_bytes());
+            let answer = if request.method == "HEAD" { http::answer(status, &[], b"") } else { http::refusal(status, code) };
             let _gone = client.write_all(&answer).await;
         }
         Some(Loss::Silence) => {

@@ -95,6 +95,12 @@ pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<
     [text.as_bytes(), body].concat()
 }
 
+/// A refusal with this code, as S3 writes it.
+pub(super) fn refusal(status: u16, code: &str) -> Vec<u8> {
+    let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>told by the test</Message></Error>");
+    answer(status, &[("content-type", "application/xml"), ("x-amz-request-id", "TEST")], text.as_bytes())
+}
+
 /// Sends one request of the harness itself; returns the status and the body as text.
 pub(super) fn request(endpoint: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
     let host = endpoint.trim_start_matches("http://");

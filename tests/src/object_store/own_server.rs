@@ -5,16 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::TcpListener as BlockingListener;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, oneshot};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::BUCKET;
 use super::http::{self, Request};
+use super::listener::Listener;
 
 /// How long a server that looks before it writes leaves the gap open for a second writer.
 const GAP: Duration = Duration::from_millis(100);
@@ -69,49 +69,14 @@ impl OwnServer {
         self.listener.endpoint()
     }
 
+    /// All objects, by their names.
+    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.objects.by_name.lock().unwrap().clone()
+    }
+
     /// Names of all objects.
     pub fn names(&self) -> Vec<String> {
-        self.objects.by_name.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
-    }
-}
-
-/// A listening socket whose connections are served by a thread of its own while the value lives.
-#[derive(Debug)]
-pub(super) struct Listener {
-    endpoint: String,
-    _stop: oneshot::Sender<()>,
-}
-
-impl Listener {
-    /// Serves every connection with `serve`; `path` is what the base URL ends with.
-    pub(super) fn start<F>(path: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let endpoint = format!("http://{}{path}", listener.local_addr().unwrap());
-        let (stop, stopped) = oneshot::channel::<()>();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).unwrap();
-                let accept = async {
-                    while let Ok((stream, _)) = listener.accept().await {
-                        tokio::spawn(serve(stream));
-                    }
-                };
-                tokio::select! {
-                    () = accept => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { endpoint, _stop: stop }
-    }
-
-    pub(super) fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.objects.by_name.lock().unwrap().keys().cloned().collect()
     }
 }
 
@@ -120,12 +85,12 @@ async fn serve(mut client: TcpStream, objects: Arc<Objects>) {
     let path = request.path();
     let name = path.strip_prefix(&format!("/{BUCKET}")).map(|rest| rest.trim_start_matches('/').to_owned());
     let answer = match (name, request.method.as_str()) {
-        (None, _) => error(404, "NoSuchBucket"),
+        (None, _) => http::refusal(404, "NoSuchBucket"),
         (Some(name), "GET") if name.is_empty() => objects.list(&request),
         (Some(name), "GET" | "HEAD") => objects.read(&name, request.method == "HEAD"),
         (Some(name), "PUT") => objects.write(name, request).await,
         (Some(name), "DELETE") => objects.delete(&name),
-        _ => error(501, "NotImplemented"),
+        _ => http::refusal(501, "NotImplemented"),
     };
     let _gone = client.write_all(&answer).await;
 }
@@ -135,9 +100,9 @@ const OBJECT_HEADERS: [(&str, &str); 3] =
 
 impl Objects {
     fn read(&self, name: &str, is_head: bool) -> Vec<u8> {
-        let objects = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let objects = self.by_name.lock().unwrap();
         let Some(body) = objects.get(name) else {
-            return if is_head { http::answer(404, &[], b"") } else { error(404, "NoSuchKey") };
+            return if is_head { http::answer(404, &[], b"") } else { http::refusal(404, "NoSuchKey") };
         };
         let length = body.len().to_string();
         let headers = [OBJECT_HEADERS.as_slice(), &[("content-length", length.as_str())]].concat();
@@ -150,23 +115,23 @@ impl Objects {
             Dialect::Google => request.header("x-goog-if-generation-match") == Some("0"),
         };
         if has_condition && self.precondition != Precondition::Ignored {
-            if self.by_name.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&name) {
-                return error(412, "PreconditionFailed");
+            if self.by_name.lock().unwrap().contains_key(&name) {
+                return http::refusal(412, "PreconditionFailed");
             }
             if self.precondition == Precondition::Racing {
                 self.has_looked.notify_waiters();
                 let _nobody_else = tokio::time::timeout(GAP, self.has_looked.notified()).await;
             }
         }
-        let mut objects = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.by_name.lock().unwrap();
         // Between the look above and this lock there was no pause, and one thread serves all.
         objects.insert(name, request.body);
         http::answer(200, &OBJECT_HEADERS, b"")
     }
 
     fn delete(&self, name: &str) -> Vec<u8> {
-        match (self.by_name.lock().unwrap_or_else(PoisonError::into_inner).remove(name), self.dialect) {
-            (None, Dialect::Google) => error(404, "NoSuchKey"),
+        match (self.by_name.lock().unwrap().remove(name), self.dialect) {
+            (None, Dialect::Google) => http::refusal(404, "NoSuchKey"),
             _ => http::answer(204, &[], b""),
         }
     }
@@ -175,7 +140,7 @@ impl Objects {
         let prefix = request.parameter("prefix").unwrap_or_default();
         let limit = request.parameter("max-keys").and_then(|text| text.parse().ok()).unwrap_or(1_000).min(1_000);
         let after = request.parameter("continuation-token").or_else(|| request.parameter("start-after")).unwrap_or_default();
-        let objects = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let objects = self.by_name.lock().unwrap();
         let mut found = objects.iter().filter(|(name, _)| name.starts_with(&prefix) && **name > after);
         let page: Vec<_> = found.by_ref().take(limit).collect();
         let is_truncated = found.next().is_some();
@@ -195,9 +160,4 @@ impl Objects {
         text.push_str("</ListBucketResult>");
         http::answer(200, &[("content-type", "application/xml")], text.as_bytes())
     }
-}
-
-fn error(status: u16, code: &str) -> Vec<u8> {
-    let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
-    http::answer(status, &[("content-type", "application/xml")], text.as_bytes())
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, ExitStatus, Stdio};
@@ -14,6 +15,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::binary_path;
 use crate::Account;
 use crate::children::{bound_command, spawn};
+
+/// Exit codes of `wal-push` that say why it was not archived.
+pub const PUSH_ERRORS: RangeInclusive<i32> = 2..=7;
+/// The same of `wal-fetch`: none is below 126, which PostgreSQL would take for the end of the archive.
+pub const FETCH_ERRORS: RangeInclusive<i32> = 202..=207;
 
 /// Longest silence of a process that a test waits for.
 const SILENCE: Duration = Duration::from_mins(1);
@@ -189,6 +195,11 @@ impl Finished {
     /// The signal that ended it.
     pub fn signal(&self) -> Option<i32> {
         self.status.signal()
+    }
+
+    /// Whether it said this, to whomever.
+    pub fn says(&self, text: &str) -> bool {
+        self.stdout.contains(text) || self.stderr.contains(text)
     }
 
     /// Standard output as JSON.

@@ -3,7 +3,6 @@
 //! What PostgreSQL's archiver does is done here: one call per segment, in order, and the mark of the segment changed after each.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use super::figure::{Comparison, Figure, Target, measure};
@@ -13,17 +12,11 @@ use crate::failure::Failure;
 
 /// Measures it; leaves the segments in our archive.
 pub(super) fn measure_bursts(stage: &Stage<'_>, recording: &Recording, runs: usize) -> Result<Vec<Figure>, Failure> {
-    let data = stage.home.join("burst");
-    recording.with_ready_segments(stage, &data)?;
-    let cluster = stage.cluster("burst", &data)?;
+    let cluster = &recording.cluster;
     let mut figures = Vec::new();
     for codec in [Codec::Lz4, Codec::Zstd] {
-        let before = || {
-            stage.forget(&cluster)?;
-            recording.with_ready_segments(stage, &data)
-        };
-        let ours = |path: &str| stage.stillframe(&cluster, codec, &["wal-push", path]);
-        let peers = |path: &str| stage.peer(&cluster, codec, &["--archive-async", "archive-push", path]);
+        let ours = |path: &str| stage.stillframe(cluster, codec, &["wal-push", path]);
+        let peers = |path: &str| stage.peer(cluster, codec, &["--archive-async", "archive-push", path]);
         figures.push(measure(
             Comparison::new(
                 format!("{SEGMENTS} ready segments, {}", codec.name()),
@@ -31,19 +24,18 @@ pub(super) fn measure_bursts(stage: &Stage<'_>, recording: &Recording, runs: usi
                 Target::Ratio(0.7),
             ),
             runs,
-            before,
-            || archive_all(recording, &data, ours),
-            || archive_all(recording, &data, peers),
+            || recording.fall_behind(stage),
+            || archive_all(recording, ours),
+            || archive_all(recording, peers),
         )?);
     }
-    stage.forget(&cluster)?;
-    recording.with_ready_segments(stage, &data)?;
-    archive_all(recording, &data, |path| stage.stillframe(&cluster, Codec::Zstd, &["wal-push", path]))?;
+    recording.fall_behind(stage)?;
+    archive_all(recording, |path| stage.stillframe(cluster, Codec::Zstd, &["wal-push", path]))?;
     Ok(figures)
 }
 
-fn archive_all(recording: &Recording, data: &Path, command: impl Fn(&str) -> Command) -> Result<(), Failure> {
-    let status = data.join("pg_wal/archive_status");
+fn archive_all(recording: &Recording, command: impl Fn(&str) -> Command) -> Result<(), Failure> {
+    let status = recording.archive_status();
     for name in &recording.names {
         quiet(&mut command(&format!("pg_wal/{name}")))?;
         let renamed = fs::rename(status.join(format!("{name}.ready")), status.join(format!("{name}.done")));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 
 /// What is compared with what.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Comparison {
     pub(super) name: String,
     pub(super) reference: String,

@@ -15,18 +15,15 @@ const PROMISED: usize = 64 + 2 * 16 * WORKERS;
 
 /// Measures a push that takes other ready segments along, and a fetch.
 pub(super) fn measure_memory(stage: &Stage<'_>, recording: &Recording) -> Result<Vec<Figure>, Failure> {
-    let data = stage.home.join("burst");
-    let cluster = Cluster { name: "burst".to_owned(), data: data.clone() };
-    let first = recording.names.first().map_or("", String::as_str);
+    let (cluster, first) = (&recording.cluster, &recording.names[0]);
     let mut figures = Vec::new();
     for codec in [Codec::Zstd, Codec::Lz4] {
-        stage.forget(&cluster)?;
-        recording.with_ready_segments(stage, &data)?;
-        let pushed = peak(stage, &cluster, codec, &["wal-push", &format!("pg_wal/{first}")])?;
+        recording.fall_behind(stage)?;
+        let pushed = peak(stage, cluster, codec, &["wal-push", &format!("pg_wal/{first}")])?;
         figures.push(figure(&format!("peak memory of wal-push {} with {WORKERS} workers", codec.name()), pushed));
     }
     let destination = stage.home.join("fetched").display().to_string();
-    let fetched = peak(stage, &cluster, Codec::Lz4, &["wal-fetch", first, &destination])?;
+    let fetched = peak(stage, cluster, Codec::Lz4, &["wal-fetch", first, &destination])?;
     figures.push(figure("peak memory of wal-fetch", fetched));
     Ok(figures)
 }

@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::stage::{Stage, quiet, remove};
+use super::stage::{Cluster, Stage, quiet, remove};
 use crate::failure::Failure;
-use crate::run::quoted;
-use crate::server::Server;
+use crate::run::line;
 
 /// Segments that a burst archives and a recovery replays.
 pub(super) const SEGMENTS: usize = 200;
@@ -22,25 +21,24 @@ pub(super) struct Recording {
     pub(super) plain: PathBuf,
     /// Their names, in order.
     pub(super) names: Vec<String>,
+    /// Where all of them wait in `pg_wal`.
+    pub(super) cluster: Cluster,
 }
 
 impl Recording {
     /// Runs a server until it has filled the segments.
-    pub(super) fn make(stage: &Stage<'_>, port: u16) -> Result<Self, Failure> {
+    pub(super) fn make(stage: &Stage<'_>) -> Result<Self, Failure> {
         let (base, data, plain) = (stage.home.join("base"), stage.home.join("recorded"), stage.home.join("plain"));
         fs::create_dir(&plain).map_err(Failure::io(format!("create `{}`", plain.display())))?;
         stage.account.own(&plain)?;
-        let server = Server::on(stage.home, &data, port, stage.account)?;
-        let archive = format!("cp %p {}/%f", quoted(&plain.display().to_string()));
+        let server = stage.server(&data)?;
+        let archive = line(stage.program("cp").arg("%p").arg(plain.join("%f")));
         // What the server flushes and when must not decide how long a replay takes.
-        server.initialise_with(
-            &[],
-            &format!(
-                "fsync = off\nsynchronous_commit = off\nshared_buffers = 512MB\nmax_wal_size = 20GB\ncheckpoint_timeout = 1h\n\
-                 hot_standby = off\narchive_mode = on\narchive_command = '{}'\n",
-                archive.replace('\'', "''")
-            ),
-        )?;
+        server.initialise(&format!(
+            "fsync = off\nsynchronous_commit = off\nshared_buffers = 512MB\nmax_wal_size = 20GB\ncheckpoint_timeout = 1h\n\
+             hot_standby = off\narchive_mode = on\narchive_command = '{}'\n",
+            archive.replace('\'', "''")
+        ))?;
         copy(stage, &data, &base)?;
         server.start()?;
         server.query("CREATE TABLE recorded (n bigint PRIMARY KEY, text text)")?;
@@ -54,24 +52,30 @@ impl Recording {
             round += 1;
         }
         server.stop()?;
-        let names: Vec<String> = segments(&plain)?.into_iter().take(SEGMENTS).collect();
-        for name in segments(&plain)?.into_iter().skip(SEGMENTS) {
+        let mut names = segments(&plain)?;
+        for name in names.split_off(SEGMENTS) {
             fs::remove_file(plain.join(&name)).map_err(Failure::io(format!("remove `{name}`")))?;
         }
         remove(&data.join("pg_wal"))?;
-        Ok(Self { base, plain, names })
+        let behind = stage.home.join("behind");
+        copy(stage, &base, &behind)?;
+        for name in &names {
+            let linked = fs::hard_link(plain.join(name), behind.join("pg_wal").join(name));
+            linked.map_err(Failure::io(format!("link `{name}`")))?;
+        }
+        let cluster = stage.cluster("behind", &behind)?;
+        Ok(Self { base, plain, names, cluster })
     }
 
-    /// A data directory whose `pg_wal` has every segment, ready to be archived.
-    pub(super) fn with_ready_segments(&self, stage: &Stage<'_>, data: &Path) -> Result<(), Failure> {
-        if !data.exists() {
-            copy(stage, &self.base, data)?;
-            for name in &self.names {
-                let linked = fs::hard_link(self.plain.join(name), data.join("pg_wal").join(name));
-                linked.map_err(Failure::io(format!("link `{name}`")))?;
-            }
-        }
-        let status = data.join("pg_wal/archive_status");
+    /// Where the marks are of what waits.
+    pub(super) fn archive_status(&self) -> PathBuf {
+        self.cluster.data.join("pg_wal/archive_status")
+    }
+
+    /// Empties the archives, and marks every segment as ready.
+    pub(super) fn fall_behind(&self, stage: &Stage<'_>) -> Result<(), Failure> {
+        stage.forget(&self.cluster)?;
+        let status = self.archive_status();
         remove(&status)?;
         fs::create_dir(&status).map_err(Failure::io(format!("create `{}`", status.display())))?;
         stage.account.own(&status)?;

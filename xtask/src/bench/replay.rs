@@ -5,28 +5,24 @@ use std::io::Write as _;
 
 use super::figure::{Comparison, Figure, Target, milliseconds};
 use super::recording::{Recording, SEGMENTS, copy};
-use super::stage::{Cluster, Stage, remove};
+use super::stage::{Codec, Stage, remove};
 use crate::failure::Failure;
-use crate::run::quoted;
-use crate::server::Server;
+use crate::run::line;
 
 /// Measures it with our archive, which a burst has filled, and with `cp` from a directory of plain segments.
-pub(super) fn measure_replay(stage: &Stage<'_>, recording: &Recording, port: u16, runs: usize) -> Result<Figure, Failure> {
-    let burst = Cluster { name: "burst".to_owned(), data: stage.home.join("burst") };
-    let configuration = stage.home.join(format!("{}.toml", burst.name));
-    let word = |path: &std::path::Path| quoted(&path.display().to_string());
-    let ours = format!("{} --config {} wal-fetch %f %p", word(stage.binary), word(&configuration));
-    let copying = format!("cp {}/%f %p", word(&recording.plain));
+pub(super) fn measure_replay(stage: &Stage<'_>, recording: &Recording, runs: usize) -> Result<Figure, Failure> {
+    let ours = line(&stage.stillframe(&recording.cluster, Codec::Zstd, &["wal-fetch", "%f", "%p"]));
+    let copying = line(stage.program("cp").arg(recording.plain.join("%f")).arg("%p"));
     let (mut measured, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        measured.push(replay(stage, recording, &ours, port)?);
-        beside.push(replay(stage, recording, &copying, port)?);
+        measured.push(replay(stage, recording, &ours)?);
+        beside.push(replay(stage, recording, &copying)?);
     }
     Ok(Figure::new(Comparison::new(format!("replay of {SEGMENTS} segments"), "cp", Target::Ratio(1.0)), "ms", measured, beside))
 }
 
 /// From the start of the server to the end of its recovery.
-fn replay(stage: &Stage<'_>, recording: &Recording, restore_command: &str, port: u16) -> Result<f64, Failure> {
+fn replay(stage: &Stage<'_>, recording: &Recording, restore_command: &str) -> Result<f64, Failure> {
     let data = stage.home.join("replayed");
     remove(&data)?;
     copy(stage, &recording.base, &data)?;
@@ -38,7 +34,7 @@ fn replay(stage: &Stage<'_>, recording: &Recording, restore_command: &str, port:
         .and_then(|()| fs::write(data.join("recovery.signal"), ""));
     written.map_err(Failure::io("write the recovery settings"))?;
     stage.account.own(&data.join("recovery.signal"))?;
-    let server = Server::on(stage.home, &data, port, stage.account)?;
+    let server = stage.server(&data)?;
     // Without hot standby a server answers only when its recovery has ended.
     let time = milliseconds(&mut || server.start())?;
     let rows = server.query("SELECT count(*) > 0 FROM recorded")?;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use super::figure::{Comparison, Figure, Target, measure};
 use super::stage::{Cluster, Codec, Stage, quiet};
 use crate::failure::Failure;
-use crate::server::Server;
 
 /// Bytes of the first page, whose header both programs look at.
 const PAGE: usize = 8192;
@@ -18,10 +17,10 @@ const PAGE: usize = 8192;
 const CONTENTS: [&str; 3] = ["rows", "random", "half-empty"];
 
 /// Measures every content in segments of this size.
-pub(super) fn measure_segments(stage: &Stage<'_>, mebibytes: usize, port: u16, runs: usize) -> Result<Vec<Figure>, Failure> {
+pub(super) fn measure_segments(stage: &Stage<'_>, mebibytes: usize, runs: usize) -> Result<Vec<Figure>, Failure> {
     let name = format!("segments{mebibytes}");
     let data = stage.home.join(&name);
-    let full = full_segment(stage, &data, mebibytes, port)?;
+    let full = full_segment(stage, &data, mebibytes)?;
     let cluster = stage.cluster(&name, &data)?;
     let mut figures = Vec::new();
     for content in CONTENTS {
@@ -38,14 +37,12 @@ fn pushes(stage: &Stage<'_>, cluster: &Cluster, path: &Path, what: &str, runs: u
     let push = |codec: Codec| quiet(&mut stage.stillframe(cluster, codec, &["wal-push", &segment]));
     let peer = |codec: Codec| quiet(&mut stage.peer(cluster, codec, &["archive-push", &segment]));
     let synced = |program: &str, arguments: &[&str]| {
-        quiet(stage.program(program).args(arguments).args([&segment, &copy]))?;
+        quiet(stage.program(program).args(arguments))?;
         quiet(stage.program("sync").arg(&copy))
     };
     let forget = || stage.forget(cluster);
-    let zstd = || {
-        quiet(stage.program("zstd").args(["-1", "--quiet", "--force", &segment, "-o", &copy]))?;
-        quiet(stage.program("sync").arg(&copy))
-    };
+    let zstd = || synced("zstd", &["-1", "--quiet", "--force", &segment, "-o", &copy]);
+    let cp = || synced("cp", &[&segment, &copy]);
     let against = |name: &str, reference: &str, target| Comparison::new(format!("{name}, {what}"), reference, target);
     Ok(vec![
         measure(
@@ -63,13 +60,7 @@ fn pushes(stage: &Stage<'_>, cluster: &Cluster, path: &Path, what: &str, runs: u
             || push(Codec::Lz4),
             || peer(Codec::Lz4),
         )?,
-        measure(
-            against("wal-push zstd", "cp, sync", Target::Untargeted),
-            runs,
-            forget,
-            || push(Codec::Zstd),
-            || synced("cp", &[]),
-        )?,
+        measure(against("wal-push zstd", "cp, sync", Target::Untargeted), runs, forget, || push(Codec::Zstd), cp)?,
     ])
 }
 
@@ -112,8 +103,8 @@ fn fill(stage: &Stage<'_>, data: &Path, full: &Path, content: &str) -> Result<Pa
 }
 
 /// Runs a server long enough to fill a segment, and returns the path of the first full one.
-fn full_segment(stage: &Stage<'_>, data: &Path, mebibytes: usize, port: u16) -> Result<PathBuf, Failure> {
-    let server = Server::on(stage.home, data, port, stage.account)?;
+fn full_segment(stage: &Stage<'_>, data: &Path, mebibytes: usize) -> Result<PathBuf, Failure> {
+    let server = stage.server(data)?;
     server.initialise_with(&[&format!("--wal-segsize={mebibytes}")], "fsync = off\nwal_keep_size = 512MB\nmax_wal_size = 2GB\n")?;
     server.start()?;
     server.query("CREATE TABLE filler AS SELECT n, md5(n::text) AS text FROM generate_series(1, 10000) n")?;

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use crate::account::Account;
 use crate::failure::Failure;
 use crate::run::line;
+use crate::server::Server;
 
 /// The peer, as Debian packages it.
-pub(super) const PEER: &str = "pgbackrest";
+const PEER: &str = "pgbackrest";
 
 /// Where everything lies, and as whom it runs.
 pub(super) struct Stage<'bench> {
@@ -25,7 +26,7 @@ pub(super) struct Cluster {
 }
 
 /// How both programs compress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Codec {
     /// Stillframe's level is 1; the peer's is its own default, 3.
     Zstd,
@@ -94,6 +95,11 @@ impl Stage<'_> {
         self.account.command(Path::new(program), self.home)
     }
 
+    /// A server on a data directory that exists or will; one runs at a time.
+    pub(super) fn server(&self, data: &Path) -> Result<Server, Failure> {
+        Server::on(self.home, data, 5440, self.account)
+    }
+
     /// Empties both archives and what both keep beside them, so that everything is written again.
     pub(super) fn forget(&self, cluster: &Cluster) -> Result<(), Failure> {
         remove(&self.home.join("store").join(&cluster.name))?;
@@ -120,14 +126,14 @@ impl Stage<'_> {
 
 /// Runs a program without output; its failure is ours, since a figure of what failed would say nothing.
 pub(super) fn quiet(command: &mut Command) -> Result<(), Failure> {
-    let status = unjudged(command)?;
-    if status { Ok(()) } else { Err(Failure::new(format!("`{}` failed", line(command)))) }
+    ends_with(0, command)
 }
 
-/// Runs a program without output; tells whether it succeeded.
-pub(super) fn unjudged(command: &mut Command) -> Result<bool, Failure> {
+/// The same of a program that is meant to end with this code.
+pub(super) fn ends_with(code: i32, command: &mut Command) -> Result<(), Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Ok(command.status().map_err(Failure::io(format!("run `{}`", line(command))))?.success())
+    let status = command.status().map_err(Failure::io(format!("run `{}`", line(command))))?;
+    if status.code() == Some(code) { Ok(()) } else { Err(Failure::new(format!("`{}` ended with {status}", line(command)))) }
 }
 
 /// Removes a directory and all below it; absent is fine.

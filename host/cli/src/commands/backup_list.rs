@@ -4,13 +4,14 @@
 
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use serde::Serialize;
-use stillframe_core::catalog::{Catalog, WalGBackup};
+use stillframe_core::catalog::{Backup, Catalog, WalGBackup};
 
 use super::view::{BackupView, WalGView, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
-use crate::output::{bytes, print, table};
+use crate::output::{bytes, or_dash, print, table};
 use crate::wiring::World;
 
 #[derive(Serialize)]
@@ -54,38 +55,13 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
         unreadable: contents.unreadable.iter().chain(&walg.unreadable).map(ToString::to_string).collect(),
     };
     print(json, &listing, || {
-        let mut rows: Vec<Vec<String>> = contents
-            .backups
-            .iter()
-            .map(|backup| {
-                let sentinel = &backup.sentinel;
-                let finished = sentinel.finished_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-                let size = sentinel.size_bytes().map_or_else(|| "-".to_owned(), bytes);
-                let provider = sentinel.provider.to_string();
-                let kind = "snapshot".to_owned();
-                vec![sentinel.name.to_string(), kind, finished, sentinel.stop_lsn.to_string(), provider, size, remarks(backup)]
-            })
-            .collect();
+        let mut rows: Vec<Vec<String>> = contents.backups.iter().map(row).collect();
         rows.extend(walg.backups.iter().map(walg_row));
         // By the moment of their end, whosever they are; those without one first.
         rows.sort_by(|one, other| one[2].cmp(&other[2]));
-        rows.extend(walg.unfinished.iter().map(|name| {
-            let none = || "-".to_owned();
-            vec![name.to_string(), "WAL-G".to_owned(), none(), none(), none(), none(), "running or interrupted".to_owned()]
-        }));
-        rows.extend(contents.intents.iter().map(|intent| {
-            let none = || "-".to_owned();
-            let kind = "snapshot".to_owned();
-            vec![
-                intent.name.to_string(),
-                kind,
-                none(),
-                none(),
-                intent.provider.to_string(),
-                none(),
-                "running or interrupted".to_owned(),
-            ]
-        }));
+        rows.extend(walg.unfinished.iter().map(|name| unfinished_row(&name.to_string(), "WAL-G", "-")));
+        let begun = contents.intents.iter();
+        rows.extend(begun.map(|intent| unfinished_row(&intent.name.to_string(), "snapshot", &intent.provider.to_string())));
         if rows.is_empty() {
             "no backups".to_owned()
         } else {
@@ -98,15 +74,36 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn row(backup: &Backup) -> Vec<String> {
+    let sentinel = &backup.sentinel;
+    vec![
+        sentinel.name.to_string(),
+        "snapshot".to_owned(),
+        moment(sentinel.finished_at),
+        sentinel.stop_lsn.to_string(),
+        sentinel.provider.to_string(),
+        or_dash(sentinel.size_bytes().map(bytes)),
+        remarks(backup),
+    ]
+}
+
 fn walg_row(backup: &WalGBackup) -> Vec<String> {
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     vec![
         backup.name.to_string(),
         "WAL-G".to_owned(),
-        or_none(backup.finished_at.map(|moment| moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string())),
-        or_none(backup.finish_lsn.map(|position| position.to_string())),
-        "-".to_owned(),
-        or_none(backup.uncompressed_bytes.map(bytes)),
+        or_dash(backup.finished_at.map(moment)),
+        or_dash(backup.finish_lsn.map(|position| position.to_string())),
+        or_dash(None),
+        or_dash(backup.uncompressed_bytes.map(bytes)),
         walg_remarks(backup),
     ]
+}
+
+/// What has no sentinel: nobody knows its end.
+fn unfinished_row(name: &str, kind: &str, provider: &str) -> Vec<String> {
+    [name, kind, "-", "-", provider, "-", "running or interrupted"].map(str::to_owned).to_vec()
+}
+
+fn moment(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }

@@ -4,29 +4,22 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use stillframe_core::catalog::{Backup, Catalog, InvalidBackupName, WalGBackup, WalGName};
+use stillframe_core::catalog::{Backup, Catalog, WalGBackup, WalGName};
 use stillframe_core::flows::{AnyBackupName, MarkError, VerifyError};
 use stillframe_core::postgres::Lsn;
 
-use super::view::{BackupView, WalGView, remarks, walg_remarks};
+use super::view::{BackupView, RangeView, WalGView, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, print};
+use crate::parse;
 use crate::wiring::World;
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the backup, ours or WAL-G's
-    #[arg(value_parser = any_name)]
+    #[arg(value_parser = parse::any_backup)]
     name: AnyBackupName,
-}
-
-/// The name of a backup, ours or WAL-G's.
-pub fn any_name(text: &str) -> Result<AnyBackupName, String> {
-    match text.parse() {
-        Ok(name) => Ok(AnyBackupName::WalG(name)),
-        Err(_) => text.parse().map(AnyBackupName::Snapshot).map_err(|error: InvalidBackupName| error.to_string()),
-    }
 }
 
 #[derive(Serialize)]
@@ -111,15 +104,14 @@ fn describe_walg(backup: &WalGBackup) -> String {
 
 fn describe(backup: &Backup) -> String {
     let sentinel = &backup.sentinel;
-    let range = sentinel.wal_range();
-    let files: Vec<String> = range.segments().map(|segment| segment.file_name(sentinel.segment_size).to_string()).collect();
+    let wal = RangeView::new(sentinel.wal_range(), sentinel.segment_size);
     let mut lines = vec![
         format!("name               {}", sentinel.name),
         "kind               snapshot".to_owned(),
         format!("started            {}", sentinel.started_at),
         format!("finished           {}", sentinel.finished_at),
         format!("WAL                {} to {} on timeline {}", sentinel.start_lsn, sentinel.stop_lsn, sentinel.timeline),
-        format!("WAL files          {} to {}", files.first().map_or("-", |file| file), files.last().map_or("-", |file| file)),
+        format!("WAL files          {} to {}", wal.first, wal.last),
         format!("PostgreSQL         {}", sentinel.version),
         format!("system identifier  {}", sentinel.system_identifier),
         format!("host               {}", sentinel.hostname),

@@ -75,7 +75,7 @@ pub fn run(options: &Options, json: bool) -> Result<ExitCode, Failure> {
         configuration: &text,
         written: options.output.as_deref(),
         taken: plan.taken.iter().map(|taken| (taken.key, taken.names.as_slice())).collect(),
-        secrets: plan.secrets.iter().map(|(name, ..)| name.as_str()).collect(),
+        secrets: plan.secrets.iter().map(|(name, _)| name.as_str()).collect(),
         without_effect: plan.passed.iter().map(|(name, reason)| (name.as_str(), reason.as_str())).collect(),
         refused: plan.refused.iter().map(|(name, reason)| (name.as_str(), reason.as_str())).collect(),
     };
@@ -118,7 +118,7 @@ impl Credentials {
                 return Err(ImportError::OddSecret { name: name.to_owned() });
             }
             lines.push(format!("{key} = {value}"));
-            plan.secrets.retain(|(secret, ..)| !names.contains(&secret.as_str()));
+            plan.secrets.retain(|(secret, _)| !names.contains(&secret.as_str()));
         }
         // Half a pair opens nothing.
         if lines.len() < 3 {

@@ -10,7 +10,7 @@ use crate::commands::config_import;
 use crate::common::Common;
 use crate::config::{Config, KEYS};
 use crate::exit::Failure;
-use crate::output::{print, table};
+use crate::output::{or_dash, print, table};
 use crate::wiring::variables;
 
 #[derive(Debug, Subcommand)]
@@ -61,13 +61,8 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             .iter()
             .map(|key| {
                 let row = &shown.values[key.name];
-                let (value, origin) = (row.value.clone(), row.origin.clone());
-                vec![
-                    key.name.to_owned(),
-                    value.unwrap_or_else(|| "-".to_owned()),
-                    origin.unwrap_or_default(),
-                    key.meaning.to_owned(),
-                ]
+                let origin = row.origin.clone().unwrap_or_default();
+                vec![key.name.to_owned(), or_dash(row.value.clone()), origin, key.meaning.to_owned()]
             })
             .collect();
         let providers = if shown.providers.is_empty() { "none".to_owned() } else { shown.providers.join(", ") };

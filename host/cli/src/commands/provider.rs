@@ -10,7 +10,7 @@ use stillframe_runtime::{ComponentSource, Grants, Inspection};
 use crate::common::Common;
 use crate::config::{Config, ConfigError, ProviderConfig, bundled};
 use crate::exit::Failure;
-use crate::output::{bytes, print, table};
+use crate::output::{applying, bytes, print, table};
 use crate::wiring::{ConfiguredProviders, variables};
 
 #[derive(Debug, Subcommand)]
@@ -112,15 +112,14 @@ fn describe(name: &ProviderName, provider: &ProviderConfig, inspection: &Inspect
 fn features(inspection: &Inspection) -> String {
     let Some(description) = &inspection.description else { return String::new() };
     let features = description.features;
-    let known = [
+    applying(&[
         (features.isolated, "isolated"),
         (features.atomic_group, "atomic groups"),
         (features.immediate, "ready at once"),
         (features.incremental, "incremental"),
         (features.restore, "restore"),
         (features.lock, "lock"),
-    ];
-    known.iter().filter(|(has, _)| *has).map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+    ])
 }
 
 /// The keys of its configuration, from its JSON Schema.

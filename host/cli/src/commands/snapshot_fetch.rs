@@ -8,11 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
-use stillframe_core::catalog::{BackupName, WalGName};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolation, snapshot_fetch};
-use stillframe_core::postgres::{Lsn, TimelineId};
+use stillframe_core::flows::{AnyBackupName, BackupSelector, FetchReport, FetchRequest, Isolation, snapshot_fetch};
+use stillframe_core::postgres::Lsn;
 
 use super::view::BackupView;
 use crate::common::Common;
@@ -89,21 +88,20 @@ fn selector(text: &str) -> Result<BackupSelector, String> {
     if text == "LATEST" {
         return Ok(BackupSelector::Latest);
     }
-    // Understood, so that the refusal can say what to do instead.
-    if let Ok(name) = text.parse::<WalGName>() {
-        return Ok(BackupSelector::WalG(name));
-    }
-    text.parse::<BackupName>().map(BackupSelector::Named).map_err(|error| error.to_string())
+    Ok(match parse::any_backup(text)? {
+        AnyBackupName::Snapshot(name) => BackupSelector::Named(name),
+        // Understood, so that the refusal can say what to do instead.
+        AnyBackupName::WalG(name) => BackupSelector::WalG(name),
+    })
 }
 
 fn timeline(text: &str) -> Result<TargetTimeline, String> {
     match text {
         "latest" => Ok(TargetTimeline::Latest),
         "current" => Ok(TargetTimeline::Current),
-        number => {
-            let number = number.parse().map_err(|_| format!("`{number}` is neither `latest`, `current` nor a number"))?;
-            TimelineId::new(number).map(TargetTimeline::Number).map_err(|error| error.to_string())
-        }
+        number => parse::timeline(number)
+            .map(TargetTimeline::Number)
+            .map_err(|_| format!("`{number}` is neither `latest`, `current` nor a number from 1")),
     }
 }
 

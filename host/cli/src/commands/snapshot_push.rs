@@ -10,6 +10,7 @@ use stillframe_core::provider::ProviderName;
 
 use super::view::BackupView;
 use crate::common::Common;
+use crate::config::host_name;
 use crate::exit::Failure;
 use crate::output::print;
 use crate::wiring::{World, interrupted, lease_request};
@@ -47,7 +48,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         user_data: options.add_user_data.clone(),
         checkpoint: world.config.checkpoint,
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        hostname: host_name(),
         lease: lease_request("snapshot-push"),
         deadlines: world.config.deadlines,
     };

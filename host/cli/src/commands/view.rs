@@ -1,9 +1,12 @@
-//! A backup as the commands show it: stable names, system identifiers as text.
+//! Backups and stretches of WAL as the commands show them: stable names, system identifiers as text.
 
 use serde::Serialize;
 use serde_json::Value;
 use stillframe_core::catalog::{Backup, Permanence, WalGBackup};
 use stillframe_core::flows::BackupKind;
+use stillframe_core::postgres::{WalRange, WalSegment, WalSegmentSize};
+
+use crate::output::applying;
 
 /// One backup in JSON.
 #[derive(Serialize)]
@@ -35,8 +38,7 @@ pub struct BackupView {
 impl From<&Backup> for BackupView {
     fn from(backup: &Backup) -> Self {
         let sentinel = &backup.sentinel;
-        let files: Vec<String> =
-            sentinel.wal_range().segments().map(|segment| segment.file_name(sentinel.segment_size).to_string()).collect();
+        let wal = RangeView::new(sentinel.wal_range(), sentinel.segment_size);
         Self {
             backup_name: sentinel.name.to_string(),
             kind: BackupKind::Snapshot.as_str(),
@@ -45,8 +47,8 @@ impl From<&Backup> for BackupView {
             start_lsn: sentinel.start_lsn.to_string(),
             finish_lsn: sentinel.stop_lsn.to_string(),
             timeline: sentinel.timeline.get(),
-            first_wal_file: files.first().cloned().unwrap_or_default(),
-            last_wal_file: files.last().cloned().unwrap_or_default(),
+            first_wal_file: wal.first,
+            last_wal_file: wal.last,
             pg_version: sentinel.version.0,
             system_identifier: sentinel.system_identifier.to_string(),
             hostname: sentinel.hostname.clone(),
@@ -65,13 +67,12 @@ impl From<&Backup> for BackupView {
 
 /// What is special about a backup, in words.
 pub fn remarks(backup: &Backup) -> String {
-    let remarks = [
+    applying(&[
         (backup.permanence == Permanence::Permanent, "permanent"),
         (!backup.sentinel.snapshot.isolated, "not isolated"),
         (backup.sentinel.from_standby, "from a standby"),
         (backup.is_condemned, "being deleted"),
-    ];
-    remarks.iter().filter(|(applies, _)| *applies).map(|(_, remark)| *remark).collect::<Vec<_>>().join(", ")
+    ])
 }
 
 /// One base backup of WAL-G in JSON. What its records do not say is null.
@@ -126,10 +127,36 @@ impl From<&WalGBackup> for WalGView {
 
 /// What is special about a base backup of WAL-G, in words.
 pub fn walg_remarks(backup: &WalGBackup) -> String {
-    let remarks = [
+    applying(&[
         (backup.permanence == Permanence::Permanent, "permanent"),
         (backup.name.is_delta(), "delta"),
         (!backup.has_metadata, "no metadata.json"),
-    ];
-    remarks.iter().filter(|(applies, _)| *applies).map(|(_, remark)| *remark).collect::<Vec<_>>().join(", ")
+    ])
+}
+
+/// A stretch of segments in JSON.
+#[derive(Serialize)]
+pub struct RangeView {
+    pub timeline: u32,
+    pub first: String,
+    pub last: String,
+    pub segments: u64,
+}
+
+impl RangeView {
+    /// Names the stretch under a segment size.
+    pub fn new(range: WalRange, size: WalSegmentSize) -> Self {
+        let name = |number| WalSegment { timeline: range.timeline, number }.file_name(size).to_string();
+        Self {
+            timeline: range.timeline.get(),
+            first: name(range.first),
+            last: name(range.last),
+            segments: range.last - range.first + 1,
+        }
+    }
+
+    /// The stretch in words.
+    pub fn describe(&self) -> String {
+        if self.segments == 1 { self.first.clone() } else { format!("{} … {} ({})", self.first, self.last, self.segments) }
+    }
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::wal_push::terminated;
 use crate::common::Common;
 use crate::daemon::{ConfigurationId, Limits, WalService, serve};
 use crate::exit::Failure;
-use crate::wiring::World;
+use crate::wiring::{World, terminated};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -23,8 +22,7 @@ pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure
     let configuration = ConfigurationId::of_process(common.config.as_deref()).ok();
     let world = World::open(common).await?;
     let data_directory = world.config.pgdata()?.to_owned();
-    let ahead = world.ahead();
-    let service = Arc::new(WalService::new(world, data_directory, configuration, ahead));
+    let service = Arc::new(WalService::new(world, data_directory, configuration));
     serve(&options.socket, service, Limits::default(), terminated()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use stillframe_core::flows::{WalFetched, wal_fetch_ahead};
+use stillframe_core::flows::{WalFetched, wal_fetch};
 
 use crate::common::Common;
 use crate::exit::{ABSENT, Failure};
@@ -28,7 +28,7 @@ pub struct Options {
 /// Restores, and leaves a process behind that fetches the next segments.
 pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
     let world = World::open(common).await?;
-    let (fetched, next) = wal_fetch_ahead(&world.ports(), &world.ahead(), &options.name, &options.destination).await?;
+    let (fetched, next) = wal_fetch(&world.ports(), &world.ahead(), &options.name, &options.destination).await?;
     match fetched {
         WalFetched::Restored(_) => {
             if let Some(request) = next {

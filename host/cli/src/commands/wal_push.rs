@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use stillframe_core::flows::{WalPushed, wal_push_ahead};
+use stillframe_core::flows::{WalPushed, wal_push};
 use stillframe_core::postgres::PgControl;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::common::Common;
 use crate::config::{Config, ConfigError};
 use crate::exit::Failure;
-use crate::wiring::World;
+use crate::wiring::{World, terminated};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -28,7 +27,7 @@ pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure
     let world = World::open(common).await?;
     let data_directory = data_directory(&options.path, &world.config)?;
     let pusher = world.pusher(&data_directory);
-    match wal_push_ahead(&world.ports(), &world.ahead(), &pusher, &options.path, terminated()).await? {
+    match wal_push(&world.ports(), &world.ahead(), &pusher, &options.path, terminated()).await? {
         WalPushed::Stored => tracing::debug!(path = %options.path.display(), "archived"),
         WalPushed::Before => tracing::debug!(path = %options.path.display(), "was archived by an earlier call"),
         WalPushed::AlreadyStored => tracing::info!(path = %options.path.display(), "was archived before, with the same content"),
@@ -43,15 +42,4 @@ fn data_directory(path: &Path, config: &Config) -> Result<PathBuf, ConfigError> 
         return Ok(PathBuf::from("."));
     }
     config.pgdata().map(Path::to_owned)
-}
-
-/// Waits for SIGTERM or SIGINT. Until it is first polled, a signal ends the process as usual.
-pub(in crate::commands) async fn terminated() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -6,16 +6,17 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 use stillframe_core::flows::{
-    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, Progress, ServerPosition, VerifyReport, VerifyRequest,
-    wal_verify,
+    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, Progress, SegmentSizeFound, ServerPosition, VerifyReport,
+    VerifyRequest, wal_verify,
 };
 use stillframe_core::postgres::{TimelineId, WalRange, WalSegment, WalSegmentSize};
 
-use super::backup_show::any_name;
-use super::wal_show::{RangeView, describe_size, history, segment_size};
+use super::view::RangeView;
+use super::wal_show::{describe_size, history};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{count, print};
+use crate::parse;
 use crate::wiring::World;
 
 /// Files and stretches that are listed of one kind; all are counted.
@@ -37,22 +38,17 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), requires = "deep")]
     workers: u8,
     /// Only the way to this timeline
-    #[arg(long, value_name = "N", value_parser = timeline)]
+    #[arg(long, value_name = "N", value_parser = parse::timeline)]
     timeline: Option<TimelineId>,
     /// Only what this backup needs, ours or WAL-G's
-    #[arg(long, value_name = "NAME", value_parser = any_name)]
+    #[arg(long, value_name = "NAME", value_parser = parse::any_backup)]
     backup: Option<AnyBackupName>,
     /// Connect to the server, and require what it has finished but its newest N segments
     #[arg(long, value_name = "N")]
     allow_lag: Option<u64>,
     /// Segment size in MiB [default: what backups and archived segments say]
-    #[arg(long, value_name = "MIB", value_parser = segment_size)]
+    #[arg(long, value_name = "MIB", value_parser = parse::segment_size)]
     segment_size: Option<WalSegmentSize>,
-}
-
-fn timeline(text: &str) -> Result<TimelineId, String> {
-    let number = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
-    TimelineId::new(number).map_err(|error| error.to_string())
 }
 
 #[derive(Serialize)]
@@ -124,7 +120,8 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     };
     let is_terminal = std::io::stderr().is_terminal();
     let report = wal_verify(&world.ports(), &request, &|progress| show_progress(is_terminal, progress)).await?;
-    print(json, &view(&report), || describe(&report));
+    let view = view(&report);
+    print(json, &view, || describe(&view, report.segment_size));
     report.verdict().map_err(|error| Failure::from(error).beside_a_result())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -213,13 +210,12 @@ fn contents_view(contents: &ContentReport) -> ContentsView {
     }
 }
 
-fn describe(report: &VerifyReport) -> String {
-    let view = view(report);
+fn describe(view: &VerifyView, size: SegmentSizeFound) -> String {
     let mut lines = Vec::new();
     if view.backups.is_empty() {
         lines.push("no backup needs any WAL".to_owned());
     }
-    lines.extend(view.needed.iter().map(|range| format!("needed on timeline {}: {}", range.timeline(), range.describe())));
+    lines.extend(view.needed.iter().map(|range| format!("needed on timeline {}: {}", range.timeline, range.describe())));
     for backup in &view.backups {
         let verdict = match backup.is_whole {
             Some(true) => "whole",
@@ -247,25 +243,43 @@ fn describe(report: &VerifyReport) -> String {
             contents.proven_segments, contents.damaged_segments, contents.not_verified_segments
         ));
     }
-    lines.push(describe_size(report.segment_size));
+    lines.push(describe_size(size));
     lines.push(format!("{} needed segments are there, {} are missing", view.present_segments, view.missing_segments));
     lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use stillframe_core::flows::{BackupKind, SegmentSizeFound, SizeSource};
+    use stillframe_core::flows::{BackupKind, SizeSource};
 
     use super::*;
 
+    fn range(first: u64, last: u64) -> WalRange {
+        WalRange { timeline: TimelineId::FIRST, first, last }
+    }
+
+    /// Of an archive without backups, in which these are missing.
+    fn report(missing: Vec<WalRange>) -> VerifyReport {
+        VerifyReport {
+            segment_size: SegmentSizeFound { size: WalSegmentSize::DEFAULT, source: SizeSource::Backup },
+            needed: Vec::new(),
+            present: 0,
+            missing,
+            harmless: Vec::new(),
+            backups: Vec::new(),
+            histories: Vec::new(),
+            newer_timelines: Vec::new(),
+            lag: None,
+            contents: None,
+            unreadable: Vec::new(),
+        }
+    }
+
     #[test]
     fn people_see_what_is_missing_what_is_no_alarm_and_how_much_there_is() {
-        let range = |first, last| WalRange { timeline: TimelineId::FIRST, first, last };
         let report = VerifyReport {
-            segment_size: SegmentSizeFound { size: WalSegmentSize::DEFAULT, source: SizeSource::Backup },
             needed: vec![range(5, 9)],
             present: 4,
-            missing: vec![range(7, 7)],
             harmless: vec![range(2, 3)],
             backups: vec![BackupCheck {
                 name: "sf-20261121T083214Z-9k3m2p7x".to_owned(),
@@ -274,14 +288,12 @@ mod tests {
                 segment_size: WalSegmentSize::DEFAULT,
                 missing: Vec::new(),
             }],
-            histories: Vec::new(),
-            newer_timelines: Vec::new(),
             lag: Some(1),
-            contents: None,
-            unreadable: Vec::new(),
+            ..report(vec![range(7, 7)])
         };
+        let view = view(&report);
         assert_eq!(
-            describe(&report),
+            describe(&view, report.segment_size),
             "needed on timeline 1: 000000010000000000000005 … 000000010000000000000009 (5)\n\
              backup sf-20261121T083214Z-9k3m2p7x: whole\n\
              missing: 000000010000000000000007\n\
@@ -290,27 +302,14 @@ mod tests {
              segment size 16.0 MiB (from the newest backup)\n\
              4 needed segments are there, 1 are missing"
         );
-        let json = serde_json::to_value(view(&report)).unwrap();
+        let json = serde_json::to_value(&view).unwrap();
         assert_eq!((json["is_whole"].as_bool(), json["missing_segments"].as_u64()), (Some(false), Some(1)));
         assert_eq!(json["problems"][0]["file"], "000000010000000000000007");
     }
 
     #[test]
     fn a_long_list_is_cut_off_and_says_so() {
-        let range = |number: u64| WalRange { timeline: TimelineId::FIRST, first: number * 2, last: number * 2 };
-        let report = VerifyReport {
-            segment_size: SegmentSizeFound { size: WalSegmentSize::DEFAULT, source: SizeSource::Backup },
-            needed: Vec::new(),
-            present: 0,
-            missing: (0..5_000).map(range).collect(),
-            harmless: Vec::new(),
-            backups: Vec::new(),
-            histories: Vec::new(),
-            newer_timelines: Vec::new(),
-            lag: None,
-            contents: None,
-            unreadable: Vec::new(),
-        };
+        let report = report((0..5_000).map(|number| range(number * 2, number * 2)).collect());
         let view = view(&report);
         assert_eq!((view.missing.len(), view.missing_left_out, view.missing_segments), (1_000, 4_000, 5_000));
         assert_eq!((view.problems.len(), view.problems_left_out), (1_000, 4_000));

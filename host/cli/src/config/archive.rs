@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use stillframe_core::catalog::Compression;
+use stillframe_core::flows::Guarding;
+use stillframe_core::spool::AheadSettings;
+
 use super::kind::is_recipient;
 use super::reader::Reader;
 use super::{ConfigError, Origin, secrets};
@@ -10,39 +14,19 @@ use super::{ConfigError, Origin, secrets};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveConfig {
     /// How new WAL is compressed.
-    pub compression: ArchiveCompression,
+    pub compression: Compression,
     /// Whom new WAL is encrypted for, without those in the file.
     pub recipients: Vec<String>,
     /// File with more of them.
     pub recipients_file: Option<PathBuf>,
     /// Where the private key comes from.
     pub identity: Option<IdentitySource>,
-    /// How many files are archived or fetched at the same time, 1 to 64.
-    pub workers: usize,
-    /// How many other ready files one push may archive.
-    pub push_ahead: usize,
-    /// How many segments are fetched ahead.
-    pub fetch_ahead: usize,
-    /// Directory for what happens ahead; none when there is no place for it: then nothing does.
-    pub spool: Option<PathBuf>,
+    /// How far ahead of PostgreSQL it is archived and fetched.
+    pub ahead: AheadSettings,
     /// What happens to WAL of a copy of the cluster.
-    pub guard: Guard,
+    pub guard: Guarding,
     /// Name of this server among the copies of the cluster; none when its host has no usable name.
     pub instance: Option<String>,
-}
-
-/// How new WAL is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArchiveCompression {
-    /// zstd.
-    Zstd {
-        /// 1 to 22; none: the fastest.
-        level: Option<i32>,
-    },
-    /// LZ4.
-    Lz4,
-    /// Not at all.
-    None,
 }
 
 /// Where the private key of age comes from.
@@ -59,42 +43,33 @@ pub enum IdentitySource {
     },
 }
 
-/// What happens to WAL of a copy of the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guard {
-    /// It is refused.
-    Refuse,
-    /// It is archived with a warning.
-    Warn,
-    /// Nobody looks.
-    Off,
-}
-
 /// Reads the section.
 pub(super) fn read(read: &Reader<'_>) -> Result<ArchiveConfig, ConfigError> {
     let level = read.number("archive.level");
     let compression = match (read.text("archive.compression").as_deref(), level) {
-        (Some("lz4"), None) => ArchiveCompression::Lz4,
-        (Some("none"), None) => ArchiveCompression::None,
+        (Some("lz4"), None) => Compression::Lz4,
+        (Some("none"), None) => Compression::None,
         (Some(other @ ("lz4" | "none")), Some(_)) => {
             let hint = "remove `level`, or set `compression = \"zstd\"` under `[archive]`".to_owned();
             return Err(read.clash("archive.level", format!("`{other}` has no levels"), hint));
         }
-        (_, level) => ArchiveCompression::Zstd { level },
+        (_, level) => level.map_or_else(Compression::default, Compression::Zstd),
     };
     Ok(ArchiveConfig {
         compression,
         recipients: read.list("archive.recipients"),
         recipients_file: read.path("archive.recipients_file"),
         identity: identity(read)?,
-        workers: read.number("archive.workers").unwrap_or(1),
-        push_ahead: read.number("archive.push_ahead").unwrap_or(0),
-        fetch_ahead: read.number("archive.fetch_ahead").unwrap_or(0),
-        spool: spool(read)?,
+        ahead: AheadSettings {
+            spool: spool(read)?,
+            workers: read.number("archive.workers").unwrap_or(1),
+            push_files: read.number("archive.push_ahead").unwrap_or(0),
+            fetch_files: read.number("archive.fetch_ahead").unwrap_or(0),
+        },
         guard: match read.text("archive.guard").as_deref() {
-            Some("warn") => Guard::Warn,
-            Some("off") => Guard::Off,
-            _ => Guard::Refuse,
+            Some("warn") => Guarding::Warn,
+            Some("off") => Guarding::Off,
+            _ => Guarding::Refuse,
         },
         instance: read.text("archive.instance"),
     })

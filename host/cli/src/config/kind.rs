@@ -26,7 +26,7 @@ pub enum Kind {
     Role,
     /// The name of an account of Azure.
     Account,
-    /// The name of an instance: a part of object keys.
+    /// The name of an instance, which stands in claims and verdicts.
     Instance,
     /// An absolute path.
     Path,
@@ -122,7 +122,7 @@ fn is_account(text: &str) -> bool {
     (3..=24).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// As a cluster's name: WAL-G would take a path with 24 hexadecimal digits for that of a segment.
+/// Within the bounds of a cluster's name, so that it could stand in a key.
 fn is_instance(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let longest = text.split(|letter: char| !letter.is_ascii_hexdigit()).map(str::len).max();
@@ -160,7 +160,7 @@ fn endpoint(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `age1` and letters of Bech32; whether the checksum is right is found when the first file is encrypted.
+/// `age1` and letters of Bech32; whether the checksum is right is found when the archive is opened.
 pub(super) fn is_recipient(text: &str) -> bool {
     const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     // 32 bytes of an X25519 key are 52 letters, and the checksum has 6.

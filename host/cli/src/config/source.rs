@@ -84,7 +84,7 @@ pub(super) fn gather(path: &Path, mut document: toml::Table, variables: &Variabl
         // Beside each other: the engine clears its cache of whatever it does not know.
         values.insert("runtime.cache".to_owned(), Value::new(format!("{cache}/providers"), Origin::Default));
     }
-    if let Some(instance) = kind::instance_of(&rustix::system::uname().nodename().to_string_lossy()) {
+    if let Some(instance) = kind::instance_of(&host_name()) {
         values.insert("archive.instance".to_owned(), Value::new(instance, Origin::Default));
     }
     for (section, content) in document {
@@ -108,6 +108,11 @@ pub(super) fn gather(path: &Path, mut document: toml::Table, variables: &Variabl
     overrule(&mut values, variables)?;
     let notices = walg::fill(&mut values, variables)?;
     Ok(Gathered { values, providers, notices })
+}
+
+/// The name of this host, as the kernel has it.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Where the user's programs cache what they can make again; compiled providers are worth a second each.

@@ -1,10 +1,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use stillframe_core::catalog::Compression;
 use stillframe_core::error::Classify;
+use stillframe_core::flows::Guarding;
+use stillframe_core::spool::AheadSettings;
 use stillframe_store::{Encryption, StoreSettings};
 
-use super::{ArchiveCompression, ArchiveConfig, Config, ConfigError, Guard, IdentitySource, Origin, Variables};
+use super::{ArchiveConfig, Config, ConfigError, IdentitySource, Origin, Variables};
 
 const SMALLEST: &str = r#"
 [cluster]
@@ -106,7 +109,7 @@ fn a_foreign_provider_is_granted_nothing_by_itself() {
 }
 
 /// A public key of age, made for this test.
-const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+const RECIPIENT: &str = "age1un06tuec6aahgpjgdkqc6yytcmr7hadynymyp7drq0x2x4dlqytqz2lncl";
 
 fn with(section: &str, lines: &str) -> String {
     SMALLEST.replace(&format!("[{section}]\n"), &format!("[{section}]\n{lines}\n"))
@@ -162,15 +165,12 @@ fn every_key_of_the_archive_reaches_its_setting() {
          guard = \"warn\"\ninstance = \"db-1\""
     ));
     let expected = ArchiveConfig {
-        compression: ArchiveCompression::Zstd { level: Some(3) },
+        compression: Compression::Zstd(3),
         recipients: vec![RECIPIENT.to_owned()],
         recipients_file: Some("/r".into()),
         identity: Some(IdentitySource::Command { program: "/usr/bin/key".into(), arguments: vec!["of the archive".to_owned()] }),
-        workers: 2,
-        push_ahead: 0,
-        fetch_ahead: 1,
-        spool: Some("/spool".into()),
-        guard: Guard::Warn,
+        ahead: AheadSettings { spool: Some("/spool".into()), workers: 2, push_files: 0, fetch_files: 1 },
+        guard: Guarding::Warn,
         instance: Some("db-1".to_owned()),
     };
     assert_eq!(load(&text, &[]).unwrap().archive, expected);
@@ -179,13 +179,13 @@ fn every_key_of_the_archive_reaches_its_setting() {
 #[test]
 fn the_archive_has_defaults_and_its_spool_lies_in_the_users_cache() {
     let archive = load(SMALLEST, &[("HOME", "/home/me")]).unwrap().archive;
-    assert_eq!(archive.compression, ArchiveCompression::Zstd { level: None });
-    assert_eq!((archive.workers, archive.push_ahead, archive.fetch_ahead, archive.guard), (4, 32, 8, Guard::Refuse));
-    assert_eq!(archive.spool.as_deref(), Some(Path::new("/home/me/.cache/stillframe/spool")));
+    assert_eq!((archive.compression, archive.guard), (Compression::default(), Guarding::Refuse));
+    let spool = Some("/home/me/.cache/stillframe/spool".into());
+    assert_eq!(archive.ahead, AheadSettings { spool, workers: 4, push_files: 32, fetch_files: 8 });
     let cache = load(SMALLEST, &[("HOME", "/home/me")]).unwrap().runtime.cache.unwrap();
-    assert!(!archive.spool.as_ref().unwrap().starts_with(&cache), "the engine clears its cache of what it does not know");
+    assert!(!archive.ahead.spool.unwrap().starts_with(&cache), "the engine clears its cache of what it does not know");
     assert_eq!((archive.recipients, archive.recipients_file, archive.identity), (vec![], None, None));
-    assert_eq!(load(SMALLEST, &[]).unwrap().archive.spool, None, "without a home nothing happens ahead");
+    assert_eq!(load(SMALLEST, &[]).unwrap().archive.ahead.spool, None, "without a home nothing happens ahead");
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_spool_that_a_link_leads_into_the_data_directory_is_refused() {
 #[test]
 fn a_spool_that_only_the_default_put_into_the_data_directory_does_not_stop_the_archive() {
     let config = load(SMALLEST, &[("HOME", "/var/lib/postgresql/15/main")]).unwrap();
-    assert_eq!(config.archive.spool, None);
+    assert_eq!(config.archive.ahead.spool, None);
 }
 
 #[test]

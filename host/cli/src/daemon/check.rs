@@ -4,7 +4,6 @@
 //! the same by accident would archive to a wrong place; so everything that the plain command would act on is in it.
 
 use std::ffi::OsString;
-use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -77,13 +76,8 @@ impl DirectoryId {
 
     /// The directory to which a path leads.
     pub fn of(path: &Path) -> io::Result<Self> {
-        path.metadata().map(|found| Self::from(&found))
-    }
-}
-
-impl From<&Metadata> for DirectoryId {
-    fn from(found: &Metadata) -> Self {
-        Self { device: found.dev(), inode: found.ino() }
+        let found = path.metadata()?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
     }
 }
 

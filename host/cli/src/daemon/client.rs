@@ -11,11 +11,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::check::{Check, ConfigurationId, DirectoryId};
 use super::protocol::{Reply, Request};
+use super::socket::is_trusted;
 
 /// Longer than the daemon takes for any request: it answers or has died.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -129,9 +129,7 @@ fn open(socket: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     connect(&stream, &SocketAddrUnix::new(socket)?)?;
-    let peer = socket_peercred(&stream)?.uid;
-    // What it says is acted on: on another user's word PostgreSQL would recycle WAL, or end its recovery.
-    if peer != rustix::process::geteuid() && !peer.is_root() {
+    if !is_trusted(&stream)? {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
     }
     let stream = UnixStream::from(stream);

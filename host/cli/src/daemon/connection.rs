@@ -18,9 +18,10 @@ use tokio::time::timeout;
 use super::check::DirectoryId;
 use super::protocol::{HEAD_BYTES, Reply, Request, body_length};
 use super::service::Service;
+use super::socket::is_trusted;
 
 /// How long a connection may take.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// For a request to be answered.
     pub request: Duration,
@@ -28,60 +29,53 @@ pub struct Limits {
     pub message: Duration,
     /// Between two messages. A client that keeps a connection open must not keep one of the few for ever.
     pub idle: Duration,
-    /// Becomes true when the daemon is to end: then no further message is waited for.
-    pub ending: watch::Sender<bool>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            request: Duration::from_mins(2),
-            message: Duration::from_secs(10),
-            idle: Duration::from_mins(5),
-            ending: watch::Sender::new(false),
-        }
+        Self { request: Duration::from_mins(2), message: Duration::from_secs(10), idle: Duration::from_mins(5) }
     }
 }
 
-/// Serves one connection to its end; refuses it without a slot.
-pub(super) async fn serve(mut stream: UnixStream, service: Arc<dyn Service>, limits: Limits, slot: Option<OwnedSemaphorePermit>) {
+/// Serves one connection to its end; refuses it without a slot. Once `ending` is true, no further message is waited for.
+pub(super) async fn serve(
+    mut stream: UnixStream,
+    service: Arc<dyn Service>,
+    limits: Limits,
+    slot: Option<OwnedSemaphorePermit>,
+    mut ending: watch::Receiver<bool>,
+) {
     if slot.is_none() {
         tracing::warn!("too many connections; one is refused");
-        return answer(&mut stream, &limits, Reply::Failed).await;
+        return answer(&mut stream, limits, Reply::Failed).await;
     }
-    if !is_trusted(&stream) {
+    if !is_trusted(&stream).unwrap_or(false) {
         tracing::warn!("a connection of another user is refused");
-        return answer(&mut stream, &limits, Reply::Failed).await;
+        return answer(&mut stream, limits, Reply::Failed).await;
     }
     let mut standing = Standing::Unknown;
     loop {
-        let request = match next(&mut stream, &limits).await {
+        let request = match next(&mut stream, limits, &mut ending).await {
             Ok(Some(request)) => request,
             Ok(None) => return,
             Err(reason) => {
                 tracing::warn!(reason, "a connection is closed");
-                return answer(&mut stream, &limits, Reply::Failed).await;
+                return answer(&mut stream, limits, Reply::Failed).await;
             }
         };
         let is_last = !matches!(request, Request::Check(_));
         if is_last && !is_ours(&stream, &*service, standing) {
-            return answer(&mut stream, &limits, Reply::Failed).await;
+            return answer(&mut stream, limits, Reply::Failed).await;
         }
         let reply = timeout(limits.request, handle(&*service, request, &mut standing)).await.unwrap_or_else(|_| {
             tracing::error!("a request is abandoned after {} seconds", limits.request.as_secs());
             Reply::Failed
         });
-        answer(&mut stream, &limits, reply).await;
+        answer(&mut stream, limits, reply).await;
         if is_last {
             return;
         }
     }
-}
-
-/// Whether the other end is our own user, or root.
-fn is_trusted(stream: &UnixStream) -> bool {
-    let ours = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == ours || peer.uid() == 0)
 }
 
 /// What a connection has shown by checks of our client.
@@ -118,9 +112,8 @@ fn is_ours(stream: &UnixStream, service: &dyn Service, standing: Standing) -> bo
 }
 
 /// The next message; none when there will be no more.
-async fn next(stream: &mut UnixStream, limits: &Limits) -> Result<Option<Request>, String> {
+async fn next(stream: &mut UnixStream, limits: Limits, ending: &mut watch::Receiver<bool>) -> Result<Option<Request>, String> {
     let mut head = [0; HEAD_BYTES];
-    let mut ending = limits.ending.subscribe();
     let first = tokio::select! {
         first = timeout(limits.idle, stream.read(&mut head[..1])) => first,
         _ = ending.wait_for(|ending| *ending) => return Ok(None),
@@ -155,7 +148,7 @@ async fn handle(service: &dyn Service, request: Request, standing: &mut Standing
 }
 
 /// A client that has gone away will ask again.
-async fn answer(stream: &mut UnixStream, limits: &Limits, reply: Reply) {
+async fn answer(stream: &mut UnixStream, limits: Limits, reply: Reply) {
     let written = timeout(limits.message, stream.write_all(&[reply.to_byte()])).await;
     if !matches!(written, Ok(Ok(()))) {
         tracing::debug!("a client did not wait for its answer");

@@ -77,7 +77,10 @@ impl Request {
     /// Reads a message.
     pub fn parse(head: [u8; HEAD_BYTES], body: &[u8]) -> Result<Self, ProtocolError> {
         match head[0] {
-            b'C' => Ok(Self::Check(std::str::from_utf8(body).ok().and_then(parse_check))),
+            b'C' => {
+                let ours = std::str::from_utf8(body).ok().and_then(|text| text.strip_prefix(OURS));
+                Ok(Self::Check(ours.and_then(Check::parse)))
+            }
             b'F' => String::from_utf8(body.to_vec()).map(Self::Push).map_err(|_| ProtocolError::Body),
             b'f' => match parse_arguments(body).ok_or(ProtocolError::Body)?.as_slice() {
                 [name, destination] => {
@@ -129,10 +132,6 @@ impl Reply {
         let known = [Self::Done, Self::Failed, Self::Missing, Self::Serving, Self::Reconfigured];
         known.into_iter().find(|reply| reply.to_byte() == byte).ok_or(ProtocolError::Reply(byte))
     }
-}
-
-fn parse_check(text: &str) -> Option<Check> {
-    text.strip_prefix(OURS).and_then(Check::parse)
 }
 
 /// What PostgreSQL gives as %p. An absolute path could lie in another server's directory, which nobody has proven to be meant.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use stillframe_core::error::{Classify, chain};
-use stillframe_core::flows::{PrefetchRequest, WalFetched, wal_fetch_ahead, wal_prefetch, wal_push_ahead};
+use stillframe_core::flows::{PrefetchRequest, WalFetched, wal_fetch, wal_prefetch, wal_push};
 use stillframe_core::postgres::WalFileName;
 use stillframe_core::spool::AheadSettings;
 use tokio::sync::watch;
@@ -49,7 +49,8 @@ struct Shared {
 
 impl WalService {
     /// Serves the cluster of this data directory. `configuration` is taken before the world reads it: a change in between must show.
-    pub fn new(world: World, data_directory: PathBuf, configuration: Option<ConfigurationId>, ahead: AheadSettings) -> Self {
+    pub fn new(world: World, data_directory: PathBuf, configuration: Option<ConfigurationId>) -> Self {
+        let ahead = world.ahead();
         Self { shared: Arc::new(Shared { world, data_directory, configuration, ahead, ending: watch::Sender::new(false) }) }
     }
 
@@ -95,7 +96,7 @@ impl Service for WalService {
         }
         let path = shared.data_directory.join("pg_wal").join(name);
         let who = shared.world.pusher(&shared.data_directory);
-        match wal_push_ahead(&shared.world.ports(), &shared.ahead, &who, &path, shared.ended()).await {
+        match wal_push(&shared.world.ports(), &shared.ahead, &who, &path, shared.ended()).await {
             Ok(pushed) => {
                 tracing::debug!(file = name, ?pushed, "archived");
                 Reply::Done
@@ -107,7 +108,7 @@ impl Service for WalService {
     async fn fetch(&self, name: &str, destination: &Path) -> Reply {
         let shared = &*self.shared;
         let destination = shared.data_directory.join(destination);
-        match wal_fetch_ahead(&shared.world.ports(), &shared.ahead, name, &destination).await {
+        match wal_fetch(&shared.world.ports(), &shared.ahead, name, &destination).await {
             Ok((WalFetched::Restored(_), next)) => {
                 if let Some(request) = next {
                     self.prefetch(request);

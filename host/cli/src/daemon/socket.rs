@@ -5,10 +5,13 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::geteuid;
 use stillframe_core::error::{Classify, ErrorClass};
 use thiserror::Error;
 
@@ -97,6 +100,12 @@ impl Classify for SocketError {
             }
         }
     }
+}
+
+/// Whether our own user, or root, is at the other end: on another user's word WAL would be archived, recycled or called absent.
+pub(super) fn is_trusted(stream: impl AsFd) -> io::Result<bool> {
+    let peer = socket_peercred(stream)?.uid;
+    Ok(peer == geteuid() || peer.is_root())
 }
 
 fn lock(path: &Path) -> Result<File, SocketError> {

@@ -9,13 +9,11 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use stillframe_core::catalog::{ArchiveSettings, Compression, Identities, IdentitySource, Recipient, SecretString};
+use stillframe_core::catalog::{ArchiveSettings, Identities, IdentitySource, Recipient, SecretString};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::Guarding;
-use stillframe_core::spool::AheadSettings;
 use thiserror::Error;
 
-use crate::config::{self, ArchiveCompression, ArchiveConfig, Guard};
+use crate::config::{self, ArchiveConfig};
 use crate::exit::Failure;
 
 /// Longest time for the command that prints the private key: it may ask a person or a key service.
@@ -31,12 +29,6 @@ const POLL: Duration = Duration::from_millis(5);
 pub(super) fn settings(config: &ArchiveConfig) -> Result<ArchiveSettings, Failure> {
     let parse = |text: String| text.parse::<Recipient>().map_err(|source| BadRecipient { source });
     let recipients = config.all_recipients()?.into_iter().map(parse).collect::<Result<_, _>>()?;
-    let compression = match config.compression {
-        ArchiveCompression::Zstd { level: Some(level) } => Compression::Zstd(level),
-        ArchiveCompression::Zstd { level: None } => Compression::default(),
-        ArchiveCompression::Lz4 => Compression::Lz4,
-        ArchiveCompression::None => Compression::None,
-    };
     let source = match &config.identity {
         None => IdentitySource::None,
         Some(config::IdentitySource::File(path)) => IdentitySource::File(path.clone()),
@@ -47,7 +39,7 @@ pub(super) fn settings(config: &ArchiveConfig) -> Result<ArchiveSettings, Failur
             IdentitySource::Reader { origin, read: Arc::new(move || run(&program, &arguments)) }
         }
     };
-    Ok(ArchiveSettings { compression, recipients, identities: Identities::new(source) })
+    Ok(ArchiveSettings { compression: config.compression, recipients, identities: Identities::new(source) })
 }
 
 /// Runs the command without a shell and with next to no environment; what it prints is the identity file.
@@ -83,25 +75,6 @@ fn run(program: &Path, arguments: &[String]) -> Result<SecretString, Box<dyn Err
     let rest = DEADLINE.saturating_sub(began.elapsed());
     let read = output.recv_timeout(rest).map_err(|_| "it left something behind that keeps its output open")?;
     Ok(read?)
-}
-
-/// How far ahead WAL is pushed and fetched.
-pub(super) fn ahead(config: &ArchiveConfig) -> AheadSettings {
-    AheadSettings {
-        spool: config.spool.clone(),
-        workers: config.workers,
-        push_files: config.push_ahead,
-        fetch_files: config.fetch_ahead,
-    }
-}
-
-/// How strictly it is looked at who archives.
-pub(super) fn guarding(config: &ArchiveConfig) -> Guarding {
-    match config.guard {
-        Guard::Refuse => Guarding::Refuse,
-        Guard::Warn => Guarding::Warn,
-        Guard::Off => Guarding::Off,
-    }
 }
 
 /// A recipient that age does not know.

@@ -119,17 +119,45 @@ impl<'a> WalArchive<'a> {
 
     /// The forms in which the file lies in the archive.
     async fn present(&self, name: WalFileName) -> Result<Vec<Form>, ArchiveError> {
+        match self.looked_up(name).await? {
+            Some(forms) => Ok(forms),
+            None => Ok(self.listed(name).await?.0),
+        }
+    }
+
+    /// The same, asked for name by name; none where a listing costs less.
+    async fn looked_up(&self, name: WalFileName) -> Result<Option<Vec<Form>>, ArchiveError> {
         let keys: Vec<Key> = form::suffixes().map(|suffix| self.layout.wal_file(name, suffix)).collect();
-        let sizes = self.store.heads(&keys).await?;
-        let mut forms = Vec::new();
-        for (key, _) in keys.into_iter().zip(sizes).filter(|(_, size)| size.is_some()) {
-            match ObjectName::parse(key.file_name()) {
-                Some(ObjectName::File(_, form)) => forms.push(form),
+        let Some(are_there) = self.store.look_up(&keys).await? else { return Ok(None) };
+        let found = keys.into_iter().zip(are_there).filter(|(_, is_there)| *is_there);
+        let form = |(key, _): (Key, bool)| match ObjectName::parse(key.file_name()) {
+            Some(ObjectName::File(_, form)) => Ok(form),
+            // Whether it is the same cannot be known.
+            _ => Err(ArchiveError::UnknownForm { key }),
+        };
+        found.map(form).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The forms in which the file lies in the archive, and an object of it in a form that nobody is known to write.
+    async fn listed(&self, name: WalFileName) -> Result<(Vec<Form>, Option<Key>), ArchiveError> {
+        let plain = self.layout.wal_file(name, "");
+        let (mut forms, mut unknown) = (Vec::new(), None);
+        for entry in store::list(self.store, plain.as_str()).await? {
+            let file_name = entry.key.file_name();
+            let suffix = entry.key.as_str().strip_prefix(plain.as_str()).unwrap_or_default();
+            match ObjectName::parse(file_name) {
+                Some(ObjectName::File(found, form)) if found == name => forms.push(form),
                 // Whether it is the same cannot be known.
-                _ => return Err(ArchiveError::UnknownForm { key }),
+                Some(ObjectName::Unreadable(found)) if found == name => return Err(ArchiveError::UnknownForm { key: entry.key }),
+                // Other files of the segment are other files.
+                Some(_) => {}
+                // WAL-G keeps facts about a segment beside it; what follows the name without a dot is another name.
+                None if suffix == ".json" || !suffix.starts_with('.') => {}
+                None if file_name.rsplit_once('.').is_some_and(|(stem, _)| is_another(stem, name)) => {}
+                None => unknown = unknown.or(Some(entry.key)),
             }
         }
-        Ok(forms)
+        Ok((Form::ALL.into_iter().filter(|form| forms.contains(form)).collect(), unknown))
     }
 
     /// Accepts what is stored only after reading all of it: PostgreSQL recycles the segment on our word.
@@ -171,15 +199,25 @@ impl<'a> WalArchive<'a> {
         if let Some(object) = self.get(name, self.settings.form()).await? {
             return Ok(Some(object));
         }
-        for form in self.present(name).await? {
+        let known = self.looked_up(name).await?.unwrap_or_default();
+        if let Some(object) = self.get_first(name, known).await? {
+            return Ok(Some(object));
+        }
+        // Only a listing proves an absence: the file may be there in a form that nobody is known to write.
+        let (forms, unknown) = self.listed(name).await?;
+        match (self.get_first(name, forms).await?, unknown) {
+            (None, Some(key)) => Err(ArchiveError::UnknownForm { key }),
+            (found, _) => Ok(found),
+        }
+    }
+
+    async fn get_first(&self, name: WalFileName, forms: Vec<Form>) -> Result<Option<ArchivedObject>, ArchiveError> {
+        for form in forms {
             if let Some(object) = self.get(name, form).await? {
                 return Ok(Some(object));
             }
         }
-        match self.prove_absent(name).await? {
-            None => Ok(None),
-            Some(form) => self.get(name, form).await,
-        }
+        Ok(None)
     }
 
     /// Reads an object, and the digest beside it where that is its place; none when the object is not there.
@@ -194,26 +232,6 @@ impl<'a> WalArchive<'a> {
         let Some(body) = body else { return Ok(None) };
         let identities = self.settings.identities.clone();
         Ok(Some(ArchivedObject { name, key, form, body, sidecar, identities }))
-    }
-
-    /// The file may be there in a form that nobody is known to write: that is no absence. Gives the form in which it has come.
-    async fn prove_absent(&self, name: WalFileName) -> Result<Option<Form>, ArchiveError> {
-        let plain = self.layout.wal_file(name, "");
-        for entry in store::list(self.store, plain.as_str()).await? {
-            let file_name = entry.key.file_name();
-            let suffix = entry.key.as_str().strip_prefix(plain.as_str()).unwrap_or_default();
-            match ObjectName::parse(file_name) {
-                Some(ObjectName::File(found, form)) if found == name => return Ok(Some(form)),
-                // Other files of the segment are other files.
-                Some(ObjectName::File(..) | ObjectName::Sidecar(_)) => {}
-                Some(ObjectName::Unreadable(found)) if found != name => {}
-                // WAL-G keeps facts about a segment beside it; what follows the name without a dot is another name.
-                None if suffix == ".json" || !suffix.starts_with('.') => {}
-                None if file_name.rsplit_once('.').is_some_and(|(stem, _)| is_another(stem, name)) => {}
-                Some(ObjectName::Unreadable(_)) | None => return Err(ArchiveError::UnknownForm { key: entry.key }),
-            }
-        }
-        Ok(None)
     }
 
     /// Reads a segment that a backup needs and proves that it is this cluster's; false while it is absent.
@@ -231,13 +249,10 @@ impl<'a> WalArchive<'a> {
         Ok(true)
     }
 
-    /// Reads one object and proves as much about it as can be.
-    pub async fn prove(&self, file: &ArchivedFile) -> Result<Proof, ArchiveError> {
-        let vanished = || ArchiveError::Vanished { key: file.key.clone() };
-        let Some(ObjectName::File(name, form)) = ObjectName::parse(file.key.file_name()) else {
-            return Err(ArchiveError::UnknownForm { key: file.key.clone() });
-        };
-        self.get(name, form).await?.ok_or_else(vanished)?.prove().await
+    /// Reads a file and proves as much about it as can be; none when it is certain that the archive does not have it.
+    pub async fn prove(&self, name: WalFileName) -> Result<Option<Proof>, ArchiveError> {
+        let Some(object) = self.find(name).await? else { return Ok(None) };
+        object.prove().await.map(Some)
     }
 
     /// Lists every WAL file in the archive, by timeline and segment: one entry for each object, what lies beside it included.

@@ -13,7 +13,7 @@ pub use instance::{DirectoryIdentity, Instance, InstanceError, Place};
 
 use super::{CatalogError, FORMAT_VERSION, Layout, codec};
 use crate::postgres::{SystemIdentifier, TimelineId, WalFileName};
-use crate::store::{Key, ObjectEntry, PAGE, PutOutcome, Store, StoreError};
+use crate::store::{self, Key, ObjectEntry, PAGE, PutOutcome, Store, StoreError};
 
 /// Which instance archives a timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,9 +104,8 @@ impl<'a> Claims<'a> {
     /// Looks at what is archived from this segment on. At the head of the archive that is one short page.
     pub(crate) async fn surroundings(&self, segment: WalFileName) -> Result<Surroundings, StoreError> {
         let mut found = Surroundings { is_archived: false, has_later: false };
-        let place = place_of(segment);
         // Just before all objects that hold the segment, whatever their names end with.
-        let mut after = self.layout.wal_of(segment.timeline(), place.get(..15).unwrap_or_default());
+        let mut after = self.layout.wal_of(segment.timeline(), segment.to_string().get(8..23).unwrap_or_default());
         loop {
             let page = self.page(segment.timeline(), &after, PAGE).await?;
             for name in page.iter().filter_map(archived_name) {
@@ -136,16 +135,8 @@ impl<'a> Claims<'a> {
                 begin = middle;
             }
         }
-        let mut after = self.layout.wal_of(timeline, &format!("{begin:08X}"));
-        let mut newest: Option<WalFileName> = None;
-        loop {
-            let page = self.page(timeline, &after, PAGE).await?;
-            newest = page.iter().filter_map(archived_name).chain(newest).max_by_key(|name| name.order());
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = last.key.clone(),
-                _ => return Ok(newest),
-            }
-        }
+        let last = store::list(self.store, self.layout.wal_of(timeline, &format!("{begin:08X}")).as_str()).await?;
+        Ok(last.iter().filter_map(archived_name).max_by_key(|name| name.order()))
     }
 
     async fn page(&self, timeline: TimelineId, after: &Key, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
@@ -163,11 +154,6 @@ fn to_bytes(key: &Key, claim: &ArchiveClaim) -> Result<bytes::Bytes, CatalogErro
         first_file: claim.first_file.map(|name| name.to_string()),
     };
     codec::to_bytes(key, &stored)
-}
-
-/// The sixteen digits after the timeline.
-fn place_of(segment: WalFileName) -> String {
-    segment.to_string().get(8..24).unwrap_or_default().to_owned()
 }
 
 /// Which file an archived object holds, whatever its name ends with: compression and encryption each add a suffix.

@@ -60,11 +60,10 @@ pub struct Lease<'a> {
     clock: &'a dyn Clock,
     token: u64,
     holder: LeaseHolder,
-    state: Mutex<Renewal>,
+    renewal: Mutex<Renewal>,
 }
 
 /// What the holder last showed of itself.
-#[derive(Clone, Copy)]
 struct Renewal {
     count: u64,
     /// Before the store was asked: it may have taken effect at any moment since.
@@ -118,7 +117,7 @@ impl<'a> Lease<'a> {
             command: request.command.clone(),
             acquired_at: now,
         };
-        let lease = Self { leases: leases.clone(), clock, token, holder, state: Mutex::new(Renewal { count: 0, at: now }) };
+        let lease = Self { leases: leases.clone(), clock, token, holder, renewal: Mutex::new(Renewal { count: 0, at: now }) };
         let is_ours = leases.create(token, &lease.record(LeaseState::Held, 0)).await?;
         Ok(is_ours.then_some(lease))
     }
@@ -141,8 +140,7 @@ impl<'a> Lease<'a> {
     pub async fn prove(&self) -> Result<(), LeaseError> {
         self.check_age().await?;
         // Not lately, or the clock was set back: an observer may be about to count us out. Seen alive, we win until it looks again.
-        let renewal = *self.state.lock().await;
-        if self.age(renewal).is_none_or(|age| age >= RENEW_EVERY) {
+        if self.age().await.is_none_or(|age| age >= RENEW_EVERY) {
             return self.renew().await;
         }
         self.check_highest().await
@@ -150,8 +148,7 @@ impl<'a> Lease<'a> {
 
     /// Fails when nothing was shown to the others for the whole term, which costs no request.
     pub async fn check_age(&self) -> Result<(), LeaseError> {
-        let renewal = *self.state.lock().await;
-        match self.age(renewal) {
+        match self.age().await {
             Some(age) if age >= TERM => Err(LeaseError::Expired { token: self.token, age }),
             Some(_) | None => Ok(()),
         }
@@ -186,11 +183,11 @@ impl<'a> Lease<'a> {
 
     async fn renew(&self) -> Result<(), LeaseError> {
         {
-            let mut state = self.state.lock().await;
+            let mut renewal = self.renewal.lock().await;
             let at = self.clock.now();
-            state.count = state.count.saturating_add(1);
-            self.leases.write(self.token, &self.record(LeaseState::Held, state.count)).await?;
-            state.at = at;
+            renewal.count = renewal.count.saturating_add(1);
+            self.leases.write(self.token, &self.record(LeaseState::Held, renewal.count)).await?;
+            renewal.at = at;
         }
         // In this order: whoever took over before we were seen alive is found here, and whoever does it later has seen us.
         self.check_highest().await
@@ -205,14 +202,15 @@ impl<'a> Lease<'a> {
 
     /// Gives the lease back, so that the next one need not wait for its end.
     pub async fn release(self) {
-        let count = self.state.lock().await.count;
+        let count = self.renewal.lock().await.count;
         if let Err(error) = self.leases.write(self.token, &self.record(LeaseState::Released, count)).await {
             tracing::warn!(error = chain(&error), "the lease could not be released; it falls free after {} s", TERM.as_secs());
         }
     }
 
     /// Time since the last renewal; none when the clock was set back.
-    fn age(&self, renewal: Renewal) -> Option<Duration> {
+    async fn age(&self) -> Option<Duration> {
+        let renewal = self.renewal.lock().await;
         Duration::try_from(self.clock.now().duration_since(renewal.at)).ok()
     }
 

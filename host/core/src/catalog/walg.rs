@@ -65,12 +65,17 @@ impl WalGBackup {
         self.start_lsn.map_or_else(Vec::new, |start| stored::segment_sizes(&self.name, start).collect())
     }
 
+    /// The number of the segment in which it starts.
+    #[must_use]
+    pub fn first_segment(&self, size: WalSegmentSize) -> Option<u64> {
+        let start = self.start_lsn.map(|start| WalSegment::containing(self.name.timeline(), start, size));
+        start.or_else(|| self.name.start_file().segment(size)).map(|segment| segment.number)
+    }
+
     /// The segments without which it cannot be restored; none when it does not tell where it stops.
     #[must_use]
     pub fn wal_range(&self, size: WalSegmentSize) -> Option<WalRange> {
-        let timeline = self.name.timeline();
-        let start = self.start_lsn.map(|start| WalSegment::containing(timeline, start, size));
-        let first = start.or_else(|| self.name.start_file().segment(size))?.number;
+        let (timeline, first) = (self.name.timeline(), self.first_segment(size)?);
         let last = WalSegment::ending_at(timeline, self.finish_lsn?, size).number.max(first);
         Some(WalRange { timeline, first, last })
     }
@@ -152,8 +157,9 @@ impl Listing {
         loop {
             let page = store.list_page(&layout.walg_backups(), after.as_ref(), PAGE).await?;
             for entry in &page {
-                let (WalGObject::Sentinel(claimed) | WalGObject::Content(claimed)) = layout.parse_walg(&entry.key);
-                match (claimed.parse::<WalGName>(), layout.parse_walg(&entry.key)) {
+                let object = layout.parse_walg(&entry.key);
+                let (WalGObject::Sentinel(claimed) | WalGObject::Content(claimed)) = object;
+                match (claimed.parse::<WalGName>(), object) {
                     (Ok(name), WalGObject::Sentinel(_)) => drop(listing.sentinels.insert(name)),
                     (Ok(name), WalGObject::Content(_)) => drop(listing.unfinished.insert(name)),
                     (Err(_), WalGObject::Content(_)) if !not_backups.insert(claimed.to_owned()) => {}

@@ -29,16 +29,11 @@ pub enum WalFetched {
     Absent,
 }
 
-/// Writes the archived file `name` (`%f`) to `destination` (`%p`).
-pub async fn wal_fetch(ports: &Ports<'_>, name: &str, destination: &Path) -> Result<WalFetched, WalFetchError> {
-    let name: WalFileName = name.parse()?;
-    file::restore_file(ports, name, destination).await
-}
-
-/// The same, from what was prefetched when it is there and proves itself; says what should be prefetched next.
+/// Writes the archived file `name` (`%f`) to `destination` (`%p`), from what was prefetched when it is there and proves itself; says
+/// what should be prefetched next.
 ///
 /// Absence is never told from the spool, nor by whoever fills it: what does not lie there whole is asked of the archive.
-pub async fn wal_fetch_ahead(
+pub async fn wal_fetch(
     ports: &Ports<'_>,
     settings: &AheadSettings,
     name: &str,

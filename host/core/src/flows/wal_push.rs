@@ -31,16 +31,12 @@ pub struct Pusher<'a> {
     pub guarding: Guarding,
 }
 
-/// Archives the file at `path`, which PostgreSQL names by `%p`.
-pub async fn wal_push(ports: &Ports<'_>, pusher: &Pusher<'_>, path: &Path) -> Result<PushOutcome, WalPushError> {
-    segment::archive_file(ports, pusher, path).await
-}
-
-/// Archives the file at `path`, or recalls that an earlier call has; then pushes what else waits, until `stop`.
+/// Archives the file at `path`, which PostgreSQL names by `%p`, or recalls that an earlier call has; then pushes what else waits,
+/// until `stop`.
 ///
 /// The result tells about the file asked for and nothing else. It waits for the others, within bounds: PostgreSQL asks for one
 /// file at a time, and what is pushed while it waits costs it no call of its own.
-pub async fn wal_push_ahead(
+pub async fn wal_push(
     ports: &Ports<'_>,
     settings: &AheadSettings,
     pusher: &Pusher<'_>,
@@ -49,20 +45,23 @@ pub async fn wal_push_ahead(
 ) -> Result<WalPushed, WalPushError> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name: WalFileName = name.parse()?;
-    let Some(ahead) = Ahead::open(ports, settings, pusher, path) else {
-        return Ok(wal_push(ports, pusher, path).await?.into());
-    };
-    if ahead.recall(name, path).await {
+    let ahead = Ahead::open(ports, settings, pusher, name, path);
+    if let Some(ahead) = &ahead
+        && ahead.recall(name, path).await
+    {
         return Ok(WalPushed::Before);
     }
-    let outcome = wal_push(ports, pusher, path).await?;
-    // What was there already does not prove that the next ones are ours to write: a machine that was rolled back a little also
-    // begins with what it had archived.
-    if outcome == PushOutcome::Stored {
-        let count = ahead.push_others(name, stop).await;
-        tracing::debug!(count, "pushed ahead");
+    match (segment::archive_file(ports, pusher, name, path).await?, ahead) {
+        (PushOutcome::Stored, Some(ahead)) => {
+            let count = ahead.push_others(name, stop).await;
+            tracing::debug!(count, "pushed ahead");
+            Ok(WalPushed::Stored)
+        }
+        (PushOutcome::Stored, None) => Ok(WalPushed::Stored),
+        // What was there already does not prove that the next ones are ours to write: a machine that was rolled back a little also
+        // begins with what it had archived.
+        (PushOutcome::AlreadyStored, _) => Ok(WalPushed::AlreadyStored),
     }
-    Ok(outcome.into())
 }
 
 /// How the file asked for came to be in the archive.
@@ -74,15 +73,6 @@ pub enum WalPushed {
     AlreadyStored,
     /// An earlier call pushed it ahead, and it has not changed since.
     Before,
-}
-
-impl From<PushOutcome> for WalPushed {
-    fn from(outcome: PushOutcome) -> Self {
-        match outcome {
-            PushOutcome::Stored => Self::Stored,
-            PushOutcome::AlreadyStored => Self::AlreadyStored,
-        }
-    }
 }
 
 /// Why a file was not archived.

@@ -20,7 +20,8 @@ pub struct SegmentHeader {
     pub system_identifier: SystemIdentifier,
     timeline: TimelineId,
     address: Lsn,
-    segment_size: WalSegmentSize,
+    /// Its length.
+    pub segment_size: WalSegmentSize,
 }
 
 /// What is wrong with a segment.
@@ -62,12 +63,7 @@ impl SegmentHeader {
     /// Bytes of the header.
     pub const LENGTH: usize = 40;
 
-    /// Reads the header of a segment's first page and proves that the file is the segment that its name says.
-    pub fn prove(name: WalFileName, content: &[u8]) -> Result<Self, HeaderError> {
-        Self::prove_beginning(name, content, content.len() as u64)
-    }
-
-    /// The same, for a file of this length of which only the beginning was read.
+    /// Reads the header of a segment's first page, and proves that a file of this length is the segment that its name says.
     pub fn prove_beginning(name: WalFileName, beginning: &[u8], length: u64) -> Result<Self, HeaderError> {
         let header = Self::parse(beginning)?;
         header.check(name, length)?;
@@ -123,7 +119,7 @@ mod tests {
     }
 
     fn verdict(name: &str, content: &[u8]) -> Result<(), HeaderError> {
-        SegmentHeader::prove(name.parse().unwrap(), content).map(|_| ())
+        SegmentHeader::prove_beginning(name.parse().unwrap(), content, content.len() as u64).map(|_| ())
     }
 
     #[test]

@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::postgres::Lsn;
 
-/// Smallest and largest WAL segment that `initdb --wal-segsize` makes.
-const SEGMENT_SIZES: std::ops::RangeInclusive<u32> = (1 << 20)..=(1 << 30);
+/// Smallest and largest WAL segment that `initdb --wal-segsize` makes, as powers of two.
+const SEGMENT_SIZES: std::ops::RangeInclusive<u32> = 20..=30;
 
 /// A number that PostgreSQL would not use in this place.
 #[derive(Debug, Error)]
@@ -90,13 +90,21 @@ impl fmt::Display for PgVersion {
 }
 
 /// Bytes in a WAL segment: a power of two from 1 MiB to 1 GiB, fixed at `initdb`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct WalSegmentSize(u32);
 
 impl WalSegmentSize {
     /// What `initdb` chooses by itself: 16 MiB.
     pub const DEFAULT: Self = Self(16 << 20);
+
+    /// The smallest that there is: 1 MiB.
+    pub const SMALLEST: Self = Self(1 << 20);
+
+    /// Every size that there is, the smallest first.
+    pub fn every() -> impl Iterator<Item = Self> {
+        SEGMENT_SIZES.map(|exponent| Self(1 << exponent))
+    }
 
     /// The size in bytes.
     #[must_use]
@@ -115,7 +123,7 @@ impl TryFrom<u32> for WalSegmentSize {
     type Error = InvalidValue;
 
     fn try_from(bytes: u32) -> Result<Self, InvalidValue> {
-        if bytes.is_power_of_two() && SEGMENT_SIZES.contains(&bytes) {
+        if bytes.is_power_of_two() && SEGMENT_SIZES.contains(&bytes.ilog2()) {
             Ok(Self(bytes))
         } else {
             Err(InvalidValue { what: "WAL segment size", value: bytes.to_string() })

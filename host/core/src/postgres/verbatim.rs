@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hex::to_hex;
+
 /// The stored form of a file's contents: `"text"` or `{"hex": "00ff"}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
@@ -25,10 +27,6 @@ impl TryFrom<Verbatim> for Vec<u8> {
             Verbatim::Binary { hex } => from_hex(&hex).ok_or_else(|| "`hex` holds something else than pairs of digits".to_owned()),
         }
     }
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 fn from_hex(digits: &str) -> Option<Vec<u8>> {

@@ -81,8 +81,7 @@ fn place(file: WalFileName) -> Option<Place> {
 
 /// The place of its end under the smallest segment size that is possible, where that place is highest.
 fn last_place(backup: &WalGBackup, finish: Lsn) -> Place {
-    let smallest = || WalSegmentSize::try_from(1 << 20).unwrap_or(WalSegmentSize::DEFAULT);
-    let size = backup.segment_sizes().into_iter().min_by_key(|size| size.bytes()).unwrap_or_else(smallest);
+    let size = backup.segment_sizes().into_iter().min().unwrap_or(WalSegmentSize::SMALLEST);
     let end = WalSegment::ending_at(TimelineId::FIRST, finish, size).file_name(size);
     place(end).unwrap_or((u32::MAX, u32::MAX)).max(backup.name.place())
 }

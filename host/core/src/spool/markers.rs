@@ -13,12 +13,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
-use super::{Fingerprint, Place, SpoolError, age, make_private, publish};
+use super::{FILE_MODE, Fingerprint, Place, SpoolError, age, make_private};
+use crate::files::{FileError, write_unflushed};
 use crate::flows::Ports;
 use crate::postgres::WalFileName;
 
-/// PostgreSQL asks for a file within seconds after it was pushed ahead. Whatever is older has a story that we do not know: the
-/// server was stopped, the store may have been made anew.
+/// PostgreSQL asks for a file within seconds after it was pushed ahead. Whatever is older has a story that we do not know, such as
+/// that of a server that was stopped.
 const LIFETIME: Duration = Duration::from_mins(10);
 
 /// Longest marker that is read.
@@ -53,8 +54,8 @@ impl Markers {
     }
 
     /// States that the archive holds the file.
-    pub(crate) fn leave(&self, name: WalFileName, file: Fingerprint) -> io::Result<()> {
-        publish(&self.directory, &name.to_string(), self.statement(name, file).as_bytes())
+    pub(crate) fn leave(&self, name: WalFileName, file: Fingerprint) -> Result<(), FileError> {
+        write_unflushed(&self.directory.join(name.to_string()), self.statement(name, file).as_bytes(), FILE_MODE)
     }
 
     /// Removes a marker that was used, or is void. One that stays behind is harmless: it must prove itself each time.

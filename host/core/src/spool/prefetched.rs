@@ -14,7 +14,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
-use super::{Place, SpoolError, age, make_private, publish, temporary_name};
+use super::{FILE_MODE, Place, SpoolError, age, make_private};
+use crate::error;
+use crate::files::{FileError, Unfinished, directory_of, write_unflushed};
 use crate::postgres::{SegmentHeader, SystemIdentifier, WalFileName, WalSegmentSize};
 
 /// Older segments are of a recovery that nobody knows any more.
@@ -65,7 +67,7 @@ impl Prefetched {
         };
         move_into_place(&path, destination)
             .map(|()| size)
-            .inspect_err(|error| tracing::debug!(segment = %name, %error, "is not moved"))
+            .inspect_err(|error| tracing::debug!(segment = %name, error = error::chain(error), "is not moved"))
             .ok()
     }
 
@@ -81,8 +83,8 @@ impl Prefetched {
     }
 
     /// Tells the process that tends the directory how far PostgreSQL is.
-    pub(crate) fn note_position(&self, name: WalFileName) -> io::Result<()> {
-        publish(&self.directory, POSITION, name.to_string().as_bytes())
+    pub(crate) fn note_position(&self, name: WalFileName) -> Result<(), FileError> {
+        write_unflushed(&self.directory.join(POSITION), name.to_string().as_bytes(), FILE_MODE)
     }
 
     /// Begins to tend the directory; none when another process does.
@@ -91,7 +93,7 @@ impl Prefetched {
         let path = self.directory.join(LOCK);
         let failed = |source| SpoolError::Unusable { path: path.clone(), source };
         for _ in 0..LOCK_ATTEMPTS {
-            let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&path).map_err(failed)?;
             // A process that ends removes the lock with the directory: then this is the lock of nothing.
             let is_current = || lock.metadata().is_ok_and(|held| path.metadata().is_ok_and(|found| found.ino() == held.ino()));
             if lock.try_lock().is_ok() && is_current() {
@@ -230,35 +232,25 @@ fn doubt(reason: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, reason)
 }
 
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Renames, or copies to another file system. Neither is flushed: PostgreSQL removes what lies at its destination before each call,
 /// and flushes itself what it keeps.
-fn move_into_place(path: &Path, destination: &Path) -> io::Result<()> {
+fn move_into_place(path: &Path, destination: &Path) -> Result<(), FileError> {
     match std::fs::rename(path, destination) {
-        Err(error) if error.kind() == ErrorKind::CrossesDevices => {}
-        renamed => return renamed,
+        Err(source) if source.kind() == ErrorKind::CrossesDevices => copy_into_place(path, destination),
+        renamed => renamed.map_err(|source| FileError::new("replace", destination, source)),
     }
-    let name = destination.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory_of(destination).join(temporary_name(&name));
-    let copied = copy(path, &temporary).and_then(|()| std::fs::rename(&temporary, destination));
-    if copied.is_err() {
-        // The first error is the one to tell; the server gets the segment from the archive then.
-        let _ = std::fs::remove_file(&temporary);
-        return copied;
-    }
-    let _ = std::fs::remove_file(path);
-    Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    let length = source.metadata()?.len();
-    if io::copy(&mut source, &mut target)? != length {
-        return Err(io::Error::new(ErrorKind::UnexpectedEof, "the copy is not whole"));
+fn copy_into_place(path: &Path, destination: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::new("write", destination, source);
+    let mut segment = File::open(path).map_err(failed)?;
+    let length = segment.metadata().map_err(failed)?.len();
+    let mut file = Unfinished::beside(destination, FILE_MODE)?;
+    if file.copy_from(&mut segment).map_err(failed)? != length {
+        return Err(failed(io::Error::new(ErrorKind::UnexpectedEof, "the copy is not whole")));
     }
+    file.finish()?;
+    // What stays behind proves itself again, or is swept.
+    let _ = std::fs::remove_file(path);
     Ok(())
 }

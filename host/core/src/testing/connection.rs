@@ -31,7 +31,7 @@ impl FakeServer {
     /// A primary of PostgreSQL 15 that archives, with segments of 1 MiB, at `0/300028` on timeline 1.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        let segment_size = WalSegmentSize::try_from(1 << 20).unwrap_or(WalSegmentSize::DEFAULT);
+        let segment_size = WalSegmentSize::SMALLEST;
         let facts = ServerFacts {
             version: PgVersion(150_018),
             system_identifier: SystemIdentifier(7_000_000_000_000_000_001),

@@ -1,6 +1,7 @@
-//! A store in memory, and one that fails at the n-th write.
+//! A store in memory, one that fails at the n-th write, and one that tells what is about to be done.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,9 +15,16 @@ use crate::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     objects: Mutex<BTreeMap<Key, Bytes>>,
+    looks_up: bool,
 }
 
 impl MemoryStore {
+    /// One that is rather asked for names than for a listing, as a directory is.
+    #[must_use]
+    pub fn like_a_directory() -> Self {
+        Self { looks_up: true, ..Self::default() }
+    }
+
     /// Every object, for comparing before and after.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<Key, Bytes> {
@@ -54,6 +62,11 @@ impl Store for MemoryStore {
 
     async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
         Ok(self.objects().get(key).map(|body| body.len() as u64))
+    }
+
+    async fn look_up(&self, keys: &[Key]) -> Result<Option<Vec<bool>>, StoreError> {
+        let objects = self.objects();
+        Ok(self.looks_up.then(|| keys.iter().map(|key| objects.contains_key(key)).collect()))
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
@@ -103,14 +116,7 @@ impl<'a> FaultyStore<'a> {
     }
 
     fn error(&self, key: &Key) -> StoreError {
-        StoreError {
-            store: self.url(),
-            operation: "write",
-            target: key.to_string(),
-            class: ErrorClass::Transient,
-            advice: None,
-            source: "injected fault".into(),
-        }
+        injected_fault(self.url(), "write", key.as_str())
     }
 }
 
@@ -155,5 +161,121 @@ impl Store for FaultyStore<'_> {
 
     async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
         self.inner.list_page(prefix, after, limit).await
+    }
+}
+
+/// An operation of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are the methods of the trait")]
+pub enum Operation {
+    Get,
+    Put,
+    PutIfAbsent,
+    Head,
+    Delete,
+    List,
+}
+
+impl Operation {
+    /// The name of the method.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::PutIfAbsent => "put_if_absent",
+            Self::Head => "head",
+            Self::Delete => "delete",
+            Self::List => "list",
+        }
+    }
+}
+
+/// Is told of every operation on a store before it is done.
+#[async_trait]
+pub trait Watcher: Send + Sync {
+    /// Does what a test wants to happen just then; an error stands in place of the operation.
+    async fn before(&self, operation: Operation, target: &str) -> Result<(), InjectedFault>;
+}
+
+/// An operation must fail.
+#[derive(Debug)]
+pub struct InjectedFault;
+
+/// A store with a watcher, which can be asked through it.
+pub struct WatchedStore<'a, W> {
+    inner: &'a dyn Store,
+    watcher: W,
+}
+
+impl<'a, W: Watcher> WatchedStore<'a, W> {
+    /// Sets a watcher before this store.
+    pub fn new(inner: &'a dyn Store, watcher: W) -> Self {
+        Self { inner, watcher }
+    }
+
+    async fn tell(&self, operation: Operation, target: &str) -> Result<(), StoreError> {
+        let failed = |InjectedFault| injected_fault(self.url(), operation.as_str(), target);
+        self.watcher.before(operation, target).await.map_err(failed)
+    }
+}
+
+impl<W> Deref for WatchedStore<'_, W> {
+    type Target = W;
+
+    fn deref(&self) -> &W {
+        &self.watcher
+    }
+}
+
+#[async_trait]
+impl<W: Watcher> Store for WatchedStore<'_, W> {
+    fn url(&self) -> String {
+        self.inner.url()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.tell(Operation::Get, key.as_str()).await?;
+        self.inner.get(key).await
+    }
+
+    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
+        self.tell(Operation::Put, key.as_str()).await?;
+        self.inner.put(key, body).await
+    }
+
+    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
+        self.tell(Operation::PutIfAbsent, key.as_str()).await?;
+        self.inner.put_if_absent(key, body).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
+        self.tell(Operation::Head, key.as_str()).await?;
+        self.inner.head(key).await
+    }
+
+    async fn look_up(&self, keys: &[Key]) -> Result<Option<Vec<bool>>, StoreError> {
+        self.inner.look_up(keys).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.tell(Operation::Delete, key.as_str()).await?;
+        self.inner.delete(key).await
+    }
+
+    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
+        self.tell(Operation::List, prefix).await?;
+        self.inner.list_page(prefix, after, limit).await
+    }
+}
+
+fn injected_fault(store: String, operation: &'static str, target: &str) -> StoreError {
+    StoreError {
+        store,
+        operation,
+        target: target.to_owned(),
+        class: ErrorClass::Transient,
+        advice: None,
+        source: "injected fault".into(),
     }
 }

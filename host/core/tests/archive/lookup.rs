@@ -3,13 +3,12 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use stillframe_core::catalog::{ArchiveError, Compression, PushOutcome};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
-use stillframe_core::testing::MemoryStore;
+use stillframe_core::store::Store;
+use stillframe_core::testing::{InjectedFault, MemoryStore, WatchedStore, Watcher};
 
-use crate::hooked_store::{Before, HookedStore};
+use crate::hooked_store::{Operation, hooked};
 use crate::place::{Keys, Place, compressions, every_form, history, key, plain, segment_content, segment_name};
 
 const ONE: &[u8] = b"1\t0/3000000\tone\n";
@@ -58,7 +57,7 @@ async fn of_two_pushes_that_race_in_one_form_one_wins_and_both_report_the_truth(
                 Compression::None => ".history",
             };
             // The winner comes after the other one has seen that there is nothing.
-            let store = HookedStore::once(&place.store, Before::Write, suffix, async {
+            let store = hooked(&place.store, Operation::PutIfAbsent, suffix, async {
                 place.push(history(), ONE, &settings).await.unwrap();
             });
             let outcome = place.archive_on(&store, &settings).push(history(), late.to_vec()).await;
@@ -129,11 +128,14 @@ async fn what_walg_keeps_beside_a_segment_does_not_hide_its_absence() {
 
 #[tokio::test]
 async fn a_file_that_arrives_while_it_is_looked_for_is_found() {
-    let (place, settings) = (Place::new(), plain(Compression::Lz4));
-    // Between the look for known forms and the listing that proves an absence.
-    let arriving = Arriving { inner: &place.store, body: zstd::bulk::compress(ONE, 3).unwrap().into() };
-    let found = place.archive_on(&arriving, &settings).fetch(history()).await.unwrap();
-    assert_eq!(found.unwrap(), ONE);
+    for store in [MemoryStore::default(), MemoryStore::like_a_directory()] {
+        let (place, settings) = (Place { store, ..Place::new() }, plain(Compression::Lz4));
+        // Between the look for known forms and the listing that proves an absence.
+        let arrives = async { place.put("00000002.history.zst", zstd::bulk::compress(ONE, 3).unwrap()).await };
+        let store = hooked(&place.store, Operation::List, "00000002.history", arrives);
+        let found = place.archive_on(&store, &settings).fetch(history()).await.unwrap();
+        assert_eq!(found.unwrap(), ONE);
+    }
 }
 
 #[tokio::test]
@@ -160,112 +162,62 @@ async fn the_form_that_is_written_now_is_found_with_one_request() {
     for (compression, expected) in [
         (Compression::Zstd(1), vec!["get .zst"]),
         (Compression::Lz4, vec!["get .lz4"]),
-        (Compression::None, vec!["get ", "get .digest.sha256"]),
+        (Compression::None, vec!["get", "get .digest.sha256"]),
     ] {
         let (place, settings) = (Place::new(), plain(compression));
         place.push(history(), ONE, &settings).await.unwrap();
-        let counted = Counted { inner: &place.store, requests: Mutex::default() };
+        let counted = WatchedStore::new(&place.store, Requests::default());
         place.archive_on(&counted, &settings).fetch(history()).await.unwrap().unwrap();
-        assert_eq!(counted.requests.into_inner().unwrap(), expected);
+        assert_eq!(counted.take(), expected);
     }
+}
+
+#[tokio::test]
+async fn an_absence_is_proven_by_one_listing_and_so_is_every_other_form_found() {
+    let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
+    let counted = WatchedStore::new(&place.store, Requests::default());
+    assert_eq!(place.archive_on(&counted, &settings).fetch(history()).await.unwrap(), None);
+    assert_eq!(counted.take(), ["get .zst", "list"]);
+    place.push(history(), ONE, &plain(Compression::Lz4)).await.unwrap();
+    assert_eq!(place.archive_on(&counted, &settings).fetch(history()).await.unwrap().unwrap(), ONE);
+    assert_eq!(counted.take(), ["get .zst", "list", "get .lz4"]);
+}
+
+#[tokio::test]
+async fn a_directory_is_listed_only_to_prove_an_absence() {
+    let (place, settings) = (Place { store: MemoryStore::like_a_directory(), ..Place::new() }, plain(Compression::Zstd(1)));
+    let counted = WatchedStore::new(&place.store, Requests::default());
+    place.archive_on(&counted, &plain(Compression::Lz4)).push(history(), ONE.to_vec()).await.unwrap();
+    assert_eq!(place.archive_on(&counted, &settings).fetch(history()).await.unwrap().unwrap(), ONE);
+    assert_eq!(counted.take(), ["put_if_absent .lz4", "get .zst", "get .lz4"]);
+    place.store.delete(&key("00000002.history.lz4")).await.unwrap();
+    assert_eq!(place.archive_on(&counted, &settings).fetch(history()).await.unwrap(), None);
+    assert_eq!(counted.take(), ["get .zst", "list"]);
 }
 
 #[tokio::test]
 async fn a_push_costs_one_look_and_one_write() {
     let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
-    let counted = Counted { inner: &place.store, requests: Mutex::default() };
+    let counted = WatchedStore::new(&place.store, Requests::default());
     place.archive_on(&counted, &settings).push(history(), ONE.to_vec()).await.unwrap();
-    assert_eq!(counted.requests.into_inner().unwrap(), ["list", "put_if_absent .zst"]);
+    assert_eq!(counted.take(), ["list", "put_if_absent .zst"]);
 }
 
 /// Takes note of every request.
-struct Counted<'a> {
-    inner: &'a MemoryStore,
-    requests: Mutex<Vec<String>>,
-}
+#[derive(Default)]
+struct Requests(Mutex<Vec<String>>);
 
-impl Counted<'_> {
-    fn note(&self, request: &str, key: &Key) {
-        let suffix = key.file_name().strip_prefix("00000002.history").unwrap();
-        self.requests.lock().unwrap().push(format!("{request} {suffix}"));
+impl Requests {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
 
 #[async_trait]
-impl Store for Counted<'_> {
-    fn url(&self) -> String {
-        self.inner.url()
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.note("get", key);
-        self.inner.get(key).await
-    }
-
-    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
-        self.note("put", key);
-        self.inner.put(key, body).await
-    }
-
-    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
-        self.note("put_if_absent", key);
-        self.inner.put_if_absent(key, body).await
-    }
-
-    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
-        self.note("head", key);
-        self.inner.head(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.note("delete", key);
-        self.inner.delete(key).await
-    }
-
-    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
-        self.requests.lock().unwrap().push("list".to_owned());
-        self.inner.list_page(prefix, after, limit).await
-    }
-}
-
-/// A store into which the file comes just before everything is listed.
-struct Arriving<'a> {
-    inner: &'a MemoryStore,
-    body: Bytes,
-}
-
-#[async_trait]
-impl Store for Arriving<'_> {
-    fn url(&self) -> String {
-        self.inner.url()
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
-        self.inner.put(key, body).await
-    }
-
-    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
-        self.inner.put_if_absent(key, body).await
-    }
-
-    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
-        self.inner.head(key).await
-    }
-
-    async fn heads(&self, keys: &[Key]) -> Result<Vec<Option<u64>>, StoreError> {
-        Ok(vec![None; keys.len()])
-    }
-
-    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.delete(key).await
-    }
-
-    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
-        self.inner.put(&key("00000002.history.zst"), self.body.clone()).await?;
-        self.inner.list_page(prefix, after, limit).await
+impl Watcher for Requests {
+    async fn before(&self, operation: Operation, target: &str) -> Result<(), InjectedFault> {
+        let suffix = target.strip_prefix("main/wal_005/00000002.history").unwrap();
+        self.0.lock().unwrap().push(format!("{} {suffix}", operation.as_str()).trim_end().to_owned());
+        Ok(())
     }
 }

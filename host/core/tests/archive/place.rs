@@ -9,7 +9,7 @@ use stillframe_core::catalog::{
 };
 use stillframe_core::postgres::{SystemIdentifier, WalFileName, WalSegment, WalSegmentSize};
 use stillframe_core::store::{Key, Store};
-use stillframe_core::testing::MemoryStore;
+use stillframe_core::testing::{MemoryStore, wal_segment};
 
 pub(crate) const CLUSTER: SystemIdentifier = SystemIdentifier(7_309_412_345_678_901_234);
 
@@ -67,7 +67,7 @@ pub(crate) fn segment() -> WalSegment {
 }
 
 pub(crate) fn segment_size() -> WalSegmentSize {
-    WalSegmentSize::try_from(1 << 20).unwrap()
+    WalSegmentSize::SMALLEST
 }
 
 pub(crate) fn segment_name() -> WalFileName {
@@ -76,13 +76,7 @@ pub(crate) fn segment_name() -> WalFileName {
 
 /// A segment of 1 MiB with a true header, half of it zeros; the same in every run, and on little-endian machines everywhere.
 pub(crate) fn segment_content() -> Vec<u8> {
-    let mut content = vec![0; 1 << 20];
-    content[0..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
-    content[2..4].copy_from_slice(&2_u16.to_ne_bytes());
-    content[4..8].copy_from_slice(&1_u32.to_ne_bytes());
-    content[8..16].copy_from_slice(&(3_u64 << 20).to_ne_bytes());
-    content[24..32].copy_from_slice(&CLUSTER.0.to_ne_bytes());
-    content[32..36].copy_from_slice(&(1_u32 << 20).to_ne_bytes());
+    let mut content = wal_segment(3, CLUSTER, segment_size(), 0);
     for (at, line) in content[8192..512 << 10].chunks_exact_mut(64).enumerate() {
         let text = format!("{:>60}\n", at % 97);
         line[..text.len()].copy_from_slice(text.as_bytes());

@@ -5,7 +5,7 @@ use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::store::Store;
 use stillframe_core::testing::{FaultyStore, When};
 
-use crate::hooked_store::{Before, HookedStore};
+use crate::hooked_store::{Operation, hooked};
 use crate::place::{Place, history, key, plain};
 
 const ONE: &[u8] = b"1\t0/3000000\tone\n";
@@ -109,7 +109,7 @@ async fn a_damaged_digest_is_told_and_a_retry_of_the_same_file_mends_it() {
 async fn whoever_loses_the_race_for_the_body_leaves_the_winners_digest_alone() {
     let (place, settings) = (Place::new(), raw());
     // The winner has put the body, and the loser comes in before the winner's digest is there.
-    let store = HookedStore::once(&place.store, Before::Write, ".digest.sha256", async {
+    let store = hooked(&place.store, Operation::PutIfAbsent, ".digest.sha256", async {
         assert!(matches!(place.push(history(), OTHER, &settings).await.unwrap_err(), ArchiveError::Conflict { .. }));
         assert_eq!(place.objects(), [BODY]);
     });

@@ -8,8 +8,8 @@ use stillframe_core::postgres::{SystemIdentifier, TimelineId, WalFileName};
 use stillframe_core::store::{Key, PutOutcome, Store};
 use stillframe_core::testing::{FaultyStore, When};
 
-use crate::hooked_store::{Before, HookedStore};
-use crate::house::House;
+use crate::hooked_store::{Operation, hooked, unreadable};
+use crate::house::{House, wal_key};
 
 fn timeline(number: u32) -> TimelineId {
     TimelineId::new(number).unwrap()
@@ -49,7 +49,7 @@ fn standby(host: &str) -> Instance {
 async fn push_to(house: &House, store: &dyn Store, pusher: &Instance, name: WalFileName, content: &str) -> Result<(), GuardError> {
     let ports = house.ports(store);
     admit(&ports, Guarding::Refuse, pusher, name).await?;
-    let key = Key::parse(&format!("main/wal_005/{name}.zst")).unwrap();
+    let key = wal_key(&format!("{name}.zst"));
     match store.put_if_absent(&key, content.to_owned().into()).await.unwrap() {
         PutOutcome::Created => Ok(()),
         PutOutcome::AlreadyExists if store.get(&key).await.unwrap().unwrap() == content => Ok(()),
@@ -206,7 +206,7 @@ async fn a_machine_that_was_rolled_back_is_told_so_and_a_copied_back_directory_t
     // An old copy of the directory: what is archived is compared, and what is missing behind the head is not filled in.
     let copied_back = instance("db1", 8);
     assert_eq!(refused(other_content(&house, &copied_back, segment(1, 6)).await).finding, Finding::RolledBackContent);
-    house.store.delete(&Key::parse("main/wal_005/000000010000000000000007.zst").unwrap()).await.unwrap();
+    house.store.delete(&wal_key("000000010000000000000007.zst")).await.unwrap();
     let verdict = refused(other_content(&house, &copied_back, segment(1, 7)).await);
     assert_eq!(verdict.finding, Finding::RolledBack);
     assert!(!house.store.snapshot().keys().any(|key| key.as_str().contains("000000010000000000000007")));
@@ -245,12 +245,9 @@ async fn accepting_tells_what_it_replaced_and_turns_the_refusal_round() {
 #[tokio::test]
 async fn an_archive_from_before_there_were_claims_goes_to_whoever_is_at_its_head() {
     let house = House::new().await;
-    let put = async |file: &str| {
-        house.store.put(&Key::parse(&format!("main/wal_005/{file}")).unwrap(), file.to_owned().into()).await.unwrap();
-    };
     for file in ["000000010000000000000009.lz4", "000000010000000000000009.00000028.backup.lz4", "00000001000000000000000A.zst.age"]
     {
-        put(file).await;
+        house.put_wal(file, "x").await;
     }
     // A clone that is behind is upgraded first.
     push(&house, &instance("staging", 7), segment(1, 3)).await.unwrap_or_default();
@@ -286,7 +283,7 @@ async fn a_crash_between_claim_and_push_is_harmless_and_a_failing_store_is_tried
     assert_eq!(owner(&house, 1).await.as_deref(), Some("db1"));
     push(&house, &primary, claimed).await.unwrap();
     push(&house, &primary, segment(1, 5)).await.unwrap();
-    let store = HookedStore::unreadable(&house.store, "timeline-00000001.json");
+    let store = unreadable(&house.store, "timeline-00000001.json");
     let error = admit(&house.ports(&store), Guarding::Warn, &primary, segment(1, 6)).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
     admit(&house.ports(&store), Guarding::Off, &primary, segment(1, 6)).await.unwrap();
@@ -296,7 +293,7 @@ async fn a_crash_between_claim_and_push_is_harmless_and_a_failing_store_is_tried
 async fn of_two_instances_that_claim_at_once_one_is_refused() {
     let (house, file) = (House::new().await, segment(1, 4));
     let faster = async { push(&house, &instance("db2", 7), file).await.unwrap() };
-    let store = HookedStore::once(&house.store, Before::Write, "timeline-00000001.json", faster);
+    let store = hooked(&house.store, Operation::PutIfAbsent, "timeline-00000001.json", faster);
     let slower = push_to(&house, &store, &instance("db1", 7), file, "other").await;
     assert_eq!(refused(slower).finding, Finding::OtherInstance);
     drop(store);
@@ -344,7 +341,7 @@ async fn the_newest_position_is_found_in_an_archive_of_many_segments() {
         push(&house, &primary, name(&file)).await.unwrap();
         // Beside it, what sorts later and is no segment, and another timeline.
         for other in [format!("{file}.00000028.backup.zst"), "0000000200000000000000FF.zst".to_owned()] {
-            house.store.put(&Key::parse(&format!("main/wal_005/{other}")).unwrap(), "x".into()).await.unwrap();
+            house.put_wal(&other, "x").await;
         }
         let verdict = refused(push(&house, &instance("staging", 7), segment(1, 5)).await);
         assert!(verdict.newest.unwrap().to_string().starts_with(&file), "{verdict}");

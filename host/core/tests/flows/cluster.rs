@@ -5,15 +5,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
 use stillframe_core::clock::Clock;
-use stillframe_core::error::ErrorClass;
 use stillframe_core::flows::Ports;
-use stillframe_core::postgres::SystemIdentifier;
+use stillframe_core::postgres::{SystemIdentifier, WalSegmentSize};
 use stillframe_core::spool::AheadSettings;
-use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
-use stillframe_core::testing::MemoryStore;
+use stillframe_core::store::Store;
+use stillframe_core::testing::{InjectedFault, MemoryStore, Operation, WatchedStore, Watcher, wal_segment};
 
 use crate::house::{House, segment};
 
@@ -106,14 +104,7 @@ fn names(directory: &Path) -> Vec<String> {
 
 /// A segment of 1 MiB with a true header; `filling` tells one content from another.
 pub(crate) fn segment_content(number: u32, cluster: SystemIdentifier, filling: u8) -> Vec<u8> {
-    let mut content = vec![filling; 1 << 20];
-    content[0..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
-    content[2..4].copy_from_slice(&2_u16.to_ne_bytes());
-    content[4..8].copy_from_slice(&1_u32.to_ne_bytes());
-    content[8..16].copy_from_slice(&(u64::from(number) << 20).to_ne_bytes());
-    content[24..32].copy_from_slice(&cluster.0.to_ne_bytes());
-    content[32..36].copy_from_slice(&(1_u32 << 20).to_ne_bytes());
-    content
+    wal_segment(number, cluster, WalSegmentSize::SMALLEST, filling)
 }
 
 /// The real time, a second ahead so that files are settled, moved on at will. Who sleeps waits for real, but only a moment.
@@ -153,25 +144,22 @@ impl Clock for TurnedClock {
 }
 
 /// A store that writes down what is asked of it, and fails or hangs at objects whose key ends so.
-pub(crate) struct TellingStore<'a> {
-    inner: &'a MemoryStore,
+pub(crate) type TellingStore<'a> = WatchedStore<'a, Teller>;
+
+#[derive(Default)]
+pub(crate) struct Teller {
     asked: Mutex<Vec<(&'static str, String)>>,
     fails_at: Mutex<Option<&'static str>>,
     hangs_at: Mutex<Option<&'static str>>,
     released: tokio::sync::Notify,
 }
 
-impl<'a> TellingStore<'a> {
-    pub(crate) fn new(inner: &'a MemoryStore) -> Self {
-        Self {
-            inner,
-            asked: Mutex::default(),
-            fails_at: Mutex::default(),
-            hangs_at: Mutex::default(),
-            released: tokio::sync::Notify::new(),
-        }
-    }
+/// Lets a store tell.
+pub(crate) fn telling(inner: &MemoryStore) -> TellingStore<'_> {
+    WatchedStore::new(inner, Teller::default())
+}
 
+impl Teller {
     pub(crate) fn fail_at(&self, suffix: &'static str) {
         *self.fails_at.lock().unwrap() = Some(suffix);
     }
@@ -190,15 +178,18 @@ impl<'a> TellingStore<'a> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
-    /// Names of the WAL files that were asked for in this way since this was last called, without their extension.
+    /// Names of the WAL files that were asked for by operations that begin so, since this was last called, without their extension.
     pub(crate) fn files(&self, operation: &str) -> Vec<String> {
-        let told = self.told();
-        told.into_iter().filter(|(kind, _)| *kind == operation).map(|(_, key)| key.trim_end_matches(".zst").to_owned()).collect()
+        let told = self.told().into_iter().filter(|(kind, _)| kind.starts_with(operation));
+        told.map(|(_, key)| key.trim_end_matches(".zst").to_owned()).collect()
     }
+}
 
-    async fn ask(&self, operation: &'static str, key: &str) -> Result<(), StoreError> {
-        self.asked.lock().unwrap().push((operation, key.rsplit('/').next().unwrap().to_owned()));
-        let ends = |suffix: &Mutex<Option<&'static str>>| suffix.lock().unwrap().is_some_and(|suffix| key.ends_with(suffix));
+#[async_trait]
+impl Watcher for Teller {
+    async fn before(&self, operation: Operation, target: &str) -> Result<(), InjectedFault> {
+        self.asked.lock().unwrap().push((operation.as_str(), target.rsplit('/').next().unwrap().to_owned()));
+        let ends = |suffix: &Mutex<Option<&'static str>>| suffix.lock().unwrap().is_some_and(|suffix| target.ends_with(suffix));
         loop {
             let released = self.released.notified();
             if !ends(&self.hangs_at) {
@@ -206,54 +197,7 @@ impl<'a> TellingStore<'a> {
             }
             released.await;
         }
-        if ends(&self.fails_at) {
-            return Err(StoreError {
-                store: self.url(),
-                operation,
-                target: key.to_owned(),
-                class: ErrorClass::Transient,
-                advice: None,
-                source: "injected fault".into(),
-            });
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for TellingStore<'_> {
-    fn url(&self) -> String {
-        self.inner.url()
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.ask("get", key.as_str()).await?;
-        self.inner.get(key).await
-    }
-
-    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
-        self.ask("put", key.as_str()).await?;
-        self.inner.put(key, body).await
-    }
-
-    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
-        self.ask("put", key.as_str()).await?;
-        self.inner.put_if_absent(key, body).await
-    }
-
-    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
-        self.ask("head", key.as_str()).await?;
-        self.inner.head(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.ask("delete", key.as_str()).await?;
-        self.inner.delete(key).await
-    }
-
-    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
-        self.ask("list", prefix).await?;
-        self.inner.list_page(prefix, after, limit).await
+        if ends(&self.fails_at) { Err(InjectedFault) } else { Ok(()) }
     }
 }
 

@@ -8,9 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::catalog::{Backup, Catalog, Permanence};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{
-    DeleteError, DeleteReport, Ports, ProviderSource, PushRequest, apply_delete, backup_mark, plan_delete,
-};
+use stillframe_core::flows::{DeleteError, Ports, ProviderSource, PushRequest, apply_delete, backup_mark, plan_delete};
 use stillframe_core::postgres::{Lsn, WalSegmentSize};
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName};
 use stillframe_core::retention::{Cutoff, PlanError, RetentionRule};
@@ -31,12 +29,6 @@ fn segments(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<String> {
 
 fn names(backups: &[Backup]) -> Vec<String> {
     backups.iter().map(|backup| backup.sentinel.name.to_string()).collect()
-}
-
-async fn delete(house: &House, rule: &RetentionRule) -> Result<DeleteReport, DeleteError> {
-    let ports = house.ports(&house.store);
-    let plan = plan_delete(&ports, rule).await?;
-    apply_delete(&ports, rule, &plan, &lease_request("delete")).await.into_result().map_err(|(_, error)| error)
 }
 
 /// Five backups at segments 10, 20, …, 50, the second one permanent, and all WAL from 1 to 60.
@@ -70,14 +62,14 @@ async fn a_permanent_backup_survives_every_rule_with_exactly_its_wal() {
         [retain(1), RetentionRule::Everything, RetentionRule::Before(Cutoff::Time(start_of_time() + Duration::from_mins(5)))]
     {
         let (house, backups) = full_house().await;
-        delete(&house, &rule).await.unwrap();
+        house.delete(&rule).await.unwrap();
         let contents = house.contents().await;
         assert!(contents.find(&backups[1].sentinel.name).is_some(), "permanent_survives: {rule:?}");
         assert!(house.archived().await.is_superset(&segments([20])), "{rule:?}");
         house.assert_invariants(&format!("{rule:?}")).await;
     }
     let (house, backups) = full_house().await;
-    let error = delete(&house, &RetentionRule::Target(backups[1].sentinel.name.clone())).await.unwrap_err();
+    let error = house.delete(&RetentionRule::Target(backups[1].sentinel.name.clone())).await.unwrap_err();
     assert!(matches!(error, DeleteError::Plan(PlanError::Permanent(_))), "{error}");
     assert!(error.hint().unwrap().contains("--impermanent"));
 }
@@ -86,20 +78,20 @@ async fn a_permanent_backup_survives_every_rule_with_exactly_its_wal() {
 async fn every_wal_segment_that_a_kept_backup_needs_stays_and_no_other() {
     // The permanent one needs its own segment, and the oldest ordinary one that stays everything since its start.
     let (house, backups) = full_house().await;
-    delete(&house, &retain(2)).await.unwrap();
+    house.delete(&retain(2)).await.unwrap();
     assert_eq!(names(&house.contents().await.backups), names(&[backups[1].clone(), backups[3].clone(), backups[4].clone()]));
     assert_eq!(house.archived().await, segments([20].into_iter().chain(40..=60)), "protected_wal_present, and nothing else");
 
     let (house, backups) = full_house().await;
-    delete(&house, &RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap();
+    house.delete(&RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap();
     assert_eq!(house.archived().await, segments([20].into_iter().chain(30..=60)));
 
     let (house, _) = full_house().await;
-    delete(&house, &RetentionRule::Everything).await.unwrap();
+    house.delete(&RetentionRule::Everything).await.unwrap();
     assert_eq!(house.archived().await, segments([20]));
 
     let (house, _) = full_house().await;
-    delete(&house, &RetentionRule::Garbage).await.unwrap();
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.archived().await, segments(10..=60));
 }
 
@@ -109,9 +101,9 @@ async fn when_only_a_permanent_backup_is_left_recovery_from_it_stays_possible() 
     house.archive(&(1..=60).collect::<Vec<_>>()).await;
     let ordinary = house.backup_at(1, 10, ORDINARY).await;
     house.backup_at(2, 20, Permanence::Permanent).await;
-    delete(&house, &RetentionRule::Target(ordinary.sentinel.name)).await.unwrap();
+    house.delete(&RetentionRule::Target(ordinary.sentinel.name)).await.unwrap();
     assert_eq!(house.archived().await, segments(20..=60));
-    delete(&house, &RetentionRule::Everything).await.unwrap();
+    house.delete(&RetentionRule::Everything).await.unwrap();
     assert_eq!(house.archived().await, segments([20]), "the operator gives recovery up");
 }
 
@@ -119,7 +111,7 @@ async fn when_only_a_permanent_backup_is_left_recovery_from_it_stays_possible() 
 async fn permanent_backups_do_not_count_as_retained() {
     let (house, backups) = full_house().await;
     backup_mark(&house.ports(&house.store), &backups[4].sentinel.name, Permanence::Permanent).await.unwrap();
-    delete(&house, &retain(2)).await.unwrap();
+    house.delete(&retain(2)).await.unwrap();
     let left = names(&house.contents().await.backups);
     assert_eq!(left, names(&[backups[1].clone(), backups[2].clone(), backups[3].clone(), backups[4].clone()]));
 }
@@ -130,7 +122,7 @@ async fn a_mark_decides_and_not_what_the_sentinel_said() {
     let ports = house.ports(&house.store);
     backup_mark(&ports, &backups[0].sentinel.name, Permanence::Permanent).await.unwrap();
     backup_mark(&ports, &backups[1].sentinel.name, ORDINARY).await.unwrap();
-    delete(&house, &retain(1)).await.unwrap();
+    house.delete(&retain(1)).await.unwrap();
     assert_eq!(names(&house.contents().await.backups), names(&[backups[0].clone(), backups[4].clone()]));
 }
 
@@ -163,7 +155,7 @@ async fn a_failure_at_any_write_or_call_is_finished_by_the_next_run() {
     for failure in [ProviderFailure::Error(When::Before), ProviderFailure::Error(When::After)] {
         let (house, backups) = full_house().await;
         house.provider().fail_next(ProviderCall::Delete, failure);
-        let error = delete(&house, &retain(2)).await.unwrap_err();
+        let error = house.delete(&retain(2)).await.unwrap_err();
         assert!(matches!(error, DeleteError::Partly { failed: 1, total: 2, .. }), "{error}");
         house.assert_invariants(&format!("{failure:?}")).await;
         converges(&house, &backups, &format!("{failure:?}")).await;
@@ -171,7 +163,7 @@ async fn a_failure_at_any_write_or_call_is_finished_by_the_next_run() {
 }
 
 async fn converges(house: &House, backups: &[Backup], situation: &str) {
-    delete(house, &retain(2)).await.unwrap();
+    house.delete(&retain(2)).await.unwrap();
     is_done(house, backups, situation).await;
 }
 
@@ -192,7 +184,7 @@ async fn an_unreadable_record_stops_every_deletion_and_costs_nothing() {
         house.store.put(&key, Bytes::from_static(body.as_bytes())).await.unwrap();
         let before = house.store.snapshot();
         for rule in [retain(1), RetentionRule::Everything, RetentionRule::Garbage] {
-            let error = delete(&house, &rule).await.unwrap_err();
+            let error = house.delete(&rule).await.unwrap_err();
             assert!(matches!(error.class(), ErrorClass::Corrupt | ErrorClass::Config), "{error}");
             assert!(error.to_string().contains(key.as_str()) && error.hint().is_some(), "{error}");
         }
@@ -204,7 +196,7 @@ async fn an_unreadable_record_stops_every_deletion_and_costs_nothing() {
 async fn a_foreign_object_among_the_records_stops_every_deletion() {
     let (house, _) = full_house().await;
     house.store.put(&Key::parse("main/snapshots_001/note.txt").unwrap(), Bytes::new()).await.unwrap();
-    delete(&house, &RetentionRule::Everything).await.unwrap_err();
+    house.delete(&RetentionRule::Everything).await.unwrap_err();
     assert_eq!(house.provider().handles().len(), 5);
 }
 
@@ -212,7 +204,7 @@ async fn a_foreign_object_among_the_records_stops_every_deletion() {
 async fn a_running_backup_protects_the_wal_since_it_began() {
     let (house, _) = full_house().await;
     let intent = interrupted_at(&house, 45).await;
-    delete(&house, &RetentionRule::Everything).await.unwrap();
+    house.delete(&RetentionRule::Everything).await.unwrap();
     assert_eq!(house.archived().await, segments([20].into_iter().chain(45..=60)));
     assert_eq!(house.contents().await.intents.len(), 1);
     assert!(house.provider().handles().contains(&intent), "it may be running: nobody touches its snapshot");
@@ -222,10 +214,10 @@ async fn a_running_backup_protects_the_wal_since_it_began() {
 async fn garbage_settles_a_backup_that_was_interrupted_long_ago() {
     let (house, _) = full_house().await;
     let intent = interrupted_at(&house, 55).await;
-    delete(&house, &RetentionRule::Garbage).await.unwrap();
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.contents().await.intents.len(), 1, "its deadlines have not passed");
     house.clock.advance(Duration::from_hours(48));
-    delete(&house, &RetentionRule::Garbage).await.unwrap();
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert!(house.contents().await.intents.is_empty());
     assert!(!house.provider().handles().contains(&intent));
     house.assert_invariants("settled").await;
@@ -248,17 +240,14 @@ async fn wal_of_timelines_that_left_before_the_oldest_backup_goes_and_of_later_o
     house.backup_at(1, 10, ORDINARY).await;
     house.backup_at(2, 20, ORDINARY).await;
     // Timeline 2 left 1 at segment 15, timeline 3 at segment 25; timeline 4 has no history.
-    let put = async |name: &str, body: &'static [u8]| {
-        house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), Bytes::from_static(body)).await.unwrap();
-    };
-    put("00000002.history", b"1\t0/F00000\tno recovery target\n").await;
-    put("00000003.history", b"1\t0/1900000\tno recovery target\n").await;
+    house.put_wal("00000002.history", "1\t0/F00000\tno recovery target\n").await;
+    house.put_wal("00000003.history", "1\t0/1900000\tno recovery target\n").await;
     for name in ["00000002000000000000000F", "000000030000000000000019", "000000040000000000000001", "000000040000000000000020"] {
-        put(name, b"").await;
+        house.put_wal(name, "").await;
     }
-    put("00000001000000000000000A.00000028.backup", b"").await;
-    put("000000010000000000000019.partial", b"").await;
-    delete(&house, &retain(1)).await.unwrap();
+    house.put_wal("00000001000000000000000A.00000028.backup", "").await;
+    house.put_wal("000000010000000000000019.partial", "").await;
+    house.delete(&retain(1)).await.unwrap();
     let others = ["00000002.history", "00000003.history", "000000030000000000000019", "000000040000000000000020"];
     let mut expected = segments(20..=30);
     expected.extend(others.map(str::to_owned));
@@ -272,7 +261,7 @@ async fn wal_that_base_backups_of_walg_may_need_is_left_alone() {
     let sentinel = "main/basebackups_005/base_000000010000000000000001_backup_stop_sentinel.json";
     house.store.put(&Key::parse(sentinel).unwrap(), Bytes::new()).await.unwrap();
     let before = house.archived().await;
-    delete(&house, &retain(1)).await.unwrap();
+    house.delete(&retain(1)).await.unwrap();
     assert_eq!(house.archived().await, before);
 }
 
@@ -280,9 +269,9 @@ async fn wal_that_base_backups_of_walg_may_need_is_left_alone() {
 async fn a_rule_that_would_leave_nothing_is_refused() {
     let (house, _) = full_house().await;
     let future = Cutoff::Time(start_of_time() + Duration::from_hours(1));
-    let error = delete(&house, &RetentionRule::Before(future)).await.unwrap_err();
+    let error = house.delete(&RetentionRule::Before(future)).await.unwrap_err();
     assert!(matches!(error, DeleteError::Plan(PlanError::NothingAsNew(_))), "{error}");
-    let error = delete(&house, &retain(0)).await.unwrap_err();
+    let error = house.delete(&retain(0)).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Usage);
     assert_eq!(house.provider().handles().len(), 5);
 }
@@ -294,7 +283,7 @@ async fn a_backup_whose_provider_is_not_configured_is_not_even_condemned() {
     let body = house.store.get(&key).await.unwrap().unwrap();
     let other = String::from_utf8(body.to_vec()).unwrap().replace("\"Provider\": \"fake\"", "\"Provider\": \"gone\"");
     house.store.put(&key, other.into()).await.unwrap();
-    delete(&house, &RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
+    house.delete(&RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
     assert!(!house.contents().await.find(&backups[0].sentinel.name).unwrap().is_condemned);
 }
 
@@ -305,7 +294,7 @@ async fn backups_of_an_older_cluster_are_older_whatever_their_positions() {
     // After pg_upgrade the positions begin anew, and the order of names or positions would delete the newest.
     house.server.change(|facts| facts.system_identifier.0 += 1);
     let new = house.backup_at(2, 5, ORDINARY).await;
-    delete(&house, &retain(1)).await.unwrap();
+    house.delete(&retain(1)).await.unwrap();
     let left = house.contents().await;
     assert!(left.find(&new.sentinel.name).is_some() && left.find(&old.sentinel.name).is_none());
 }
@@ -360,7 +349,7 @@ async fn after_the_last_backup_is_deleted_by_name_the_wal_stays() {
     let house = House::new().await;
     house.archive(&(1..=20).collect::<Vec<_>>()).await;
     let only = house.backup_at(1, 10, ORDINARY).await;
-    delete(&house, &RetentionRule::Target(only.sentinel.name)).await.unwrap();
+    house.delete(&RetentionRule::Target(only.sentinel.name)).await.unwrap();
     assert_eq!(house.archived().await, segments(1..=20));
 }
 
@@ -368,11 +357,11 @@ async fn after_the_last_backup_is_deleted_by_name_the_wal_stays() {
 async fn a_deletion_that_the_storage_system_has_not_finished_is_not_forgotten() {
     let (house, backups) = full_house().await;
     house.provider().delete_slowly();
-    let report = delete(&house, &RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap();
+    let report = house.delete(&RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap();
     assert_eq!(report.pending, [backups[0].sentinel.name.clone()]);
     let contents = house.contents().await;
     assert!(contents.find(&backups[0].sentinel.name).unwrap().is_condemned);
-    delete(&house, &RetentionRule::Garbage).await.unwrap();
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert!(house.contents().await.find(&backups[0].sentinel.name).is_none());
     house.assert_invariants("deleted in the end").await;
 }
@@ -388,7 +377,7 @@ async fn wal_of_a_kept_backup_stays_when_the_segment_size_has_changed_since() {
     house.push(&old).await.unwrap();
     house.server.change(|facts| facts.segment_size = WalSegmentSize::try_from(1 << 20).unwrap());
     house.backup_at(2, 40, ORDINARY).await;
-    delete(&house, &RetentionRule::Garbage).await.unwrap();
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.archived().await, segments([5, 40]));
 }
 
@@ -396,7 +385,7 @@ async fn wal_of_a_kept_backup_stays_when_the_segment_size_has_changed_since() {
 async fn a_backup_whose_storage_cannot_be_reached_is_not_condemned_and_keeps_its_wal() {
     let (house, backups) = full_house().await;
     house.provider().fail_next(ProviderCall::Get, ProviderFailure::Error(When::Before));
-    delete(&house, &RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
+    house.delete(&RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
     assert!(!house.contents().await.find(&backups[0].sentinel.name).unwrap().is_condemned);
     assert_eq!(house.archived().await, segments(10..=60), "nothing but what no backup needs is gone");
 }
@@ -409,7 +398,7 @@ async fn a_mark_that_succeeded_outlives_a_deletion_that_failed_between() {
     backup_mark(&ports, name, Permanence::Permanent).await.unwrap();
     // A deletion with an older plan condemned it, and died before it looked for the mark.
     let _ = Catalog::new(&house.store, &house.layout).condemn(name, start_of_time()).await.unwrap();
-    let report = delete(&house, &RetentionRule::Garbage).await.unwrap();
+    let report = house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(report.spared, std::slice::from_ref(name));
     assert!(!house.contents().await.find(name).unwrap().is_condemned);
     house.assert_invariants("spared").await;

@@ -10,11 +10,15 @@ use jiff::Timestamp;
 use stillframe_core::catalog::{
     ArchiveSettings, Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, LeaseRequest, Permanence, WalArchive,
 };
-use stillframe_core::flows::{Guarding, Isolation, Ports, PushDeadlines, PushError, PushRequest, Pusher, Server, snapshot_push};
+use stillframe_core::flows::{
+    DeleteError, DeleteReport, Guarding, Isolation, Ports, PushDeadlines, PushError, PushRequest, Pusher, Server, apply_delete,
+    plan_delete, snapshot_push,
+};
 use stillframe_core::postgres::{CheckpointMode, SystemIdentifier, WalFileName, WalSegmentSize};
 use stillframe_core::provider::{ProviderName, Token};
+use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::{Key, Store};
-use stillframe_core::testing::{FakeLocator, FakeProvider, FakeProviders, FakeServer, ManualClock, MemoryStore};
+use stillframe_core::testing::{FakeLocator, FakeProvider, FakeProviders, FakeServer, ManualClock, MemoryStore, wal_segment};
 
 pub(crate) struct House {
     pub(crate) store: MemoryStore,
@@ -38,9 +42,14 @@ pub(crate) fn segment(number: u32) -> WalFileName {
     format!("0000000100000000{number:08X}").parse().unwrap()
 }
 
+/// The key of an object of the archive.
+pub(crate) fn wal_key(object: &str) -> Key {
+    Key::parse(&format!("main/wal_005/{object}")).unwrap()
+}
+
 /// The key of an archived segment of the first timeline.
 pub(crate) fn segment_key(number: u32) -> Key {
-    Key::parse(&format!("main/wal_005/{}.zst", segment(number))).unwrap()
+    wal_key(&format!("{}.zst", segment(number)))
 }
 
 /// An object that holds an empty segment with a true header. Making one takes a while, so each is made once.
@@ -50,13 +59,7 @@ async fn archived_segment(number: u32, cluster: SystemIdentifier, size: WalSegme
     if let Some(body) = known {
         return body;
     }
-    let mut content = vec![0; usize::try_from(size.bytes()).unwrap()];
-    content[0..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
-    content[2..4].copy_from_slice(&2_u16.to_ne_bytes());
-    content[4..8].copy_from_slice(&1_u32.to_ne_bytes());
-    content[8..16].copy_from_slice(&(u64::from(number) * size.bytes()).to_ne_bytes());
-    content[24..32].copy_from_slice(&cluster.0.to_ne_bytes());
-    content[32..36].copy_from_slice(&u32::try_from(size.bytes()).unwrap().to_ne_bytes());
+    let content = wal_segment(number, cluster, size, 0);
     let store = MemoryStore::default();
     let layout = Layout::new(ClusterName::try_from("main".to_owned()).unwrap());
     WalArchive::new(&store, &layout, &ArchiveSettings::default()).push(segment(number), content).await.unwrap();
@@ -87,6 +90,11 @@ impl House {
             let body = archived_segment(*number, facts.system_identifier, facts.segment_size).await;
             self.store.put(&segment_key(*number), body).await.unwrap();
         }
+    }
+
+    /// Puts any object into the archive.
+    pub(crate) async fn put_wal(&self, object: &str, body: impl Into<Bytes>) {
+        self.store.put(&wal_key(object), body.into()).await.unwrap();
     }
 
     pub(crate) fn ports<'a>(&'a self, store: &'a dyn Store) -> Ports<'a> {
@@ -135,6 +143,13 @@ impl House {
         self.push(&PushRequest { permanence, ..self.request(seed) }).await.unwrap()
     }
 
+    /// Plans a deletion and applies it at once.
+    pub(crate) async fn delete(&self, rule: &RetentionRule) -> Result<DeleteReport, DeleteError> {
+        let ports = self.ports(&self.store);
+        let plan = plan_delete(&ports, rule).await?;
+        apply_delete(&ports, rule, &plan, &lease_request("delete")).await.into_result().map_err(|(_, error)| error)
+    }
+
     pub(crate) async fn contents(&self) -> CatalogContents {
         Catalog::new(&self.store, &self.layout).contents().await.unwrap()
     }
@@ -147,10 +162,8 @@ impl House {
 
     /// What the archive holds of a segment.
     pub(crate) async fn archived_content(&self, number: u32) -> Vec<u8> {
-        let directory = tempfile::tempdir().unwrap();
-        let target = directory.path().join("segment");
-        stillframe_core::flows::wal_fetch(&self.ports(&self.store), &segment(number).to_string(), &target).await.unwrap();
-        std::fs::read(target).unwrap()
+        let archive = WalArchive::new(&self.store, &self.layout, &self.archiving);
+        archive.fetch(segment(number)).await.unwrap().unwrap()
     }
 
     /// Never left in backup mode, no unaccounted snapshot, and sentinels name existing snapshots.

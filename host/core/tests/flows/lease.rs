@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use stillframe_core::catalog::{ClusterName, Layout, Lease, LeaseError, LeaseRequest, Permanence};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{DeleteError, Ports, PushError, apply_delete, plan_delete, snapshot_push};
 use stillframe_core::postgres::Lsn;
 use stillframe_core::retention::RetentionRule;
-use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
-use stillframe_core::testing::{FaultyStore, ManualClock, MemoryStore, ProviderCall, When};
+use stillframe_core::store::{Key, Store};
+use stillframe_core::testing::{FaultyStore, InjectedFault, ManualClock, MemoryStore, ProviderCall, WatchedStore, Watcher, When};
 
-use crate::hooked_store::{Before, HookedStore};
+use crate::hooked_store::{Operation, hooked};
 use crate::house::{House, lease_request, segment, segment_key, start_of_time};
 
 /// The term, as the holders write it.
@@ -59,7 +58,7 @@ async fn of_many_that_want_it_one_at_a_time_has_it_and_each_gets_it() {
         let (store, holders, turns) = (store.clone(), holders.clone(), turns.clone());
         racers.spawn(async move {
             let (layout, clock) = (layout(), clock(u64::from(number)));
-            let store = YieldingStore::new(&store, u64::from(number));
+            let store = yielding(&store, u64::from(number));
             let lease = Lease::acquire(&store, &layout, &clock, &request(number, Duration::from_hours(1))).await.unwrap();
             assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold the lease");
             for _ in 0..5 {
@@ -167,7 +166,7 @@ async fn a_holder_that_wakes_up_while_it_is_taken_over_stops_before_its_successo
         holders_clock.advance(TERM / 2);
         holder.prove().await.unwrap();
     };
-    let hooked = HookedStore::once(&store, Before::Write, "002.json", wakes_up);
+    let hooked = hooked(&store, Operation::PutIfAbsent, "002.json", wakes_up);
     let waiters_clock = clock(0);
     let begun = stillframe_core::clock::Clock::now(&waiters_clock);
     drop(Lease::acquire(&hooked, &layout, &waiters_clock, &request(2, long())).await.unwrap());
@@ -236,10 +235,10 @@ async fn house() -> House {
 async fn a_deletion_that_lost_its_lease_deletes_nothing_more() {
     let everything = RetentionRule::Everything;
     // Before the first step that counts, before a snapshot goes, and in the middle of the WAL.
-    for (before, suffix) in [(Before::Read, "mark.json"), (Before::Write, "condemned.json")] {
+    for (before, suffix) in [(Operation::Get, "mark.json"), (Operation::PutIfAbsent, "condemned.json")] {
         let house = house().await;
         let plan = plan_delete(&house.ports(&house.store), &everything).await.unwrap();
-        let store = HookedStore::once(&house.store, before, suffix, take_over(&house.store));
+        let store = hooked(&house.store, before, suffix, take_over(&house.store));
         let report = apply_delete(&house.ports(&store), &everything, &plan, &lease_request("delete")).await;
         drop(store);
         let (_, error) = report.failures.last().unwrap();
@@ -255,7 +254,7 @@ async fn a_deletion_that_lost_its_lease_deletes_nothing_more() {
         house.clock.advance(TERM);
         take_over(&house.store).await;
     };
-    let store = HookedStore::once(&house.store, Before::Delete, "0000000000000005.zst", suspended);
+    let store = hooked(&house.store, Operation::Delete, "0000000000000005.zst", suspended);
     let report = apply_delete(&house.ports(&store), &everything, &plan, &lease_request("delete")).await;
     drop(store);
     assert_eq!(report.wal.last(), Some(&segment(5)), "the step that had begun is the last");
@@ -321,14 +320,14 @@ async fn a_long_backup_keeps_nobody_from_deleting() {
         let at_once = LeaseRequest { deadline: Duration::ZERO, ..lease_request("delete") };
         apply_delete(&ports, &rule, &plan, &at_once).await.into_result().map_err(|(_, error)| error).unwrap();
     };
-    let store = HookedStore::once(&house.store, Before::Write, "sentinel.json", garbage);
+    let store = hooked(&house.store, Operation::PutIfAbsent, "sentinel.json", garbage);
     snapshot_push(&house.ports(&store), house.server(), &house.request(3), std::future::pending()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_backup_whose_lease_was_lost_before_its_intent_was_written_is_not_begun() {
     let house = house().await;
-    let store = HookedStore::once(&house.store, Before::Write, "intent.json", take_over(&house.store));
+    let store = hooked(&house.store, Operation::PutIfAbsent, "intent.json", take_over(&house.store));
     let ports = house.ports(&store);
     let error = snapshot_push(&ports, house.server(), &house.request(3), std::future::pending()).await.unwrap_err();
     assert!(matches!(error, PushError::Lease(LeaseError::Lost { .. })), "{error}");
@@ -338,60 +337,21 @@ async fn a_backup_whose_lease_was_lost_before_its_intent_was_written_is_not_begu
 }
 
 /// At every operation others go first, by the dice.
-struct YieldingStore<'a> {
-    inner: &'a MemoryStore,
-    dice: AtomicU64,
-}
+struct Dice(AtomicU64);
 
-impl<'a> YieldingStore<'a> {
-    fn new(inner: &'a MemoryStore, seed: u64) -> Self {
-        Self { inner, dice: AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1) }
-    }
-
-    async fn let_others_go(&self) {
-        let thrown =
-            self.dice.load(Ordering::SeqCst).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.dice.store(thrown, Ordering::SeqCst);
-        for _ in 0..(thrown >> 33) % 4 {
-            tokio::task::yield_now().await;
-        }
-    }
+fn yielding(inner: &MemoryStore, seed: u64) -> WatchedStore<'_, Dice> {
+    WatchedStore::new(inner, Dice(AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)))
 }
 
 #[async_trait]
-impl Store for YieldingStore<'_> {
-    fn url(&self) -> String {
-        self.inner.url()
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.let_others_go().await;
-        self.inner.get(key).await
-    }
-
-    async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
-        self.let_others_go().await;
-        self.inner.put(key, body).await
-    }
-
-    async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
-        self.let_others_go().await;
-        self.inner.put_if_absent(key, body).await
-    }
-
-    async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError> {
-        self.let_others_go().await;
-        self.inner.head(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.let_others_go().await;
-        self.inner.delete(key).await
-    }
-
-    async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
-        self.let_others_go().await;
-        self.inner.list_page(prefix, after, limit).await
+impl Watcher for Dice {
+    async fn before(&self, _: Operation, _: &str) -> Result<(), InjectedFault> {
+        let thrown = self.0.load(Ordering::SeqCst).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0.store(thrown, Ordering::SeqCst);
+        for _ in 0..(thrown >> 33) % 4 {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 }
 
@@ -403,7 +363,7 @@ async fn everything_beside_a_backup_that_begins_at_any_instant_loses_nothing() {
         house.archive(&(1..=30).collect::<Vec<_>>()).await;
         house.backup_at(1, 10, Permanence::Ordinary).await;
         house.server.change(|facts| facts.wal_position = Lsn((30 << 20) + 0x28));
-        let store = YieldingStore::new(&house.store, seed);
+        let store = yielding(&house.store, seed);
         // Two hosts: the time that one waits is no time of the other.
         let other_clock = clock(0);
         let (push_waits, delete_waits) = if seed % 2 == 0 { (seed, 0) } else { (0, seed) };
@@ -457,7 +417,7 @@ async fn a_deletion_that_was_suspended_loses_nothing_of_a_backup_that_began_mean
             });
         });
     };
-    let store = HookedStore::once(&house.store, Before::Delete, "0000000000000001.zst", push);
+    let store = hooked(&house.store, Operation::Delete, "0000000000000001.zst", push);
     let report = apply_delete(&house.ports(&store), &rule, &plan, &lease_request("delete")).await;
     drop(store);
     assert!(matches!(report.failures.last().unwrap().1, DeleteError::Lease(_)));

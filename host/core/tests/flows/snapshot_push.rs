@@ -18,7 +18,7 @@ use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, ManualClock, ProviderCall, ProviderFailure, When};
 
-use crate::hooked_store::{Before, HookedStore};
+use crate::hooked_store::{Operation, hooked, unreadable};
 use crate::house::{self, House, lease_request, segment_key};
 
 #[tokio::test]
@@ -284,7 +284,7 @@ async fn a_backup_that_was_settled_behind_its_back_is_not_published() {
         let report = apply_delete(&ports, &RetentionRule::Garbage, &plan, &lease_request("delete")).await;
         assert_eq!(report.settled.len(), 1);
     };
-    let store = HookedStore::once(&house.store, Before::Write, "sentinel.json", garbage);
+    let store = hooked(&house.store, Operation::PutIfAbsent, "sentinel.json", garbage);
     let result = snapshot_push(&house.ports(&store), house.server(), &house.request(1), std::future::pending()).await;
     assert!(matches!(result, Err(PushError::Catalog(CatalogError::GivenUp { .. }))), "{result:?}");
     drop(store);
@@ -310,7 +310,7 @@ async fn a_published_backup_is_not_settled() {
     let publish = async {
         house.store.put(&sentinel.0, sentinel.1.clone()).await.unwrap();
     };
-    let store = HookedStore::once(&house.store, Before::Write, "condemned.json", publish);
+    let store = hooked(&house.store, Operation::PutIfAbsent, "condemned.json", publish);
     let ports = house.ports(&store);
     let plan = plan_delete(&ports, &RetentionRule::Garbage).await.unwrap();
     apply_delete(&ports, &RetentionRule::Garbage, &plan, &lease_request("delete"))
@@ -336,7 +336,7 @@ async fn a_backup_that_is_published_while_the_catalog_is_read_is_seen() {
         house.store.put(&key("sentinel"), sentinel.clone()).await.unwrap();
         house.store.delete(&key("intent")).await.unwrap();
     };
-    let store = HookedStore::once(&house.store, Before::Read, "intent.json", publish);
+    let store = hooked(&house.store, Operation::Get, "intent.json", publish);
     let contents = Catalog::new(&store, &house.layout).contents().await.unwrap();
     assert_eq!(contents.backups, std::slice::from_ref(&backup));
 }
@@ -344,7 +344,7 @@ async fn a_backup_that_is_published_while_the_catalog_is_read_is_seen() {
 #[tokio::test]
 async fn a_sentinel_that_may_be_there_keeps_its_snapshot() {
     let house = House::new().await;
-    let inner = HookedStore::unreadable(&house.store, "sentinel.json");
+    let inner = unreadable(&house.store, "sentinel.json");
     for number in 0..3 {
         let request = house.request(number);
         // Before it come the lease, from the second one on the removal of the older lease, the intent, and the release.

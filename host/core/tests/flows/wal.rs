@@ -1,15 +1,16 @@
 //! `wal-push` and `wal-fetch` on fakes: nothing is overwritten, nothing is acknowledged or called absent without proof.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use stillframe_core::catalog::{ArchiveError, PushOutcome};
+use stillframe_core::catalog::ArchiveError;
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{WalFetchError, WalFetched, WalPushError, wal_fetch, wal_push};
+use stillframe_core::flows::{WalFetchError, WalFetched, WalPushError, WalPushed, wal_fetch, wal_push};
+use stillframe_core::spool::AheadSettings;
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, When};
 
-use crate::hooked_store::HookedStore;
+use crate::hooked_store::unreadable;
 use crate::house::{House, pusher, segment_key};
 
 const HISTORY: &str = "00000002.history";
@@ -30,18 +31,29 @@ impl Files {
     }
 }
 
-async fn push(house: &House, store: &dyn Store, files: &Files, content: &str) -> Result<PushOutcome, WalPushError> {
-    let path = files.write(HISTORY, content.as_bytes());
-    wal_push(&house.ports(store), &pusher(files.directory.path()), &path).await
+/// Nothing is done ahead.
+const ALONE: AheadSettings = AheadSettings { spool: None, workers: 1, push_files: 0, fetch_files: 0 };
+
+async fn push_file(house: &House, store: &dyn Store, path: &Path) -> Result<WalPushed, WalPushError> {
+    let data_directory = path.parent().unwrap();
+    wal_push(&house.ports(store), &ALONE, &pusher(data_directory), path, std::future::pending()).await
+}
+
+async fn push(house: &House, store: &dyn Store, files: &Files, content: &str) -> Result<WalPushed, WalPushError> {
+    push_file(house, store, &files.write(HISTORY, content.as_bytes())).await
+}
+
+async fn fetch(house: &House, store: &dyn Store, name: &str, target: &Path) -> Result<WalFetched, WalFetchError> {
+    wal_fetch(&house.ports(store), &ALONE, name, target).await.map(|(fetched, _)| fetched)
 }
 
 #[tokio::test]
 async fn the_same_content_again_is_a_success_and_other_content_is_refused() {
     let (house, files) = (House::new().await, Files::new());
     let (one, other) = ("1\t0/3000000\tone\n", "1\t0/4000000\tother\n");
-    assert_eq!(push(&house, &house.store, &files, one).await.unwrap(), PushOutcome::Stored);
+    assert_eq!(push(&house, &house.store, &files, one).await.unwrap(), WalPushed::Stored);
     let before = house.store.snapshot();
-    assert_eq!(push(&house, &house.store, &files, one).await.unwrap(), PushOutcome::AlreadyStored);
+    assert_eq!(push(&house, &house.store, &files, one).await.unwrap(), WalPushed::AlreadyStored);
     let error = push(&house, &house.store, &files, other).await.unwrap_err();
     assert!(matches!(error, WalPushError::Archive(ArchiveError::Conflict { .. })), "{error}");
     assert_eq!(error.class(), ErrorClass::Refused);
@@ -56,7 +68,7 @@ async fn a_push_whose_write_fails_is_not_acknowledged_and_a_retry_succeeds() {
         assert_eq!(push(&house, &store, &files, "1\t0/3000000\tx\n").await.unwrap_err().class(), ErrorClass::Transient);
         push(&house, &store, &files, "1\t0/3000000\tx\n").await.unwrap();
         let target = files.directory.path().join("restored");
-        let found = wal_fetch(&house.ports(&house.store), HISTORY, &target).await.unwrap();
+        let found = fetch(&house, &house.store, HISTORY, &target).await.unwrap();
         assert!(matches!(found, WalFetched::Restored(_)));
         assert_eq!(std::fs::read(&target).unwrap(), b"1\t0/3000000\tx\n");
     }
@@ -71,7 +83,7 @@ async fn a_damaged_object_is_neither_restored_nor_taken_for_the_same() {
     body[10] ^= 1;
     house.store.put(&key, body.into()).await.unwrap();
     let target = files.directory.path().join("restored");
-    let error = wal_fetch(&house.ports(&house.store), HISTORY, &target).await.unwrap_err();
+    let error = fetch(&house, &house.store, HISTORY, &target).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Corrupt);
     assert!(!target.exists());
     assert_eq!(push(&house, &house.store, &files, "1\t0/3000000\tx\n").await.unwrap_err().class(), ErrorClass::Corrupt);
@@ -81,9 +93,8 @@ async fn a_damaged_object_is_neither_restored_nor_taken_for_the_same() {
 async fn an_absent_file_is_told_from_a_name_that_is_none() {
     let (house, files) = (House::new().await, Files::new());
     let target = files.directory.path().join("restored");
-    let ports = house.ports(&house.store);
-    assert_eq!(wal_fetch(&ports, "000000010000000000000099", &target).await.unwrap(), WalFetched::Absent);
-    assert!(matches!(wal_fetch(&ports, "../../etc/passwd", &target).await.unwrap_err(), WalFetchError::Name(_)));
+    assert_eq!(fetch(&house, &house.store, "000000010000000000000099", &target).await.unwrap(), WalFetched::Absent);
+    assert!(matches!(fetch(&house, &house.store, "../../etc/passwd", &target).await.unwrap_err(), WalFetchError::Name(_)));
 }
 
 #[tokio::test]
@@ -95,9 +106,9 @@ async fn reads_what_walg_wrote_with_zstd_or_uncompressed() {
     };
     put("00000003.history.zst", zstd::bulk::compress(b"1\t0/5000000\tz\n", 3).unwrap()).await;
     put("00000004.history", b"1\t0/6000000\tplain\n".to_vec()).await;
-    wal_fetch(&house.ports(&house.store), "00000003.history", &target).await.unwrap();
+    fetch(&house, &house.store, "00000003.history", &target).await.unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), b"1\t0/5000000\tz\n");
-    wal_fetch(&house.ports(&house.store), "00000004.history", &target).await.unwrap();
+    fetch(&house, &house.store, "00000004.history", &target).await.unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), b"1\t0/6000000\tplain\n");
 }
 
@@ -105,13 +116,10 @@ async fn reads_what_walg_wrote_with_zstd_or_uncompressed() {
 async fn refuses_a_segment_that_is_no_wal() {
     let (house, files) = (House::new().await, Files::new());
     let path = files.write("000000010000000000000009", &vec![0; 1 << 20]);
-    let error = wal_push(&house.ports(&house.store), &pusher(files.directory.path()), &path).await.unwrap_err();
+    let error = push_file(&house, &house.store, &path).await.unwrap_err();
     assert!(matches!(error, WalPushError::Header { .. }), "{error}");
     let path = files.write("pg_control", b"");
-    assert!(matches!(
-        wal_push(&house.ports(&house.store), &pusher(files.directory.path()), &path).await,
-        Err(WalPushError::Name(_))
-    ));
+    assert!(matches!(push_file(&house, &house.store, &path).await, Err(WalPushError::Name(_))));
 }
 
 #[tokio::test]
@@ -121,7 +129,7 @@ async fn a_file_in_a_form_that_we_cannot_read_is_not_called_absent() {
     for extension in ["gz", "lzo", "lzma", "xz"] {
         let key = Key::parse(&format!("main/wal_005/000000010000000000000007.{extension}")).unwrap();
         house.store.put(&key, Bytes::from_static(b"x")).await.unwrap();
-        let error = wal_fetch(&house.ports(&house.store), "000000010000000000000007", &target).await.unwrap_err();
+        let error = fetch(&house, &house.store, "000000010000000000000007", &target).await.unwrap_err();
         assert!(error.to_string().contains(key.as_str()), "{error}");
         house.store.delete(&key).await.unwrap();
     }
@@ -133,15 +141,15 @@ async fn a_file_in_a_form_that_we_cannot_read_is_not_called_absent() {
     ] {
         house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), Bytes::from_static(b"x")).await.unwrap();
     }
-    assert_eq!(wal_fetch(&house.ports(&house.store), "000000010000000000000007", &target).await.unwrap(), WalFetched::Absent);
+    assert_eq!(fetch(&house, &house.store, "000000010000000000000007", &target).await.unwrap(), WalFetched::Absent);
 }
 
 #[tokio::test]
 async fn an_archive_that_cannot_be_read_is_not_called_empty() {
     let (house, files) = (House::new().await, Files::new());
     let target = files.directory.path().join("restored");
-    let store = HookedStore::unreadable(&house.store, ".zst");
-    let error = wal_fetch(&house.ports(&store), "000000010000000000000099", &target).await.unwrap_err();
+    let store = unreadable(&house.store, ".zst");
+    let error = fetch(&house, &store, "000000010000000000000099", &target).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
 }
 
@@ -151,7 +159,7 @@ async fn an_object_that_is_not_the_segment_of_its_name_is_not_restored() {
     let target = files.directory.path().join("restored");
     let body = house.store.get(&segment_key(3)).await.unwrap().unwrap();
     house.store.put(&segment_key(4), body).await.unwrap();
-    let error = wal_fetch(&house.ports(&house.store), "000000010000000000000004", &target).await.unwrap_err();
+    let error = fetch(&house, &house.store, "000000010000000000000004", &target).await.unwrap_err();
     assert!(matches!(error, WalFetchError::Header { .. }), "{error}");
     assert!(!target.exists());
 }
@@ -161,7 +169,6 @@ async fn a_segment_that_another_tool_cut_off_is_corrupt_and_leaves_nothing_behin
     let (house, files) = (House::new().await, Files::new());
     let target = files.write("pg_wal_target", b"what was there");
     let name = "000000010000000000000003";
-    let ports = house.ports(&house.store);
     let zst = Key::parse(&format!("main/wal_005/{name}.zst")).unwrap();
     let whole = zstd::stream::decode_all(&house.store.get(&zst).await.unwrap().unwrap()[..]).unwrap();
     house.store.delete(&zst).await.unwrap();
@@ -170,7 +177,7 @@ async fn a_segment_that_another_tool_cut_off_is_corrupt_and_leaves_nothing_behin
     for (suffix, body) in [(".zst", zstd::bulk::compress(cut, 1).unwrap()), ("", cut.to_vec())] {
         let key = Key::parse(&format!("main/wal_005/{name}{suffix}")).unwrap();
         house.store.put(&key, body.into()).await.unwrap();
-        let error = wal_fetch(&ports, name, &target).await.unwrap_err();
+        let error = fetch(&house, &house.store, name, &target).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Corrupt, "{error}");
         assert_eq!(std::fs::read(&target).unwrap(), b"what was there");
         assert_eq!(std::fs::read_dir(files.directory.path()).unwrap().count(), 1, "a temporary file stays behind");

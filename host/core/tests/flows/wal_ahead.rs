@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use stillframe_core::error::Classify;
-use stillframe_core::flows::{WalPushError, WalPushed, wal_push_ahead};
+use stillframe_core::flows::{WalPushError, WalPushed, wal_push};
 use stillframe_core::spool::AheadSettings;
-use stillframe_core::store::{Key, Store};
+use stillframe_core::store::Store;
 
-use crate::cluster::{DataDirectory, TellingStore, TurnedClock, ports, segment_content};
-use crate::hooked_store::{Before, HookedStore};
+use crate::cluster::{DataDirectory, TurnedClock, ports, segment_content, telling};
+use crate::hooked_store::{Operation, hooked};
 use crate::house::{House, pusher, segment, segment_key};
 
 /// Pushes with these settings, and is never told to stop.
@@ -21,7 +21,7 @@ async fn push_with(
     settings: &AheadSettings,
     path: &Path,
 ) -> Result<WalPushed, WalPushError> {
-    wal_push_ahead(&ports(house, store, clock), settings, &pusher(&data.path), path, std::future::pending()).await
+    wal_push(&ports(house, store, clock), settings, &pusher(&data.path), path, std::future::pending()).await
 }
 
 async fn push(house: &House, store: &dyn Store, data: &DataDirectory, path: &Path) -> Result<WalPushed, WalPushError> {
@@ -42,7 +42,7 @@ async fn waiting(numbers: impl IntoIterator<Item = u32>) -> (House, DataDirector
 async fn pushes_what_waits_and_recalls_it_by_one_look_at_the_name() {
     let (house, data) = waiting(5..=9).await;
     let status = data.status();
-    let store = TellingStore::new(&house.store);
+    let store = telling(&house.store);
     assert_eq!(push(&house, &store, &data, &data.wal(&segment(5).to_string())).await.unwrap(), WalPushed::Stored);
     let archived = house.archived().await;
     for number in 5..=9 {
@@ -84,7 +84,7 @@ async fn a_marker_does_not_stand_for_an_object_that_is_gone() {
 #[tokio::test]
 async fn a_marker_does_not_stand_where_the_store_cannot_be_asked() {
     let (house, data) = waiting([5, 6]).await;
-    let store = TellingStore::new(&house.store);
+    let store = telling(&house.store);
     push(&house, &store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
     store.fail_at("000000010000000000000006");
     let error = push(&house, &store, &data, &data.wal(&segment(6).to_string())).await.unwrap_err();
@@ -199,7 +199,7 @@ async fn a_clone_whose_segment_conflicts_places_no_other_one() {
 #[tokio::test]
 async fn a_failure_ahead_ends_the_batch_and_is_not_the_failure_of_the_file_asked_for() {
     let (house, data) = waiting([5, 6, 7, 8]).await;
-    let store = TellingStore::new(&house.store);
+    let store = telling(&house.store);
     store.fail_at("000000010000000000000006.zst");
     let settings = AheadSettings { workers: 1, ..data.settings() };
     let clock = TurnedClock::without_limits();
@@ -215,7 +215,7 @@ async fn a_failure_ahead_ends_the_batch_and_is_not_the_failure_of_the_file_asked
 async fn histories_go_first_and_one_that_is_refused_keeps_segments_back() {
     let (house, data) = waiting([5, 6, 7]).await;
     data.waits("00000002.history", b"1\t0/500000\tx\n");
-    let store = TellingStore::new(&house.store);
+    let store = telling(&house.store);
     push(&house, &store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
     // Without the claim to the timeline.
     let written: Vec<String> = store.files("put").into_iter().filter(|name| !name.starts_with("timeline-")).collect();
@@ -224,7 +224,7 @@ async fn histories_go_first_and_one_that_is_refused_keeps_segments_back() {
 
     let (house, data) = waiting([5, 6, 7]).await;
     data.waits("00000002.history", b"1\t0/500000\tours\n");
-    house.store.put(&Key::parse("main/wal_005/00000002.history").unwrap(), "1\t0/400000\tx\n".into()).await.unwrap();
+    house.put_wal("00000002.history", "1\t0/400000\tx\n").await;
     push(&house, &house.store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
     assert!(!house.archived().await.contains(&segment(6).to_string()));
 }
@@ -288,7 +288,7 @@ async fn a_spool_that_cannot_be_used_costs_nothing_but_time() {
 async fn a_file_that_changes_while_it_is_pushed_gets_no_marker() {
     let (house, data) = waiting([5, 6]).await;
     let path = data.wal(&segment(6).to_string());
-    let store = HookedStore::once(&house.store, Before::Write, "000000010000000000000006.zst", async {
+    let store = hooked(&house.store, Operation::PutIfAbsent, "000000010000000000000006.zst", async {
         std::fs::File::options().append(true).open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     });
     push(&house, &store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
@@ -312,7 +312,7 @@ async fn nothing_is_begun_after_the_signal_to_stop() {
     let clock = TurnedClock::without_limits();
     let ports = ports(&house, &house.store, &clock);
     let path = data.wal(&segment(5).to_string());
-    let pushed = wal_push_ahead(&ports, &data.settings(), &pusher(&data.path), &path, std::future::ready(())).await.unwrap();
+    let pushed = wal_push(&ports, &data.settings(), &pusher(&data.path), &path, std::future::ready(())).await.unwrap();
     assert_eq!(pushed, WalPushed::Stored);
     let archived: Vec<String> = house.archived().await.into_iter().collect();
     assert_eq!(archived, [3, 5].map(|number| segment(number).to_string()));
@@ -321,7 +321,7 @@ async fn nothing_is_begun_after_the_signal_to_stop() {
 #[tokio::test]
 async fn the_answer_does_not_wait_for_a_file_that_hangs() {
     let (house, data) = waiting([5, 6, 7, 8]).await;
-    let store = TellingStore::new(&house.store);
+    let store = telling(&house.store);
     store.hang_at("000000010000000000000006.zst");
     let clock = TurnedClock::passing();
     let path = data.wal(&segment(5).to_string());
@@ -342,8 +342,6 @@ async fn two_calls_at_once_store_every_file_once() {
     assert!([one, two].contains(&WalPushed::Stored) || [one, two] == [WalPushed::AlreadyStored; 2], "{one:?} {two:?}");
     assert_eq!(house.archived().await.len(), 7);
     for number in 5..=10 {
-        let target = data.path.join("restored");
-        stillframe_core::flows::wal_fetch(&house.ports(&house.store), &segment(number).to_string(), &target).await.unwrap();
-        assert_eq!(std::fs::read(&target).unwrap(), std::fs::read(data.wal(&segment(number).to_string())).unwrap());
+        assert_eq!(house.archived_content(number).await, std::fs::read(data.wal(&segment(number).to_string())).unwrap());
     }
 }

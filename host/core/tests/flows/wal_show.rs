@@ -10,19 +10,18 @@ use stillframe_core::flows::{BackupKind, SizeSource, TimelineOrigin, VerifyReque
 use stillframe_core::postgres::{WalRange, WalSegmentSize};
 use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
 
-use crate::hooked_store::HookedStore;
-use crate::house::House;
+use crate::hooked_store::unreadable;
+use crate::house::{House, wal_key};
 use crate::walg::walg_backup;
 
 async fn put(house: &House, names: &[&str]) {
     for name in names {
-        house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), Bytes::from_static(b"x")).await.unwrap();
+        house.put_wal(name, "x").await;
     }
 }
 
 async fn history(house: &House, timeline: u32, text: &str) {
-    let key = Key::parse(&format!("main/wal_005/{timeline:08X}.history")).unwrap();
-    house.store.put(&key, text.to_owned().into()).await.unwrap();
+    house.put_wal(&format!("{timeline:08X}.history"), text.to_owned()).await;
 }
 
 async fn show(house: &House) -> WalInventory {
@@ -107,7 +106,7 @@ async fn tells_how_it_knows_the_segment_size() {
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_no_empty_archive() {
     let house = House::new().await;
-    let store = HookedStore::unreadable(&house.store, ".zst");
+    let store = unreadable(&house.store, ".zst");
     let error = wal_show(&house.ports(&store), None).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
 }
@@ -154,7 +153,7 @@ async fn a_million_names_take_no_quadratic_time() {
     /// Far more than the seconds that it takes, and far less than the hours of a quadratic step.
     const BOUND: Duration = Duration::from_mins(5);
     // Every second one is missing, which is the worst case for everything that walks over gaps.
-    let key = |number: u64| Key::parse(&format!("main/wal_005/00000001{:08X}{:08X}.zst", number / 4096, number % 4096)).unwrap();
+    let key = |number: u64| wal_key(&format!("00000001{:08X}{:08X}.zst", number / 4096, number % 4096));
     let store = Names((0..NAMES).map(|number| ObjectEntry { key: key(number * 2), size_bytes: 1 }).collect());
     let (house, size) = (House::new().await, WalSegmentSize::try_from(1 << 20).ok());
     let begun = Instant::now();

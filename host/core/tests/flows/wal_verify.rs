@@ -7,7 +7,8 @@ use stillframe_core::flows::{AnyBackupName, Depth, ServerPosition, VerifyError, 
 use stillframe_core::postgres::{Lsn, SystemIdentifier, TimelineId, WalRange, WalSegmentSize};
 use stillframe_core::store::{Key, Store};
 
-use crate::hooked_store::HookedStore;
+use crate::cluster::telling;
+use crate::hooked_store::unreadable;
 use crate::house::{House, segment_key, start_of_time};
 use crate::walg::walg_backup;
 
@@ -35,10 +36,6 @@ fn class(report: &VerifyReport) -> Option<ErrorClass> {
 
 async fn remove(house: &House, number: u32) {
     house.store.delete(&segment_key(number)).await.unwrap();
-}
-
-async fn put(house: &House, name: &str, body: impl Into<Bytes>) {
-    house.store.put(&Key::parse(&format!("main/wal_005/{name}")).unwrap(), body.into()).await.unwrap();
 }
 
 /// WAL from 3 to 30, a permanent backup at 5, an ordinary one at 10 and one at 20.
@@ -139,9 +136,9 @@ async fn backups_of_walg_are_verified_as_well() {
 async fn follows_the_history_to_the_newest_timeline_and_skips_what_it_left() {
     let (house, _) = full_house().await;
     // Timeline 2 left in segment 25; the old primary went on to 30 and lost 28.
-    put(&house, "00000002.history", "1\t0/1900100\tno recovery target\n").await;
+    house.put_wal("00000002.history", "1\t0/1900100\tno recovery target\n").await;
     for name in ["000000020000000000000019", "00000002000000000000001A", "00000002000000000000001C"] {
-        put(&house, name, "x").await;
+        house.put_wal(name, "x").await;
     }
     let report = plainly(&house).await;
     assert_eq!(pairs(&report.needed), [(1, 10, 30), (2, 0x19, 0x1C)]);
@@ -164,19 +161,19 @@ async fn a_segment_that_only_the_child_holds_completely_is_there() {
     }
     // The backup at 20 ends in segment 20, in which timeline 2 left.
     remove(&house, 20).await;
-    put(&house, "000000010000000000000014.partial", "x").await;
-    put(&house, "00000002.history", "1\t0/14FFF00\tno recovery target\n").await;
+    house.put_wal("000000010000000000000014.partial", "x").await;
+    house.put_wal("00000002.history", "1\t0/14FFF00\tno recovery target\n").await;
     assert_eq!(class(&plainly(&house).await), Some(ErrorClass::Refused), "a `.partial` is no segment");
-    put(&house, "000000020000000000000014", "x").await;
+    house.put_wal("000000020000000000000014", "x").await;
     plainly(&house).await.verdict().unwrap();
 }
 
 #[tokio::test]
 async fn a_timeline_without_its_history_is_an_alarm_and_a_damaged_history_is_damage() {
     let (house, _) = full_house().await;
-    put(&house, "000000020000000000000019", "x").await;
+    house.put_wal("000000020000000000000019", "x").await;
     assert_eq!(class(&plainly(&house).await), Some(ErrorClass::Refused));
-    put(&house, "00000002.history", "no history\n").await;
+    house.put_wal("00000002.history", "no history\n").await;
     assert_eq!(class(&plainly(&house).await), Some(ErrorClass::Corrupt));
 }
 
@@ -230,12 +227,29 @@ async fn what_cannot_be_read_for_want_of_a_key_is_not_passed_off_as_fine() {
 }
 
 #[tokio::test]
+async fn deep_reading_asks_for_each_object_once_even_for_want_of_a_key() {
+    let house = House::new().await;
+    house.backup_at(1, 3, Permanence::Ordinary).await;
+    let store = telling(&house.store);
+    let request = VerifyRequest { depth: DEEP, ..VerifyRequest::default() };
+    wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap().verdict().unwrap();
+    let gets = |object: &str| store.files("get").iter().filter(|name| **name == object).count();
+    assert_eq!(gets("000000010000000000000003"), 1);
+    let by_age = include_bytes!("../../../../tests/vectors/stillframe/000000010000000000000003.zst.age");
+    remove(&house, 3).await;
+    house.put_wal("000000010000000000000003.zst.age", &by_age[..]).await;
+    let report = wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap();
+    assert!(matches!(report.verdict(), Err(VerifyError::NotVerified { count: 1 })), "{report:?}");
+    assert_eq!(gets("000000010000000000000003.zst.age"), 1);
+}
+
+#[tokio::test]
 async fn an_encrypted_object_without_anything_on_its_outside_is_not_verified_either() {
     let house = House::new().await;
     house.backup_at(1, 3, Permanence::Ordinary).await;
     remove(&house, 3).await;
     let by_age = include_bytes!("../../../../tests/vectors/age/000000010000000000000003.zst.age");
-    put(&house, "000000010000000000000003.zst.age", &by_age[..]).await;
+    house.put_wal("000000010000000000000003.zst.age", &by_age[..]).await;
     let report = deeply(&house).await;
     assert!(matches!(report.verdict(), Err(VerifyError::NotVerified { count: 1 })), "{report:?}");
 }
@@ -243,9 +257,9 @@ async fn an_encrypted_object_without_anything_on_its_outside_is_not_verified_eit
 #[tokio::test]
 async fn a_timeline_that_left_before_every_backup_is_no_alarm() {
     let (house, _) = full_house().await;
-    put(&house, "00000002.history", "1\t0/800100\tno recovery target\n").await;
+    house.put_wal("00000002.history", "1\t0/800100\tno recovery target\n").await;
     for name in ["000000020000000000000008", "00000002000000000000000C"] {
-        put(&house, name, "x").await;
+        house.put_wal(name, "x").await;
     }
     let report = plainly(&house).await;
     report.verdict().unwrap();
@@ -255,7 +269,7 @@ async fn a_timeline_that_left_before_every_backup_is_no_alarm() {
 #[tokio::test]
 async fn a_store_that_fails_is_never_a_gap() {
     let (house, _) = full_house().await;
-    let store = HookedStore::unreadable(&house.store, "00000000000F.zst");
+    let store = unreadable(&house.store, "00000000000F.zst");
     let request = VerifyRequest { depth: DEEP, ..VerifyRequest::default() };
     let report = wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap();
     assert_eq!(class(&report), Some(ErrorClass::Transient));
@@ -303,7 +317,7 @@ async fn a_server_on_a_timeline_of_which_nothing_is_archived_is_an_alarm() {
     let request = VerifyRequest { server: Some(promoted), ..VerifyRequest::default() };
     let report = verify(&house, &request).await.unwrap();
     assert_eq!((class(&report), report.lag), (Some(ErrorClass::Refused), Some(3)));
-    put(&house, "00000002.history", "1\t0/1F00000\tno recovery target\n").await;
+    house.put_wal("00000002.history", "1\t0/1F00000\tno recovery target\n").await;
     let report = verify(&house, &request).await.unwrap();
     assert_eq!(pairs(&report.missing), [(2, 31, 33)]);
 }
@@ -311,7 +325,7 @@ async fn a_server_on_a_timeline_of_which_nothing_is_archived_is_an_alarm() {
 #[tokio::test]
 async fn an_archive_with_a_newer_timeline_than_the_servers_is_an_alarm() {
     let (house, _) = full_house().await;
-    put(&house, "00000002.history", "1\t0/1900100\tno recovery target\n").await;
+    house.put_wal("00000002.history", "1\t0/1900100\tno recovery target\n").await;
     plainly(&house).await.verdict().unwrap();
     let request = VerifyRequest { server: Some(server(31, 0, &house)), ..VerifyRequest::default() };
     let report = verify(&house, &request).await.unwrap();

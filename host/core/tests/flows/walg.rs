@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use stillframe_core::catalog::{Backup, Catalog, Permanence, WalGContents, WalGName};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{DeleteReport, apply_delete, plan_delete};
+use stillframe_core::flows::plan_delete;
 use stillframe_core::postgres::{Lsn, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize};
 use stillframe_core::retention::{Ancestry, KeepRecovery, ProtectedWal, RetentionRule};
 use stillframe_core::store::{Key, Store};
 
-use crate::house::{House, lease_request, segment};
+use crate::house::{House, segment};
 
 const SIZE: u64 = 1 << 20;
 
@@ -44,12 +44,6 @@ pub(crate) async fn walg_backup(house: &House, first: u64, last: u64, permanent:
 
 async fn walg(house: &House) -> WalGContents {
     Catalog::new(&house.store, &house.layout).walg().await.unwrap()
-}
-
-async fn delete(house: &House, rule: &RetentionRule) -> DeleteReport {
-    let ports = house.ports(&house.store);
-    let plan = plan_delete(&ports, rule).await.unwrap();
-    apply_delete(&ports, rule, &plan, &lease_request("delete")).await.into_result().map_err(|(_, error)| error).unwrap()
 }
 
 fn segments(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<String> {
@@ -126,7 +120,7 @@ async fn wal_since_an_ordinary_walg_backup_stays_and_older_wal_goes() {
     let (house, _) = house_with_backup_at_50().await;
     walg_backup(&house, 30, 31, false).await;
     for rule in [RetentionRule::Garbage, RetentionRule::Retain { count: 1, after: None }, RetentionRule::Everything] {
-        delete(&house, &rule).await;
+        house.delete(&rule).await.unwrap();
         assert_eq!(house.archived().await, segments(30..=60), "{rule:?}: neither all of it nor less than it needs");
     }
 }
@@ -135,7 +129,7 @@ async fn wal_since_an_ordinary_walg_backup_stays_and_older_wal_goes() {
 async fn a_permanent_walg_backup_keeps_its_own_wal() {
     let (house, _) = house_with_backup_at_50().await;
     walg_backup(&house, 30, 32, true).await;
-    delete(&house, &RetentionRule::Garbage).await;
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.archived().await, segments((30..=32).chain(50..=60)));
 }
 
@@ -144,7 +138,7 @@ async fn a_walg_backup_without_metadata_is_protected_like_an_ordinary_one() {
     let (house, _) = house_with_backup_at_50().await;
     let name = walg_backup(&house, 30, 32, true).await;
     house.store.delete(&key(&format!("main/basebackups_005/{name}/metadata.json"))).await.unwrap();
-    delete(&house, &RetentionRule::Garbage).await;
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.archived().await, segments(30..=60));
 }
 
@@ -155,7 +149,7 @@ async fn positions_that_are_null_or_zero_keep_everything_since_the_name() {
         let name = walg_name(30);
         put(&house, &format!("{name}_backup_stop_sentinel.json"), json!({"LSN": start, "FinishLSN": finish}).to_string()).await;
         put(&house, &format!("{name}/metadata.json"), json!({"is_permanent": true}).to_string()).await;
-        delete(&house, &RetentionRule::Everything).await;
+        house.delete(&RetentionRule::Everything).await.unwrap();
         assert_eq!(house.archived().await, segments(30..=60), "{start} {finish}: permanent, and nobody knows where it ends");
     }
 }
@@ -184,7 +178,7 @@ async fn one_unreadable_walg_record_stops_every_deletion_of_wal_and_says_why() {
         assert_eq!(plan.removed_wal().count(), 0, "{place} {body}");
         let reasons: Vec<String> = plan.wal.iter().filter_map(|decision| Some(decision.kept_for.as_ref()?.to_string())).collect();
         assert!(reasons.iter().any(|reason| reason.contains(&place)), "the reason names `{place}`: {reasons:?}");
-        delete(&house, &RetentionRule::Everything).await;
+        house.delete(&RetentionRule::Everything).await.unwrap();
         assert_eq!(house.archived().await, segments(1..=60), "{place} {body}");
         let found = walg(&house).await;
         assert!(found.unreadable[0].class() == ErrorClass::Corrupt && found.unreadable[0].hint().is_some());
@@ -197,7 +191,7 @@ async fn damaged_metadata_is_not_taken_for_missing_metadata() {
     let name = walg_backup(&house, 30, 30, true).await;
     put(&house, &format!("{name}/metadata.json"), "{\"is_permanent\": tru").await;
     assert_eq!(walg(&house).await.unreadable.len(), 1);
-    delete(&house, &RetentionRule::Garbage).await;
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.archived().await, segments(1..=60));
 }
 
@@ -207,7 +201,7 @@ async fn a_walg_backup_that_has_no_sentinel_yet_keeps_its_wal() {
     put(&house, &format!("{}/tar_partitions/part_001.tar.lz4", walg_name(40)), "x").await;
     let found = walg(&house).await;
     assert_eq!(found.unfinished, [walg_name(40).parse::<WalGName>().unwrap()]);
-    delete(&house, &RetentionRule::Everything).await;
+    house.delete(&RetentionRule::Everything).await.unwrap();
     assert_eq!(house.archived().await, segments(40..=60));
 }
 
@@ -222,11 +216,11 @@ async fn no_rule_deletes_what_is_walgs_or_counts_it_as_retained() {
         house.store.snapshot().into_iter().filter(|(key, _)| key.as_str().contains("basebackups_005")).collect()
     };
     let before = of_walg(&house);
-    delete(&house, &RetentionRule::Retain { count: 1, after: None }).await;
+    house.delete(&RetentionRule::Retain { count: 1, after: None }).await.unwrap();
     let left = house.contents().await;
     assert!(left.find(&new.sentinel.name).is_some() && left.find(&old.sentinel.name).is_none(), "two of WAL-G's are newer");
     for rule in [RetentionRule::Garbage, RetentionRule::Everything] {
-        delete(&house, &rule).await;
+        house.delete(&rule).await.unwrap();
     }
     assert_eq!(of_walg(&house), before);
     assert_eq!(house.archived().await, segments(10..=60));
@@ -237,13 +231,11 @@ async fn wal_of_a_timeline_that_was_left_while_walg_copied_stays() {
     let (house, _) = house_with_backup_at_50().await;
     // A standby changed over in segment 31, between start and stop.
     walg_backup(&house, 30, 33, false).await;
-    let put_wal =
-        async |name: &str, body: String| house.store.put(&key(&format!("main/wal_005/{name}")), body.into()).await.unwrap();
-    put_wal("00000002.history", format!("1\t{}\tno recovery target\n", Lsn(31 * SIZE + 0x50))).await;
-    put_wal("00000003.history", format!("1\t{}\tno recovery target\n", Lsn(20 * SIZE))).await;
-    put_wal("00000002000000000000001F", String::new()).await;
-    put_wal("000000030000000000000020", String::new()).await;
-    delete(&house, &RetentionRule::Garbage).await;
+    house.put_wal("00000002.history", format!("1\t{}\tno recovery target\n", Lsn(31 * SIZE + 0x50))).await;
+    house.put_wal("00000003.history", format!("1\t{}\tno recovery target\n", Lsn(20 * SIZE))).await;
+    house.put_wal("00000002000000000000001F", String::new()).await;
+    house.put_wal("000000030000000000000020", String::new()).await;
+    house.delete(&RetentionRule::Garbage).await.unwrap();
     let archived = house.archived().await;
     assert!(archived.contains("00000002000000000000001F"));
     assert!(!archived.contains("000000030000000000000020"), "it left before the backup began");

@@ -1,9 +1,10 @@
-//! Azure Blob Storage: the account of the settings, and the credentials of the `AZURE_*` variables or of the machine's identity.
+//! Azure Blob Storage: the account of the settings or else of the `AZURE_*` variables, and the credentials of these variables or of
+//! the machine's identity.
 
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
 use super::http::Bridge;
-use super::{CloudWire, PrefixItself, failure, no_retries};
+use super::{CloudWire, PrefixItself, no_retries};
 use crate::remote::{Fault, Reason};
 use crate::settings::StoreSettings;
 use crate::transport::Transport;
@@ -38,6 +39,7 @@ impl CloudWire {
         }
         let builder = builder.with_container_name(location.bucket()).with_retry(no_retries());
         let client = builder.with_http_connector(Bridge(transport.connector())).build();
-        Ok(Self::new(client.map_err(|error| failure::settings(&error))?, location, settings.timeout, PrefixItself::LeftOut))
+        let client = client.map_err(|error| Fault::Settings { source: Reason::of(&error) })?;
+        Ok(Self::new(client, location, settings.timeout, PrefixItself::LeftOut))
     }
 }

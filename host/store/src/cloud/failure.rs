@@ -1,11 +1,9 @@
 //! The crate's errors, as faults.
 
-use std::error::Error;
-
 use object_store::client::HttpError;
 
 use super::http::Refusal;
-use crate::remote::{Fault, Reason, chain};
+use crate::remote::{Fault, Reason, find};
 
 /// What went wrong; what a server said is taken from where it was read and never from the crate's text.
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
@@ -27,13 +25,4 @@ pub(super) fn fault(error: object_store::Error) -> Fault {
         object_store::Error::Generic { .. } => Fault::Broken { source },
         _ => Fault::Request { source },
     }
-}
-
-/// Settings that the crate refuses.
-pub(super) fn settings(error: &object_store::Error) -> Fault {
-    Fault::Settings { source: Reason::of(error) }
-}
-
-fn find<E: Error + 'static>(error: &object_store::Error) -> Option<&E> {
-    chain(error).find_map(|error| error.downcast_ref::<E>())
 }

@@ -1,7 +1,8 @@
 //! Requests of crate `object_store`, through our own client.
 //!
 //! The crate calls every 404 an absent object and every 409 an existing one. A missing bucket is neither, so a refusal is read here
-//! first: only what names the object goes on as an answer, everything else becomes a fault with its code.
+//! first: only what names the object goes on as an answer, everything else becomes a fault with its code. The kinds of errors are for
+//! the crate's own repetition, which is off.
 
 use async_trait::async_trait;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -43,7 +44,7 @@ impl HttpService for Bridge {
         let is_head = request.method() == ::http::Method::HEAD;
         let request =
             request.map(SdkBody::from_body_1_x).try_into().map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
-        let answer = self.0.call(request).await.map_err(|error| HttpError::new(kind(&error), error))?;
+        let answer = self.0.call(request).await.map_err(|error| HttpError::new(HttpErrorKind::Connect, error))?;
         let answer = answer.try_into_http1x().map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
         let (head, body) = answer.into_parts();
         let broken = |error: BoxError| HttpError::new(HttpErrorKind::Interrupted, Reason::of(error.as_ref()));
@@ -61,10 +62,6 @@ impl HttpService for Bridge {
         }
         Ok(::http::Response::from_parts(head, text.into()))
     }
-}
-
-fn kind(error: &aws_smithy_runtime_api::client::result::ConnectorError) -> HttpErrorKind {
-    if error.is_timeout() { HttpErrorKind::Timeout } else { HttpErrorKind::Connect }
 }
 
 /// Code and message, of XML as both stores write it or of JSON as their token services do.

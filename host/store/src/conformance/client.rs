@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError, list};
+use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, list};
 
 /// Requests under way at once where a case makes thousands.
 pub(super) const WRITERS: usize = 24;
 
 pub(super) fn key(prefix: &str, text: &str) -> Key {
-    Key::parse(&format!("{prefix}/{text}")).unwrap_or_else(|error| panic!("{error}"))
+    Key::parse(&format!("{prefix}/{text}")).unwrap()
 }
 
 /// Two thirds of the numbers in one directory, the others in many.
@@ -23,33 +23,29 @@ pub(super) fn keys(entries: Vec<ObjectEntry>) -> Vec<Key> {
 }
 
 pub(super) async fn get(store: &Arc<dyn Store>, key: &Key) -> Option<Bytes> {
-    expect_success(store.get(key).await)
+    store.get(key).await.unwrap()
 }
 
 pub(super) async fn put(store: &Arc<dyn Store>, key: &Key, body: Bytes) {
-    expect_success(store.put(key, body).await);
+    store.put(key, body).await.unwrap();
 }
 
 pub(super) async fn put_if_absent(store: &Arc<dyn Store>, key: &Key, body: Bytes) -> PutOutcome {
-    expect_success(store.put_if_absent(key, body).await)
+    store.put_if_absent(key, body).await.unwrap()
 }
 
 pub(super) async fn head(store: &Arc<dyn Store>, key: &Key) -> Option<u64> {
-    expect_success(store.head(key).await)
+    store.head(key).await.unwrap()
 }
 
 pub(super) async fn delete(store: &Arc<dyn Store>, key: &Key) {
-    expect_success(store.delete(key).await);
+    store.delete(key).await.unwrap();
 }
 
 pub(super) async fn page(store: &Arc<dyn Store>, prefix: &str, after: Option<&Key>, limit: usize) -> Vec<ObjectEntry> {
-    expect_success(store.list_page(prefix, after, limit).await)
+    store.list_page(prefix, after, limit).await.unwrap()
 }
 
 pub(super) async fn all(store: &Arc<dyn Store>, prefix: &str) -> Vec<ObjectEntry> {
-    expect_success(list(store.as_ref(), prefix).await)
-}
-
-fn expect_success<T>(outcome: Result<T, StoreError>) -> T {
-    outcome.unwrap_or_else(|error| panic!("{error}: {}", error.source))
+    list(store.as_ref(), prefix).await.unwrap()
 }

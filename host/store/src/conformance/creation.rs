@@ -11,10 +11,7 @@ use tokio::task::JoinSet;
 use super::client::{all, delete, get, key, keys, put, put_if_absent};
 
 /// `put_if_absent` says that an object exists, and leaves it alone.
-///
-/// # Panics
-/// When it creates twice or changes the first.
-pub async fn never_replaces_with_put_if_absent(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn never_replaces_with_put_if_absent(store: &Arc<dyn Store>, prefix: &str) {
     let object = key(prefix, "object");
     assert_eq!(put_if_absent(store, &object, Bytes::from_static(b"first")).await, PutOutcome::Created);
     assert_eq!(put_if_absent(store, &object, Bytes::from_static(b"second")).await, PutOutcome::AlreadyExists);
@@ -23,10 +20,7 @@ pub async fn never_replaces_with_put_if_absent(store: &Arc<dyn Store>, prefix: &
 }
 
 /// Of fifty concurrent writers exactly one creates, and no reader ever sees a byte of the others.
-///
-/// # Panics
-/// When there is no winner, or a second one, or a loser's body is seen.
-pub async fn lets_exactly_one_of_fifty_writers_create(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn lets_exactly_one_of_fifty_writers_create(store: &Arc<dyn Store>, prefix: &str) {
     const WRITERS: u8 = 50;
     const BODY_BYTES: usize = 64 << 10;
     for round in 0..5 {
@@ -61,10 +55,7 @@ pub async fn lets_exactly_one_of_fifty_writers_create(store: &Arc<dyn Store>, pr
 }
 
 /// A key is free again after its object was deleted, also while others delete and create beside it.
-///
-/// # Panics
-/// When a writer fails or an object is lost.
-pub async fn creates_again_after_a_deletion(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn creates_again_after_a_deletion(store: &Arc<dyn Store>, prefix: &str) {
     let mut workers = JoinSet::new();
     for worker in 0..8 {
         let (store, object) = (Arc::clone(store), key(prefix, &format!("shared/parent/object-{worker}")));
@@ -82,10 +73,7 @@ pub async fn creates_again_after_a_deletion(store: &Arc<dyn Store>, prefix: &str
 }
 
 /// While objects are replaced, every read gives one whole body and every listing has every object.
-///
-/// # Panics
-/// When an object is seen as absent, in part or as a mixture.
-pub async fn never_misses_an_object_that_is_being_replaced(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn never_misses_an_object_that_is_being_replaced(store: &Arc<dyn Store>, prefix: &str) {
     const OBJECTS: usize = 8;
     const BODY_BYTES: usize = 32 << 10;
     let objects: Vec<Key> = (0..OBJECTS).map(|number| key(prefix, &format!("object-{number}"))).collect();

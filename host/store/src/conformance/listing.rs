@@ -9,10 +9,7 @@ use tokio::task::JoinSet;
 use super::client::{WRITERS, all, delete, key, keys, numbered, page, put};
 
 /// Every object is listed once and in order, whatever the size of the page.
-///
-/// # Panics
-/// When one is missing, doubled or out of order, or a page is not as long as it must be.
-pub async fn lists_three_thousand_keys_in_order_over_pages(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn lists_three_thousand_keys_in_order_over_pages(store: &Arc<dyn Store>, prefix: &str) {
     const OBJECTS: usize = 3_000;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
@@ -47,10 +44,7 @@ pub async fn lists_three_thousand_keys_in_order_over_pages(store: &Arc<dyn Store
 }
 
 /// Keys are ordered as text, not as paths: `a-b`, `a.b`, `a/b`, `a0`.
-///
-/// # Panics
-/// When they are not.
-pub async fn orders_by_the_whole_key(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn orders_by_the_whole_key(store: &Arc<dyn Store>, prefix: &str) {
     let sorted = [
         "A/z", "B", "a-/b", "a-b/c", "a-c", "a.b", "a.b.c", "a/-", "a/A", "a/b-c", "a/b.c", "a/b/-", "a/b/c/d", "a/b0", "a0", "aa",
         "z",
@@ -71,10 +65,7 @@ pub async fn orders_by_the_whole_key(store: &Arc<dyn Store>, prefix: &str) {
 }
 
 /// The prefix of a listing is text: it may end in the middle of a name.
-///
-/// # Panics
-/// When it is taken for a directory.
-pub async fn lists_by_a_prefix_of_the_text(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn lists_by_a_prefix_of_the_text(store: &Arc<dyn Store>, prefix: &str) {
     for text in ["main/wal/000A.zst", "main/wal/000B.zst", "main/wal/001A.zst", "main/wal-old/x", "main2/wal/000A.zst"] {
         put(store, &key(prefix, text), Bytes::from_static(b"x")).await;
     }
@@ -95,10 +86,7 @@ pub async fn lists_by_a_prefix_of_the_text(store: &Arc<dyn Store>, prefix: &str)
 }
 
 /// A listing goes on after a key whose object was deleted, or never was.
-///
-/// # Panics
-/// When it fails or starts elsewhere.
-pub async fn continues_after_a_key_that_is_gone(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn continues_after_a_key_that_is_gone(store: &Arc<dyn Store>, prefix: &str) {
     let objects = ["a/1", "a/2", "b/1", "b/2"].map(|text| key(prefix, text));
     for object in &objects {
         put(store, object, Bytes::from_static(b"x")).await;

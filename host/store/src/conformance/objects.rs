@@ -8,10 +8,7 @@ use stillframe_core::store::{MAX_KEY_BYTES, ObjectEntry, PutOutcome, Store};
 use super::client::{all, delete, get, head, key, keys, put, put_if_absent};
 
 /// An object comes back byte for byte, and `head` knows its size.
-///
-/// # Panics
-/// When it does not.
-pub async fn gives_back_what_was_put(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn gives_back_what_was_put(store: &Arc<dyn Store>, prefix: &str) {
     let every_byte: Bytes = (0..=255).collect::<Vec<u8>>().into();
     let object = key(prefix, "a/deep/er/object.json");
     put(store, &object, every_byte.clone()).await;
@@ -20,10 +17,7 @@ pub async fn gives_back_what_was_put(store: &Arc<dyn Store>, prefix: &str) {
 }
 
 /// An object that is not there is none, whether or not there are others around it.
-///
-/// # Panics
-/// When it is anything else.
-pub async fn reports_an_absent_object_as_absent(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn reports_an_absent_object_as_absent(store: &Arc<dyn Store>, prefix: &str) {
     assert_eq!(all(store, &format!("{prefix}/")).await, []);
     put(store, &key(prefix, "there/object"), Bytes::from_static(b"x")).await;
     for absent in ["object", "nowhere/object", "there/object2", "there/objec", "there/nowhere/object"] {
@@ -34,10 +28,7 @@ pub async fn reports_an_absent_object_as_absent(store: &Arc<dyn Store>, prefix: 
 }
 
 /// A second `put` replaces the whole object, also a longer one.
-///
-/// # Panics
-/// When something of the old one stays.
-pub async fn replaces_an_object_as_a_whole(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn replaces_an_object_as_a_whole(store: &Arc<dyn Store>, prefix: &str) {
     let object = key(prefix, "object");
     put(store, &object, Bytes::from_static(b"a long first body")).await;
     put(store, &object, Bytes::from_static(b"short")).await;
@@ -47,10 +38,7 @@ pub async fn replaces_an_object_as_a_whole(store: &Arc<dyn Store>, prefix: &str)
 }
 
 /// To delete what is absent is a success, and only the named object goes.
-///
-/// # Panics
-/// When it fails, or another object goes.
-pub async fn deletes_twice(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn deletes_twice(store: &Arc<dyn Store>, prefix: &str) {
     let (object, neighbour) = (key(prefix, "a/object"), key(prefix, "a/object2"));
     put(store, &object, Bytes::from_static(b"x")).await;
     put(store, &neighbour, Bytes::from_static(b"y")).await;
@@ -63,10 +51,7 @@ pub async fn deletes_twice(store: &Arc<dyn Store>, prefix: &str) {
 }
 
 /// An object without a byte exists.
-///
-/// # Panics
-/// When it passes for absent.
-pub async fn keeps_an_empty_object(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn keeps_an_empty_object(store: &Arc<dyn Store>, prefix: &str) {
     let object = key(prefix, "empty");
     assert_eq!(put_if_absent(store, &object, Bytes::new()).await, PutOutcome::Created);
     assert_eq!(put_if_absent(store, &object, Bytes::from_static(b"x")).await, PutOutcome::AlreadyExists);
@@ -76,10 +61,7 @@ pub async fn keeps_an_empty_object(store: &Arc<dyn Store>, prefix: &str) {
 }
 
 /// A body of 20 MiB, more than a WAL segment of the usual size, comes back as it was.
-///
-/// # Panics
-/// When it does not.
-pub async fn keeps_twenty_mebibytes(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn keeps_twenty_mebibytes(store: &Arc<dyn Store>, prefix: &str) {
     // A period that is prime, so that no lost or doubled block goes unseen.
     let body: Bytes = (0..20_u32 << 20).map(|index| (index % 251).to_le_bytes()[0]).collect::<Vec<u8>>().into();
     let object = key(prefix, "large");
@@ -89,10 +71,7 @@ pub async fn keeps_twenty_mebibytes(store: &Arc<dyn Store>, prefix: &str) {
 }
 
 /// A key of the greatest legal length can be written, listed, read and deleted.
-///
-/// # Panics
-/// When it cannot.
-pub async fn keeps_the_longest_key(store: &Arc<dyn Store>, prefix: &str) {
+pub(crate) async fn keeps_the_longest_key(store: &Arc<dyn Store>, prefix: &str) {
     // A directory allows names of 255 bytes, so the length comes from several.
     let room = MAX_KEY_BYTES - prefix.len() - 1;
     let text: String = (1..=room).map(|position| if position % 200 == 0 && position < room { '/' } else { 'k' }).collect();

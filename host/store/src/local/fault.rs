@@ -4,11 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use stillframe_core::error::ErrorClass;
+use stillframe_core::error::{Classify, ErrorClass};
 use thiserror::Error;
 
-use super::object::MAX_OBJECT_BYTES;
 use super::tree::MARKER;
+use crate::MAX_OBJECT_BYTES;
 
 /// Why an operation on the directory failed.
 #[derive(Debug, Error)]
@@ -58,9 +58,10 @@ impl Fault {
     pub(super) fn io(step: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::System { step, source }
     }
+}
 
-    /// Says whether trying again may help.
-    pub(super) fn class(&self) -> ErrorClass {
+impl Classify for Fault {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::System { source, .. } => match Errno::from_io_error(source) {
                 Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::OPNOTSUPP | Errno::NAMETOOLONG | Errno::MLINK) => {
@@ -85,8 +86,7 @@ impl Fault {
         }
     }
 
-    /// Says what the operator can do.
-    pub(super) fn advice(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let text = match self {
             Self::System { source, .. } => return Errno::from_io_error(source).and_then(errno_advice).map(str::to_owned),
             Self::RootMissing { .. } => {
@@ -130,7 +130,7 @@ fn errno_advice(errno: Errno) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use rustix::io::Errno;
-    use stillframe_core::error::ErrorClass;
+    use stillframe_core::error::{Classify as _, ErrorClass};
 
     use super::Fault;
 
@@ -142,7 +142,7 @@ mod tests {
         for errno in [Errno::ACCESS, Errno::PERM, Errno::ROFS] {
             let fault = Fault::at("write")(errno);
             assert_eq!(fault.class(), ErrorClass::Config, "{errno:?}");
-            assert!(fault.advice().is_some(), "{errno:?}");
+            assert!(fault.hint().is_some(), "{errno:?}");
         }
     }
 }

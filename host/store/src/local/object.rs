@@ -11,9 +11,7 @@ use stillframe_core::store::Key;
 
 use super::fault::Fault;
 use super::tree::{Root, wrong_kind};
-
-/// An object is read as a whole; the largest that there is, a WAL segment of 1 GiB with its framing, stays well below.
-pub(super) const MAX_OBJECT_BYTES: u64 = 2 << 30;
+use crate::MAX_OBJECT_BYTES;
 
 /// Reads an object; none when it is certainly absent.
 pub(super) fn read(root: &Root, key: &Key) -> Result<Option<Bytes>, Fault> {

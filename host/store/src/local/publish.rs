@@ -16,8 +16,9 @@ use stillframe_core::store::{Key, PutOutcome};
 
 use super::fault::Fault;
 use super::lock::Lock;
-use super::object::{MAX_OBJECT_BYTES, size_in, split};
+use super::object::{size_in, split};
 use super::tree::{Root, wrong_kind};
+use crate::MAX_OBJECT_BYTES;
 
 /// What happens to an object that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,5 @@
 //! The suite on a directory, and the faults that only a directory has.
 
-use std::sync::Arc;
-
-use stillframe_core::store::Store;
-use tempfile::TempDir;
-
-use super::LocalStore;
-
 mod absence;
 mod boundary;
 mod exclusion;
@@ -14,11 +7,36 @@ mod faults;
 
 /// The suite, one test for each of its claims.
 mod conformance {
-    crate::conformance_tests!(super::empty_store);
-}
+    use std::path::Path;
+    use std::sync::Arc;
 
-#[expect(clippy::unused_async, reason = "a fixture that starts a server waits")]
-async fn empty_store() -> (Arc<dyn Store>, TempDir) {
-    let directory = TempDir::new().unwrap();
-    (Arc::new(LocalStore::create(&directory.path().join("store")).unwrap()), directory)
+    use stillframe_core::store::{Store, list};
+    use tempfile::TempDir;
+
+    use crate::{LocalStore, conformance};
+
+    fn empty_store(directory: &Path) -> Arc<dyn Store> {
+        Arc::new(LocalStore::create(&directory.join("store")).unwrap())
+    }
+
+    macro_rules! test_each {
+        ($($module:ident::$case:ident,)*) => {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    let directory = TempDir::new().unwrap();
+                    conformance::$module::$case(&empty_store(directory.path()), "conformance").await;
+                }
+            )*
+        };
+    }
+    conformance::for_each_case!(test_each);
+
+    #[tokio::test]
+    async fn passes_the_whole_suite_below_one_prefix() {
+        let directory = TempDir::new().unwrap();
+        let store = empty_store(directory.path());
+        conformance::run(&store, "run").await;
+        assert_eq!(list(store.as_ref(), "").await.unwrap(), []);
+    }
 }

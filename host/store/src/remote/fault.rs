@@ -7,14 +7,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use stillframe_core::error::ErrorClass;
-use stillframe_core::store::StoreError;
+use stillframe_core::error::{Classify, ErrorClass};
 use thiserror::Error;
 
-use super::MAX_OBJECT_BYTES;
 use super::answer::Answer;
 use super::marker::MARKER;
 use super::probe::Breach;
+use crate::MAX_OBJECT_BYTES;
 
 /// Why an operation on a remote store failed.
 #[derive(Debug, Error)]
@@ -82,9 +81,8 @@ pub(crate) enum Fault {
     },
 }
 
-impl Fault {
-    /// Says whether trying again may help.
-    pub(crate) fn class(&self) -> ErrorClass {
+impl Classify for Fault {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::Refused { answer } => answer.class(),
             Self::TimedOut { .. }
@@ -107,8 +105,7 @@ impl Fault {
         }
     }
 
-    /// Says what the operator can do.
-    pub(crate) fn advice(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Refused { answer } => return answer.advice().map(str::to_owned),
             Self::TimedOut { .. } => "look at the network and the server; on a slow line, raise `timeout_secs`",
@@ -135,18 +132,6 @@ impl Fault {
             Self::Truncated { .. } | Self::Vanished | Self::NoRandomness { .. } | Self::Request { .. } => return None,
         };
         Some(text.to_owned())
-    }
-
-    /// The error of a store's operation.
-    pub(crate) fn into_store_error(self, store: String, operation: &'static str, target: &str) -> StoreError {
-        StoreError {
-            store,
-            operation,
-            target: target.to_owned(),
-            class: self.class(),
-            advice: self.advice(),
-            source: Box::new(self),
-        }
     }
 }
 
@@ -183,8 +168,13 @@ impl fmt::Display for Reason {
 
 impl Error for Reason {}
 
+/// The first error of this type in the chain of an error.
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
 /// An error and those below it, with those that `io::Error` hides.
-pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner as &(dyn Error + 'static)),
         None => error.source(),

@@ -3,20 +3,17 @@
 //! Servers give fewer objects than asked for, and show what somebody else put there. And a server that lists out of order would
 //! make a walk over pages skip objects: WAL would pass for missing, or an old backup for deleted.
 
-use stillframe_core::store::{Key, ObjectEntry};
+use stillframe_core::store::{Key, ObjectEntry, PAGE};
 
 use super::fault::Fault;
 use super::wire::Wire;
-
-/// Objects in one request; no server gives more.
-const MAX_REQUEST: usize = 1_000;
 
 /// Lists at most `limit` objects with legal keys; fewer only when there are no others.
 pub(super) async fn page(wire: &dyn Wire, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, Fault> {
     let mut entries = Vec::new();
     let mut last = after.map(|key| key.as_str().to_owned());
     while entries.len() < limit {
-        let page = wire.list(prefix, last.as_deref(), (limit - entries.len()).min(MAX_REQUEST)).await?;
+        let page = wire.list(prefix, last.as_deref(), (limit - entries.len()).min(PAGE)).await?;
         for (name, size_bytes) in page.entries {
             if !name.starts_with(prefix) || last.as_ref().is_some_and(|last| *last >= name) {
                 return Err(Fault::Disordered { name, after: last.unwrap_or_default() });

@@ -4,7 +4,6 @@
 //! and PostgreSQL would end its recovery there. Only `create` writes it.
 
 use bytes::Bytes;
-use stillframe_core::store::PutOutcome;
 
 use super::fault::Fault;
 use super::wire::Wire;
@@ -17,9 +16,7 @@ const TEXT: &[u8] = b"{\"format_version\":1}\n";
 
 /// Writes the marker unless there is one.
 pub(super) async fn make(wire: &dyn Wire) -> Result<(), Fault> {
-    match wire.put_if_absent(MARKER, Bytes::from_static(TEXT)).await? {
-        PutOutcome::Created | PutOutcome::AlreadyExists => Ok(()),
-    }
+    wire.put_if_absent(MARKER, Bytes::from_static(TEXT)).await.map(|_| ())
 }
 
 /// Proves that the marker is there and says what this version understands.

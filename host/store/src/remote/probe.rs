@@ -4,9 +4,6 @@
 //! that of several writers more than one wins. On either, two hosts push different WAL under one name and both are told that it
 //! is safe. The objects made here begin with a dot, so that no listing shows them, and are removed whatever happens.
 
-use std::collections::BTreeSet;
-use std::fmt;
-
 use bytes::Bytes;
 use futures_util::future::join_all;
 use stillframe_core::store::PutOutcome;
@@ -24,35 +21,17 @@ const ROUNDS: usize = 5;
 /// Large enough to take more than one step through a server, small enough for a slow line: 5 × 24 × 64 KiB are 7.5 MiB.
 const BODY_BYTES: usize = 64 << 10;
 
-/// A promise that the server broke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Promise {
-    /// What was written is read.
-    Read,
-    /// What was written is listed.
-    Listing,
-    /// What was deleted is gone.
-    Deletion,
-    /// Who writes only what is absent replaces nothing.
-    Precondition,
-}
+/// What a store promises.
+const READ: &str = "an object is read as it was written";
+const LISTING: &str = "an object is listed as soon as it is written";
+const DELETION: &str = "an object that was deleted is absent";
+const PRECONDITION: &str = "a write on the condition that there is no object replaces none";
 
-impl fmt::Display for Promise {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Read => "an object is read as it was written",
-            Self::Listing => "an object is listed as soon as it is written",
-            Self::Deletion => "an object that was deleted is absent",
-            Self::Precondition => "a write on the condition that there is no object replaces none",
-        })
-    }
-}
-
-/// How the server broke it.
+/// A promise that the server broke, and how.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error("{did}, against the promise that {promise}")]
 pub(crate) struct Breach {
-    promise: Promise,
+    promise: &'static str,
     did: String,
 }
 
@@ -76,27 +55,27 @@ pub(super) async fn prove(wire: &dyn Wire) -> Result<(), Fault> {
 async fn prove_in_sequence(wire: &dyn Wire, name: &str, token: &str) -> Result<(), Fault> {
     let (first, second) = (Bytes::from(format!("first {token}")), Bytes::from(format!("second {token}")));
     if wire.put_if_absent(name, first.clone()).await? == PutOutcome::AlreadyExists {
-        return breach(Promise::Precondition, "it said of a name that was never used that it exists");
+        return breach(PRECONDITION, "it said of a name that was never used that it exists");
     }
     let again = wire.put_if_absent(name, second.clone()).await?;
     let read = wire.get(name).await?;
     if again == PutOutcome::Created {
         let and = if read.as_ref() == Some(&second) { " and replaced the object" } else { "" };
-        return breach(Promise::Precondition, &format!("it ignored the precondition: it answered success to a second writer{and}"));
+        return breach(PRECONDITION, &format!("it ignored the precondition: it answered success to a second writer{and}"));
     }
     if read.as_ref() != Some(&first) {
-        return breach(Promise::Read, "it gave back another object than was written");
+        return breach(READ, "it gave back another object than was written");
     }
     if wire.head(name).await? != Some(first.len() as u64) {
-        return breach(Promise::Read, "it told another size than was written");
+        return breach(READ, "it told another size than was written");
     }
     let listed = wire.list(name, None, 2).await?.entries;
     if listed != [(name.to_owned(), first.len() as u64)] {
-        return breach(Promise::Listing, &format!("it listed {} objects where there is one", listed.len()));
+        return breach(LISTING, &format!("it listed {} objects where there is one", listed.len()));
     }
     wire.delete(name).await?;
     if wire.get(name).await?.is_some() || !wire.list(name, None, 2).await?.entries.is_empty() {
-        return breach(Promise::Deletion, "it still shows an object that it deleted");
+        return breach(DELETION, "it still shows an object that it deleted");
     }
     Ok(())
 }
@@ -105,14 +84,14 @@ async fn prove_in_a_race(wire: &dyn Wire, name: &str) -> Result<(), Fault> {
     let bodies: Vec<Bytes> = (0..WRITERS).map(|writer| Bytes::from(vec![writer.to_le_bytes()[0]; BODY_BYTES])).collect();
     let writers = bodies.iter().map(|body| wire.put_if_absent(name, body.clone()));
     let outcomes: Vec<PutOutcome> = join_all(writers).await.into_iter().collect::<Result<_, _>>()?;
-    let winners: BTreeSet<usize> = (0..WRITERS).filter(|writer| outcomes[*writer] == PutOutcome::Created).collect();
-    match (winners.len(), winners.first()) {
-        (1, Some(winner)) if wire.get(name).await?.as_ref() == Some(&bodies[*winner]) => Ok(()),
-        (1, _) => breach(Promise::Precondition, "it told one writer of a race that it had won, and kept the object of another"),
-        (0, _) => breach(Promise::Precondition, &format!("it let none of {WRITERS} concurrent writers win")),
-        (count, _) => {
-            let did = format!("it answered success to {count} of {WRITERS} concurrent writers of one object");
-            breach(Promise::Precondition, &did)
+    let winners: Vec<usize> = (0..WRITERS).filter(|writer| outcomes[*writer] == PutOutcome::Created).collect();
+    match winners.as_slice() {
+        [winner] if wire.get(name).await?.as_ref() == Some(&bodies[*winner]) => Ok(()),
+        [_] => breach(PRECONDITION, "it told one writer of a race that it had won, and kept the object of another"),
+        [] => breach(PRECONDITION, &format!("it let none of {WRITERS} concurrent writers win")),
+        several => {
+            let did = format!("it answered success to {} of {WRITERS} concurrent writers of one object", several.len());
+            breach(PRECONDITION, &did)
         }
     }
 }
@@ -121,12 +100,10 @@ async fn remove(wire: &dyn Wire, names: &[String]) -> Result<(), Fault> {
     join_all(names.iter().map(|name| wire.delete(name))).await.into_iter().collect()
 }
 
-fn breach(promise: Promise, did: &str) -> Result<(), Fault> {
+fn breach(promise: &'static str, did: &str) -> Result<(), Fault> {
     Err(Fault::Unfit { source: Breach { promise, did: did.to_owned() } })
 }
 
 fn token() -> Result<String, Fault> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|source| Fault::NoRandomness { source })?;
-    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+    getrandom::u64().map(|random| format!("{random:016x}")).map_err(|source| Fault::NoRandomness { source })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::clock::Clock;
-use stillframe_core::error::{ErrorClass, chain};
+use stillframe_core::error::{Classify as _, ErrorClass, chain};
 use stillframe_core::store::PutOutcome;
 
 use super::fault::Fault;
@@ -109,8 +109,7 @@ impl Wire for Retrying {
 
 /// A random pause after this attempt, between nothing and a bound that doubles.
 fn pause(attempt: u32) -> Result<Duration, Fault> {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(|source| Fault::NoRandomness { source })?;
+    let random = getrandom::u32().map_err(|source| Fault::NoRandomness { source })?;
     let bound = FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
-    Ok(bound.mul_f64(f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)))
+    Ok(bound.mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }

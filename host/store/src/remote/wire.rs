@@ -3,6 +3,8 @@
 //! Names are texts below the prefix of the store. Unlike keys they may begin with a dot: so do the marker and the probes, which no
 //! key can name and no listing shows.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::store::PutOutcome;
@@ -38,4 +40,16 @@ pub(crate) struct Page {
     pub(crate) entries: Vec<(String, u64)>,
     /// Whether nothing comes after it.
     pub(crate) is_last: bool,
+}
+
+/// One attempt with its body, bounded; boxed, since the vendors' futures are large.
+pub(crate) fn within<'a, T: 'a>(
+    limit: Duration,
+    attempt: impl Future<Output = Result<T, Fault>> + Send + 'a,
+) -> impl Future<Output = Result<T, Fault>> + Send + 'a {
+    let attempt = Box::pin(attempt);
+    async move {
+        let expired = |_| Fault::TimedOut { waited_secs: limit.as_secs() };
+        tokio::time::timeout(limit, attempt).await.map_err(expired)?
+    }
 }

@@ -3,7 +3,8 @@
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
 
-use crate::remote::{Fault, MAX_OBJECT_BYTES, Reason};
+use crate::MAX_OBJECT_BYTES;
+use crate::remote::{Fault, Reason};
 
 /// Reads a body into one piece of memory and compares its length with what was promised.
 pub(super) async fn read(mut answer: GetObjectOutput) -> Result<Bytes, Fault> {

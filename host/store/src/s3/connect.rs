@@ -30,16 +30,23 @@ const REGION_OF_OTHERS: &str = "us-east-1";
 /// Where the session of an assumed role shows in the vendor's audit log.
 const SESSION_NAME: &str = "stillframe";
 
-/// Reads files and variables; asks no server, except for the credentials of an assumed role when they are first needed.
+/// Reads files and variables. Asks no server but that of the instance, for a region that nothing else names; credentials are asked
+/// for when they are first needed.
 pub(super) async fn client(settings: &StoreSettings) -> Result<Client, Fault> {
     let transport = Transport::new(settings.ca_cert_file.as_deref())?;
     let files = profile_files(settings)?;
-    let mut loader = shared(settings, &transport).profile_files(files.clone()).region(region(settings, &transport, files.clone()));
+    let provider = ProviderConfig::without_region()
+        .with_http_client(transport.client())
+        .with_retry_config(RetryConfig::disabled())
+        .with_timeout_config(timeouts(settings.timeout));
+    let region = region(settings, &provider, files.clone()).region().await;
+    let mut loader = shared(settings, &transport).profile_files(files.clone()).region(region.clone());
     if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);
     }
     if settings.profile.is_some() || settings.credentials_file.is_some() {
-        loader = loader.credentials_provider(profile_credentials(settings, &transport, files).await);
+        // A profile may assume a role, for which the token service is asked.
+        loader = loader.credentials_provider(profile_credentials(settings, files, &provider.with_region(region)));
     }
     let mut config = loader.load().await;
     if let Some(role) = &settings.role_arn {
@@ -76,7 +83,7 @@ fn of_the_bucket(settings: &StoreSettings, config: &SdkConfig) -> aws_sdk_s3::Co
 }
 
 /// The operator's region, or that of variables and profile, or the instance's; an endpoint of somebody else needs none.
-fn region(settings: &StoreSettings, transport: &Transport, files: EnvConfigFiles) -> RegionProviderChain {
+fn region(settings: &StoreSettings, provider: &ProviderConfig, files: EnvConfigFiles) -> RegionProviderChain {
     let mut profile = ProfileFileRegionProvider::builder().profile_files(files);
     if let Some(name) = &settings.profile {
         profile = profile.profile_name(name);
@@ -86,14 +93,7 @@ fn region(settings: &StoreSettings, transport: &Transport, files: EnvConfigFiles
     if settings.endpoint.is_some() {
         return local.or_else(Region::new(REGION_OF_OTHERS));
     }
-    local.or_else(ImdsRegionProvider::builder().configure(&provider_config(settings, transport)).build())
-}
-
-fn provider_config(settings: &StoreSettings, transport: &Transport) -> ProviderConfig {
-    ProviderConfig::without_region()
-        .with_http_client(transport.client())
-        .with_retry_config(RetryConfig::disabled())
-        .with_timeout_config(timeouts(settings.timeout))
+    local.or_else(ImdsRegionProvider::builder().configure(provider).build())
 }
 
 fn profile_files(settings: &StoreSettings) -> Result<EnvConfigFiles, Fault> {
@@ -105,15 +105,8 @@ fn profile_files(settings: &StoreSettings) -> Result<EnvConfigFiles, Fault> {
     Ok(EnvConfigFiles::builder().include_default_config_file(true).with_file(EnvConfigFileKind::Credentials, path).build())
 }
 
-async fn profile_credentials(
-    settings: &StoreSettings,
-    transport: &Transport,
-    files: EnvConfigFiles,
-) -> ProfileFileCredentialsProvider {
-    // A profile may assume a role, for which the token service is asked.
-    let region = region(settings, transport, files.clone()).region().await;
-    let config = provider_config(settings, transport).with_region(region);
-    let mut provider = ProfileFileCredentialsProvider::builder().profile_files(files).configure(&config);
+fn profile_credentials(settings: &StoreSettings, files: EnvConfigFiles, config: &ProviderConfig) -> ProfileFileCredentialsProvider {
+    let mut provider = ProfileFileCredentialsProvider::builder().profile_files(files).configure(config);
     if let Some(profile) = &settings.profile {
         provider = provider.profile_name(profile);
     }

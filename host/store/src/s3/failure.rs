@@ -7,7 +7,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
 use stillframe_core::error::ErrorClass;
 
-use crate::remote::{Answer, Fault, Reason, chain};
+use crate::remote::{Answer, Fault, Reason, find};
 
 /// What went wrong, judged by codes and kinds and never by a message.
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
@@ -40,18 +40,18 @@ pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
     error.as_service_error().and_then(|error| error.meta().code())
 }
 
-/// A listing that does not say what a listing must say.
-pub(super) fn malformed_listing() -> Fault {
-    Fault::Refused { answer: Answer::new(200, None, Some("a listing that does not say all that it must"), None) }
+/// A success that does not say what it must say.
+pub(super) fn malformed(what: &str) -> Fault {
+    Fault::Refused { answer: Answer::new(200, None, Some(what), None) }
 }
 
 /// There was no answer, perhaps because there was no request.
 fn unsent(error: &(dyn Error + 'static), otherwise: impl FnOnce(Reason) -> Fault) -> Fault {
     let source = Reason::of(error);
-    if let Some(cause) = chain(error).find_map(|error| error.downcast_ref::<CredentialsError>()) {
+    if let Some(cause) = find::<CredentialsError>(error) {
         return Fault::Credentials { is_transient: is_transient(cause), source };
     }
-    match chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
+    match find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(_)) => Fault::Untrusted { source },
         _ => otherwise(source),
     }
@@ -61,10 +61,8 @@ fn unsent(error: &(dyn Error + 'static), otherwise: impl FnOnce(Reason) -> Fault
 fn is_transient(error: &CredentialsError) -> bool {
     match error {
         CredentialsError::ProviderTimedOut(_) => true,
-        CredentialsError::ProviderError(_) => {
-            let refusal = chain(error).find_map(|error| error.downcast_ref::<ErrorMetadata>());
-            refusal.is_none_or(|meta| Answer::new(400, meta.code(), None, None).class() == ErrorClass::Transient)
-        }
+        CredentialsError::ProviderError(_) => find::<ErrorMetadata>(error)
+            .is_none_or(|meta| Answer::new(400, meta.code(), None, None).class() == ErrorClass::Transient),
         _ => false,
     }
 }

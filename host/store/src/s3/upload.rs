@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stillframe_core::store::PutOutcome;
 
 use super::{S3Wire, failure};
-use crate::remote::{Answer, Fault};
+use crate::remote::{Fault, within};
 use crate::settings::Encryption;
 
 /// Bodies above this go in parts of this size: a segment of 16 MiB takes one request, and a part fits into a minute at 5 Mbit/s.
@@ -32,13 +32,14 @@ impl S3Wire {
     /// Writes a whole object.
     pub(super) async fn upload(&self, name: &str, body: Bytes, condition: Condition) -> Result<PutOutcome, Fault> {
         let outcome = if body.len() <= self.part_bytes {
-            self.within_the_timeout(self.put_at_once(name, body, condition)).await
+            within(self.timeout, self.put_at_once(name, body, condition)).await
         } else {
             self.put_in_parts(name, body, condition).await
         };
         match outcome {
             Ok(()) => Ok(PutOutcome::Created),
-            Err(Fault::Refused { answer }) if condition == Condition::IfAbsent && is_precondition(&answer) => {
+            // The condition did not hold. A conflict with a request under way has another status, and says nothing yet.
+            Err(Fault::Refused { answer }) if condition == Condition::IfAbsent && answer.status == 412 => {
                 Ok(PutOutcome::AlreadyExists)
             }
             Err(fault) => Err(fault),
@@ -55,10 +56,10 @@ impl S3Wire {
     }
 
     async fn put_in_parts(&self, name: &str, body: Bytes, condition: Condition) -> Result<(), Fault> {
-        let id = self.within_the_timeout(self.begin(name)).await?;
+        let id = within(self.timeout, self.begin(name)).await?;
         let outcome = async {
             let parts = self.send_parts(name, &id, body).await?;
-            self.within_the_timeout(self.complete(name, &id, parts, condition)).await
+            within(self.timeout, self.complete(name, &id, parts, condition)).await
         };
         let outcome = outcome.await;
         if outcome.is_err() {
@@ -72,7 +73,7 @@ impl S3Wire {
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(self.key(name));
         let request = request.set_server_side_encryption(encryption).set_ssekms_key_id(kms_key);
         let answer = request.set_storage_class(self.storage_class()).send().await.map_err(failure::fault)?;
-        answer.upload_id.ok_or_else(|| malformed("no identifier of the upload"))
+        answer.upload_id.ok_or_else(|| failure::malformed("no identifier of the upload"))
     }
 
     /// One after the other: who pushes several files at once fills the line anyway.
@@ -83,7 +84,7 @@ impl S3Wire {
             let number = i32::try_from(parts.len() + 1).map_err(|_| Fault::TooLarge { size_bytes: body.len() as u64 })?;
             let request = self.client.upload_part().bucket(&self.bucket).key(self.key(name)).upload_id(id).part_number(number);
             let sent = async { request.body(ByteStream::from(part)).send().await.map_err(failure::fault) };
-            let tag = self.within_the_timeout(sent).await?.e_tag.ok_or_else(|| malformed("no tag of the part"))?;
+            let tag = within(self.timeout, sent).await?.e_tag.ok_or_else(|| failure::malformed("no tag of the part"))?;
             parts.push(CompletedPart::builder().part_number(number).e_tag(tag).build());
         }
         Ok(parts)
@@ -98,7 +99,7 @@ impl S3Wire {
 
     async fn abort(&self, name: &str, id: &str) {
         let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(self.key(name)).upload_id(id);
-        let aborted = self.within_the_timeout(async { request.send().await.map(|_| ()).map_err(failure::fault) }).await;
+        let aborted = within(self.timeout, async { request.send().await.map(|_| ()).map_err(failure::fault) }).await;
         if let Err(fault) = aborted {
             // The upload has failed already, and its fault is what the caller gets.
             let cause = stillframe_core::error::chain(&fault);
@@ -117,13 +118,4 @@ impl S3Wire {
     fn storage_class(&self) -> Option<StorageClass> {
         self.storage_class.as_deref().map(StorageClass::from)
     }
-}
-
-/// Whether the server says that the condition did not hold. A conflict with a request under way says nothing yet.
-fn is_precondition(answer: &Answer) -> bool {
-    answer.status == 412
-}
-
-fn malformed(what: &str) -> Fault {
-    Fault::Refused { answer: Answer::new(200, None, Some(what), None) }
 }

@@ -48,8 +48,8 @@ pub(crate) fn attack(name: &str) -> Result<(), Error> {
                 host::progress(step, Some(5_000), "busy");
             }
         }
-        "clone" => return clone("from", CloneMethod::Copy),
-        "shares-the-data" => return clone("source-data", CloneMethod::Shared),
+        "clone" => return clone("from", "to", CloneMethod::Copy),
+        "shares-the-data" => return clone("source-data", "snapshots", CloneMethod::Shared),
         name => return fail(name),
     }
     Ok(())
@@ -90,9 +90,8 @@ fn polite_sleep() -> Result<(), Error> {
     Ok(())
 }
 
-/// Clones the first granted root into another.
-fn clone(root: &str, method: CloneMethod) -> Result<(), Error> {
-    let to = if root == "from" { "to" } else { "snapshots" };
+/// Clones one granted root into another.
+fn clone(root: &str, to: &str, method: CloneMethod) -> Result<(), Error> {
     let place = |root: &str, path: &str| Location { root: root.to_owned(), path: path.to_owned() };
     let options = CloneOptions { method, base: None, skip: Vec::new(), last: Vec::new() };
     match tree::clone_tree(&place(root, ""), &place(to, "clone"), &options) {

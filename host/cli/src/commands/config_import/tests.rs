@@ -14,14 +14,25 @@ const EVERYTHING: &str = "WALG_S3_PREFIX=s3://bucket/wal-g/pg15\nAWS_REGION=eu-1
     TOTAL_BG_UPLOADED_LIMIT=64\nWALG_PREFETCH_DIR=/prefetch\nWALG_DELTA_MAX_STEPS=7\nPGHOST=/var/run/postgresql\nPGPORT=5433\n\
     PGUSER='a user'\nPGDATABASE=\"it's\"\nPGPASSWORD=hunter4\nPGDATA=/pg\n";
 
-/// Imports these lines in a directory of its own; the files are `settings`, `stillframe.toml` and `credentials`.
-fn import(directory: &Path, settings: &str, partial: bool, credentials: bool) -> Result<String, Failure> {
-    let from = directory.join("settings");
-    std::fs::write(&from, settings).unwrap();
-    let output = directory.join("stillframe.toml");
-    let credentials = credentials.then(|| directory.join("credentials"));
-    run(&Options { from: Some(from), output: Some(output.clone()), credentials, partial }, false)?;
-    Ok(std::fs::read_to_string(output).unwrap())
+/// An import in this directory; the files are `settings`, `stillframe.toml` and `credentials`.
+fn options(directory: &Path) -> Options {
+    let [from, output] = ["settings", "stillframe.toml"].map(|name| Some(directory.join(name)));
+    Options { from, output, credentials: None, partial: false }
+}
+
+fn partial(directory: &Path) -> Options {
+    Options { partial: true, ..options(directory) }
+}
+
+fn with_credentials(directory: &Path) -> Options {
+    Options { credentials: Some(directory.join("credentials")), ..options(directory) }
+}
+
+/// Imports these lines; returns what is written.
+fn import(options: &Options, settings: &str) -> Result<String, Failure> {
+    std::fs::write(options.from.as_ref().unwrap(), settings).unwrap();
+    run(options, false)?;
+    Ok(std::fs::read_to_string(options.output.as_ref().unwrap()).unwrap())
 }
 
 fn load(directory: &Path) -> Config {
@@ -31,12 +42,13 @@ fn load(directory: &Path) -> Config {
 #[test]
 fn what_is_written_is_what_our_own_reader_reads() {
     let directory = tempfile::tempdir().unwrap();
-    let text = import(directory.path(), EVERYTHING, false, false).unwrap();
+    let text = import(&options(directory.path()), EVERYTHING).unwrap();
     let config = load(directory.path());
     assert_eq!((config.cluster.as_str(), config.store.url.to_string().as_str()), ("pg15", "s3://bucket/wal-g"));
     assert_eq!(config.store.endpoint.as_deref(), Some("http://minio:9000"));
     assert_eq!((config.store.path_style, config.store.max_attempts.get()), (Some(true), 16));
-    assert_eq!((config.archive.workers, config.archive.fetch_ahead, config.archive.push_ahead), (64, 10, 64));
+    let ahead = &config.archive.ahead;
+    assert_eq!((ahead.workers, ahead.fetch_files, ahead.push_files), (64, 10, 64));
     assert_eq!(config.pgdata.as_deref(), Some(Path::new("/pg")));
     assert_eq!(config.conninfo, "host=/var/run/postgresql port=5433 user='a user' dbname='it\\'s'");
     for line in
@@ -49,7 +61,7 @@ fn what_is_written_is_what_our_own_reader_reads() {
 #[test]
 fn no_secret_is_written_or_shown_and_each_is_told_where_it_belongs() {
     let directory = tempfile::tempdir().unwrap();
-    let text = import(directory.path(), EVERYTHING, false, false).unwrap();
+    let text = import(&options(directory.path()), EVERYTHING).unwrap();
     assert!(!text.contains("hunter"), "{text}");
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD"] {
         assert!(text.contains(&format!("{name} is a secret")), "{text}");
@@ -59,7 +71,7 @@ fn no_secret_is_written_or_shown_and_each_is_told_where_it_belongs() {
 #[test]
 fn credentials_are_written_for_their_owner_only_and_named() {
     let directory = tempfile::tempdir().unwrap();
-    let text = import(directory.path(), EVERYTHING, false, true).unwrap();
+    let text = import(&with_credentials(directory.path()), EVERYTHING).unwrap();
     let path = directory.path().join("credentials");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let written = std::fs::read_to_string(&path).unwrap();
@@ -72,7 +84,7 @@ fn credentials_are_written_for_their_owner_only_and_named() {
 fn nothing_is_overwritten_and_no_credentials_stay_behind() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("stillframe.toml"), "mine").unwrap();
-    let failure = import(directory.path(), EVERYTHING, false, true).unwrap_err();
+    let failure = import(&with_credentials(directory.path()), EVERYTHING).unwrap_err();
     assert_eq!(failure.class(), ErrorClass::Refused);
     assert_eq!(std::fs::read_to_string(directory.path().join("stillframe.toml")).unwrap(), "mine");
     assert!(!directory.path().join("credentials").exists());
@@ -82,7 +94,7 @@ fn nothing_is_overwritten_and_no_credentials_stay_behind() {
 fn refuses_by_name_what_cannot_be_honoured_and_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let settings = format!("{EVERYTHING}WALG_LIBSODIUM_KEY=hunter5\nWALG_SNAPSHOT_COMMAND=x\nWALG_SOMETHING_NEW=hunter6\n");
-    let failure = import(directory.path(), &settings, false, false).unwrap_err();
+    let failure = import(&options(directory.path()), &settings).unwrap_err();
     assert_eq!(failure.class(), ErrorClass::Refused);
     let message = failure.chain().join(": ");
     for name in ["WALG_LIBSODIUM_KEY", "WALG_SNAPSHOT_COMMAND", "WALG_SOMETHING_NEW"] {
@@ -90,7 +102,7 @@ fn refuses_by_name_what_cannot_be_honoured_and_writes_nothing() {
     }
     assert!(!message.contains("hunter"), "{message}");
     assert!(!directory.path().join("stillframe.toml").exists());
-    let text = import(directory.path(), &settings, true, false).unwrap();
+    let text = import(&partial(directory.path()), &settings).unwrap();
     let head: Vec<&str> = text.lines().take_while(|line| !line.starts_with('[')).collect();
     assert_eq!(head.iter().filter(|line| line.starts_with("# NOT HONOURED: ")).count(), 3, "{text}");
     assert!(!text.contains("hunter"), "{text}");
@@ -104,22 +116,22 @@ fn a_value_with_a_line_break_makes_no_setting_and_no_second_credential() {
     let settings = serde_json::json!({
         "WALG_FILE_PREFIX": "/mnt/a/main", "WALG_UPLOAD_CONCURRENCY": "x\n[archive]\nguard = \"off\"", "PGHOST": "h\n[archive]",
     });
-    let text = import(directory.path(), &write(settings), true, false).unwrap();
+    let text = import(&partial(directory.path()), &write(settings)).unwrap();
     assert!(!text.lines().any(|line| line == "guard = \"off\"" || line == "[archive]"), "{text}");
     assert_eq!(load(directory.path()).conninfo, "host='h\n[archive]'");
     let settings = serde_json::json!({
         "WALG_S3_PREFIX": "s3://b/main", "AWS_ACCESS_KEY_ID": "a\n[other]", "AWS_SECRET_ACCESS_KEY": "b",
     });
-    let failure = import(directory.path(), &write(settings), false, true).unwrap_err();
+    let failure = import(&with_credentials(directory.path()), &write(settings)).unwrap_err();
     assert!(failure.chain()[0].contains("AWS_ACCESS_KEY_ID"), "{:?}", failure.chain());
 }
 
 #[test]
 fn an_import_without_a_store_or_without_keys_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let failure = import(directory.path(), "PGHOST=h\n", false, false).unwrap_err();
+    let failure = import(&options(directory.path()), "PGHOST=h\n").unwrap_err();
     assert_eq!(failure.class(), ErrorClass::Config);
     assert!(failure.hint().unwrap().contains("--from"));
-    let failure = import(directory.path(), "WALG_FILE_PREFIX=/mnt/a/main\n", false, true).unwrap_err();
+    let failure = import(&with_credentials(directory.path()), "WALG_FILE_PREFIX=/mnt/a/main\n").unwrap_err();
     assert!(failure.chain()[0].contains("no keys"), "{:?}", failure.chain());
 }

@@ -1,7 +1,7 @@
 //! Leaves a process of this very program behind, which fetches the next segments while the server replays.
 //!
-//! The only place of the product that starts a process: PostgreSQL waits for `restore_command` to end, so whatever goes on after it
-//! must be another one. It is this program and nothing else, with arguments that were checked, and without a shell.
+//! PostgreSQL waits for `restore_command` to end, so whatever goes on after it must be another process. It is this program and
+//! nothing else, with arguments that were checked, and without a shell.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ const FIRST: i32 = 3;
 /// Starts it and forgets it. What goes wrong costs speed, and nothing else.
 pub(super) fn start(config: &Path, request: &PrefetchRequest) {
     // We have what the server had open, files of its data directory among it. Whoever outlives the server must not keep it from being
-    // unmounted. Ours may be marked with them: we start nothing else.
+    // unmounted. Ours may be marked with them: we start nothing after this.
     close_fds::set_fds_cloexec_threadsafe(FIRST, &[]);
     let started = std::env::current_exe().and_then(|program| {
         let destination = std::path::absolute(&request.destination)?;

@@ -8,10 +8,9 @@ use clap::Args;
 use stillframe_core::flows::{PrefetchRequest, wal_prefetch};
 use stillframe_core::postgres::{WalFileName, WalSegmentSize};
 
-use crate::commands::wal_push::terminated;
 use crate::common::Common;
 use crate::exit::Failure;
-use crate::wiring::World;
+use crate::wiring::{World, terminated};
 
 /// How often it looks whether the server still runs. Nobody unmounts its directory quicker.
 const LOOK: Duration = Duration::from_millis(50);

@@ -1,6 +1,7 @@
 //! Reads a configuration of WAL-G: JSON, TOML, flat YAML, a file of `KEY=value` as shells and systemd have it, or a directory with
 //! one file per variable. What would need a shell or a full reader of YAML is refused with its line, and never guessed.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use stillframe_core::error::{Classify, ErrorClass};
@@ -22,7 +23,7 @@ pub enum SettingsFileError {
         path: PathBuf,
         /// The cause.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is not of the form that it looks like.
     #[error("`{}` is not {form}: line {line}: {reason}", path.display())]
@@ -63,11 +64,10 @@ impl Classify for SettingsFileError {
 
 /// Reads all settings, with their names in capitals, as WAL-G does.
 pub fn read(path: &Path) -> Result<Variables, SettingsFileError> {
-    let failed = |path: &Path, source| SettingsFileError::Read { path: path.to_owned(), source };
     if path.is_dir() {
         return directory(path);
     }
-    let text = std::fs::read_to_string(path).map_err(|source| failed(path, source))?;
+    let text = std::fs::read_to_string(path).map_err(unreadable(path))?;
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let looks_like_yaml = || {
         text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).is_some_and(|line| {
@@ -110,21 +110,24 @@ struct Fault {
 }
 
 fn directory(path: &Path) -> Result<Variables, SettingsFileError> {
-    let failed = |path: &Path, source| SettingsFileError::Read { path: path.to_owned(), source };
     let mut settings = Variables::new();
-    for entry in std::fs::read_dir(path).map_err(|source| failed(path, source))? {
-        let entry = entry.map_err(|source| failed(path, source))?.path();
+    for entry in std::fs::read_dir(path).map_err(unreadable(path))? {
+        let entry = entry.map_err(unreadable(path))?.path();
         let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if name.starts_with('.') || !entry.is_file() {
             continue;
         }
-        let text = std::fs::read_to_string(&entry).map_err(|source| failed(&entry, source))?;
+        let text = std::fs::read_to_string(&entry).map_err(unreadable(&entry))?;
         let value = text.lines().next().unwrap_or_default().trim_end();
         if !value.is_empty() {
             settings.insert(name.to_uppercase(), value.to_owned());
         }
     }
     Ok(settings)
+}
+
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> SettingsFileError {
+    move |source| SettingsFileError::Read { path: path.to_owned(), source }
 }
 
 fn json(text: &str) -> Result<Pairs, Fault> {

@@ -22,12 +22,12 @@ const FOLDER: &str = "WALG_STORAGE_PREFIX";
 
 /// Whether a setting names a store, be it one that we know or not.
 pub(super) fn is_place(name: &str) -> bool {
-    table::find(name).is_some_and(|setting| setting.name.ends_with("_PREFIX") && setting.name != FOLDER)
+    table::find(name).is_some_and(|found| found.name.ends_with("_PREFIX") && found.name != FOLDER)
 }
 
 /// The one place that the settings name; nothing when they name none that we know.
 pub(super) fn read(settings: &Variables) -> Result<Option<Place>, Vec<(String, String)>> {
-    let known = |name: &str| match table::find(name).map(|setting| &setting.treatment) {
+    let known = |name: &str| match table::find(name).map(|found| &found.setting.treatment) {
         Some(Treatment::Place(scheme)) => Some(*scheme),
         _ => None,
     };

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::super::{Origin, Value, Variables, keys};
-use super::table::{self, Scope, Setting, Treatment};
+use super::table::{self, Found, Scope, Treatment};
 use super::{place, translate};
 
-/// What becomes of the settings. It holds secrets, and so it cannot be printed as a whole.
+/// What becomes of the settings.
 #[derive(Default)]
 pub struct Plan {
     /// Keys of ours, with their values.
     pub taken: Vec<Taken>,
     /// Setting, keyword of the connection string and value.
     pub connection: Vec<(String, &'static str, String)>,
-    /// Setting, value, and where it belongs. Never shown.
-    pub secrets: Vec<(String, String, &'static str)>,
+    /// Setting, and where its value belongs, which is not in here.
+    pub secrets: Vec<(String, &'static str)>,
     /// Settings without effect, with the reason.
     pub passed: Vec<(String, String)>,
     /// Settings that cannot be honoured, with the reason.
@@ -30,7 +30,7 @@ pub struct Taken {
     pub text: String,
     /// The settings that it comes from.
     pub names: Vec<String>,
-    /// A number that was beyond our bounds, as it was.
+    /// A number that we count in another way or bound, as it was.
     pub was: Option<String>,
 }
 
@@ -46,10 +46,10 @@ pub fn plan(settings: &Variables, own: &BTreeMap<String, Value>) -> Plan {
         Ok(None) => {}
         Err(refused) => plan.refused.extend(refused),
     }
-    let mut known: Vec<(usize, bool, &str, &str)> = Vec::new();
+    let mut known: Vec<(Found, &str, &str)> = Vec::new();
     for (name, value) in settings.iter().filter(|(_, value)| !value.is_empty()) {
-        match table::position(name) {
-            Some(position) => known.push((position, table::TABLE[position].name != name, name, value)),
+        match table::find(name) {
+            Some(found) => known.push((found, name, value)),
             None => match table::family(name) {
                 Some(treatment) => plan.decide(name, value, treatment, own),
                 None => plan.refused.push((name.clone(), "it is no setting of WAL-G for PostgreSQL that is known here".to_owned())),
@@ -57,12 +57,11 @@ pub fn plan(settings: &Variables, own: &BTreeMap<String, Value>) -> Plan {
         }
     }
     // In the order of the table, so that of two names for one thing the first one counts.
-    known.sort_unstable();
-    for (position, _, name, value) in known {
-        let setting = &table::TABLE[position];
-        match without_meaning(setting, scheme.as_deref(), settings) {
+    known.sort_by_key(|(found, name, _)| (found.position, found.name != *name, *name));
+    for (found, name, value) in known {
+        match without_meaning(&found, scheme.as_deref(), settings) {
             Some(reason) => plan.passed.push((name.to_owned(), reason)),
-            None => plan.decide(name, value, &setting.treatment, own),
+            None => plan.decide(name, value, &found.setting.treatment, own),
         }
     }
     plan.drop_what_lost_its_meaning(own);
@@ -70,8 +69,8 @@ pub fn plan(settings: &Variables, own: &BTreeMap<String, Value>) -> Plan {
 }
 
 /// Why a setting has no meaning beside the others.
-fn without_meaning(setting: &Setting, scheme: Option<&str>, settings: &Variables) -> Option<String> {
-    let of_scheme = match setting.scope {
+fn without_meaning(found: &Found, scheme: Option<&str>, settings: &Variables) -> Option<String> {
+    let of_scheme = match found.setting.scope {
         Scope::Any => None,
         Scope::S3 => Some("s3"),
         Scope::Google => Some("gs"),
@@ -82,7 +81,7 @@ fn without_meaning(setting: &Setting, scheme: Option<&str>, settings: &Variables
     {
         return Some(format!("it is about stores at {expected}://, and this one is at {scheme}://"));
     }
-    match setting.name {
+    match found.name {
         // The client of AWS takes on this role with the token; to do so once more would be refused.
         "AWS_ROLE_ARN" if settings.contains_key("AWS_WEB_IDENTITY_TOKEN_FILE") => {
             Some("it belongs to AWS_WEB_IDENTITY_TOKEN_FILE, which the store reads from the environment".to_owned())
@@ -118,7 +117,7 @@ impl Plan {
             Treatment::Place(_) | Treatment::Folder => {}
             Treatment::Key(key, translate) => self.take(name, value, key, *translate, own),
             Treatment::Connection(keyword) => self.connection.push((owned, keyword, value.to_owned())),
-            Treatment::Secret(belongs) => self.secrets.push((owned, value.to_owned(), belongs)),
+            Treatment::Secret(belongs) => self.secrets.push((owned, belongs)),
             Treatment::Passed(reason) => self.passed.push((owned, (*reason).to_owned())),
             Treatment::Refused(reason) => self.refused.push((owned, (*reason).to_owned())),
             Treatment::RefusedUnless(harmless, reason) => {

@@ -12,7 +12,7 @@ pub fn render(plan: &Plan, source: &str) -> String {
     for (name, reason) in &plan.refused {
         text.comment(&format!("NOT HONOURED: {name}: {reason}"));
     }
-    for (name, _, belongs) in &plan.secrets {
+    for (name, belongs) in &plan.secrets {
         text.comment(&format!("{name} is a secret and not in this file; it belongs into {belongs}."));
     }
     let conninfo = conninfo(plan);

@@ -7,9 +7,10 @@ use super::translate::{self, Translate};
 use Scope::{Any, Azure, Google, S3};
 use Treatment::{Connection, Folder, Key, Passed, Place, Refused, RefusedUnless, Secret};
 
-/// One setting.
+/// Settings of which the same becomes.
 pub(super) struct Setting {
-    pub(super) name: &'static str,
+    /// With spaces between them.
+    names: &'static str,
     pub(super) scope: Scope,
     pub(super) treatment: Treatment,
 }
@@ -43,8 +44,8 @@ pub(super) enum Treatment {
     RefusedUnless(&'static [&'static str], &'static str),
 }
 
-const fn row(name: &'static str, scope: Scope, treatment: Treatment) -> Setting {
-    Setting { name, scope, treatment }
+const fn row(names: &'static str, scope: Scope, treatment: Treatment) -> Setting {
+    Setting { names, scope, treatment }
 }
 
 const AWS_SECRET: &str = "the environment, or a file that `credentials_file` under `[store]` names (--credentials writes it)";
@@ -61,14 +62,12 @@ const GO: &str = "it is about WAL-G's own program";
 const FALSE: &[&str] = &["false", "f", "0"];
 
 /// The table.
-pub(super) const TABLE: &[Setting] = &[
+const TABLE: &[Setting] = &[
     row("WALG_FILE_PREFIX", Any, Place("file")),
     row("WALG_S3_PREFIX", Any, Place("s3")),
     row("WALG_GS_PREFIX", Any, Place("gs")),
     row("WALG_AZ_PREFIX", Any, Place("az")),
-    row("WALG_SSH_PREFIX", Any, Refused(NO_STORE)),
-    row("WALG_SWIFT_PREFIX", Any, Refused(NO_STORE)),
-    row("WALG_OSS_PREFIX", Any, Refused(NO_STORE)),
+    row("WALG_SSH_PREFIX WALG_SWIFT_PREFIX WALG_OSS_PREFIX", Any, Refused(NO_STORE)),
     row("WALG_STORAGE_PREFIX", Any, Folder),
     row("WALG_TARGET_STORAGE", Any, Refused(ONE_STORE)),
     row(
@@ -76,24 +75,16 @@ pub(super) const TABLE: &[Setting] = &[
         Any,
         Refused("settings in a file are not read at every call: take them over by `stillframe config import --from`"),
     ),
-    row("AWS_REGION", S3, Key("store.region", translate::same)),
-    row("AWS_DEFAULT_REGION", S3, Key("store.region", translate::same)),
+    row("AWS_REGION AWS_DEFAULT_REGION", S3, Key("store.region", translate::same)),
     row("AWS_ENDPOINT", S3, Key("store.endpoint", translate::endpoint)),
     row("AWS_S3_FORCE_PATH_STYLE", S3, Key("store.path_style", translate::flag)),
     row("AWS_PROFILE", S3, Key("store.profile", translate::same)),
     row("AWS_ROLE_ARN", S3, Key("store.role_arn", translate::same)),
-    row("AWS_ROLE_SESSION_NAME", S3, Passed(SDK)),
-    row("AWS_WEB_IDENTITY_TOKEN_FILE", S3, Passed(SDK)),
-    row("AWS_CONFIG_FILE", S3, Passed(SDK)),
+    row("AWS_ROLE_SESSION_NAME AWS_WEB_IDENTITY_TOKEN_FILE AWS_CONFIG_FILE", S3, Passed(SDK)),
     row("AWS_SHARED_CREDENTIALS_FILE", S3, Key("store.credentials_file", translate::same)),
     row("AWS_DEFAULT_OUTPUT", S3, Passed(GO)),
-    row("AWS_ACCESS_KEY_ID", S3, Secret(AWS_SECRET)),
-    row("AWS_SECRET_ACCESS_KEY", S3, Secret(AWS_SECRET)),
-    row("AWS_SESSION_TOKEN", S3, Secret(AWS_SECRET)),
-    row("AWS_ACCESS_KEY", S3, Secret(AWS_SECRET)),
-    row("AWS_SECRET_KEY", S3, Secret(AWS_SECRET)),
-    row("WALG_S3_CA_CERT_FILE", S3, Key("store.ca_cert_file", translate::same)),
-    row("AWS_CA_BUNDLE", S3, Key("store.ca_cert_file", translate::same)),
+    row("AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_ACCESS_KEY AWS_SECRET_KEY", S3, Secret(AWS_SECRET)),
+    row("WALG_S3_CA_CERT_FILE AWS_CA_BUNDLE", S3, Key("store.ca_cert_file", translate::same)),
     row("WALG_S3_STORAGE_CLASS", S3, Key("store.storage_class", translate::same)),
     row("WALG_S3_SSE", S3, Key("store.sse", translate::encryption)),
     row("WALG_S3_SSE_KMS_ID", S3, Key("store.sse_kms_key", translate::same)),
@@ -120,12 +111,10 @@ pub(super) const TABLE: &[Setting] = &[
     row("S3_RETENTION_MODE", S3, Passed("it belongs to S3_RETENTION_PERIOD")),
     row("S3_ENABLE_VERSIONING", S3, Passed("older versions of objects are the business of the bucket's rules")),
     row("WALG_S3_MAX_PART_SIZE", S3, Passed("parts have a fixed size")),
-    row("WALG_S3_RANGE_BATCH_ENABLED", S3, Passed("a broken download is tried again as a whole")),
-    row("WALG_S3_RANGE_MAX_RETRIES", S3, Passed("a broken download is tried again as a whole")),
+    row("WALG_S3_RANGE_BATCH_ENABLED WALG_S3_RANGE_MAX_RETRIES", S3, Passed("a broken download is tried again as a whole")),
     row("WALG_S3_LOG_LEVEL", S3, Passed("say -v for a longer log")),
     row("S3_SKIP_VALIDATION", S3, Passed("the credentials are tried by the first request")),
-    row("S3_MIN_THROTTLING_RETRY_DELAY", S3, Passed("pauses between attempts are not configured")),
-    row("S3_MAX_THROTTLING_RETRY_DELAY", S3, Passed("pauses between attempts are not configured")),
+    row("S3_MIN_THROTTLING_RETRY_DELAY S3_MAX_THROTTLING_RETRY_DELAY", S3, Passed("pauses between attempts are not configured")),
     row("GOOGLE_APPLICATION_CREDENTIALS", Google, Key("store.credentials_file", translate::same)),
     row("GCS_ENCRYPTION_KEY", Google, Refused(ENCRYPTION)),
     row("GCS_CONTEXT_TIMEOUT", Google, Passed("`timeout_secs` under `[store]` bounds one attempt")),
@@ -133,31 +122,24 @@ pub(super) const TABLE: &[Setting] = &[
     row("GCS_MAX_RETRIES", Google, Key("store.max_attempts", translate::attempts)),
     row("GCS_NORMALIZE_PREFIX", Google, RefusedUnless(&["true", "t", "1"], "names of objects have no empty parts here")),
     row("AZURE_STORAGE_ACCOUNT", Azure, Key("store.account", translate::same)),
-    row("AZURE_STORAGE_ACCESS_KEY", Azure, Secret(AZURE_SECRET)),
-    row("AZURE_STORAGE_SAS_TOKEN", Azure, Secret(AZURE_SECRET)),
-    row("AZURE_CLIENT_SECRET", Azure, Secret(AZURE_SECRET)),
-    row("AZURE_CLIENT_ID", Azure, Passed(SDK)),
-    row("AZURE_TENANT_ID", Azure, Passed(SDK)),
+    row("AZURE_STORAGE_ACCESS_KEY AZURE_STORAGE_SAS_TOKEN AZURE_CLIENT_SECRET", Azure, Secret(AZURE_SECRET)),
+    row("AZURE_CLIENT_ID AZURE_TENANT_ID", Azure, Passed(SDK)),
     row(
         "AZURE_ENVIRONMENT_NAME",
         Azure,
         RefusedUnless(&["AzurePublicCloud"], "another cloud has another server: set `endpoint` under `[store]`"),
     ),
-    row("WALG_AZURE_BUFFER_SIZE", Azure, Passed("parts have a fixed size")),
-    row("WALG_AZURE_MAX_BUFFERS", Azure, Passed("parts have a fixed size")),
+    row("WALG_AZURE_BUFFER_SIZE WALG_AZURE_MAX_BUFFERS", Azure, Passed("parts have a fixed size")),
     row("WALG_COMPRESSION_METHOD", Any, Key("archive.compression", translate::compression)),
     row("WALG_ZSTD_LEVEL", Any, Key("archive.level", translate::same)),
-    row("WALG_LIBSODIUM_KEY", Any, Refused(ENCRYPTION)),
-    row("WALG_LIBSODIUM_KEY_PATH", Any, Refused(ENCRYPTION)),
+    row(
+        "WALG_LIBSODIUM_KEY WALG_LIBSODIUM_KEY_PATH WALG_PGP_KEY WALG_PGP_KEY_PATH WALG_PGP_KEY_PASSPHRASE \
+        WALG_GPG_KEY_ID GPG_KEY_ID WALG_CSE_KMS_ID YC_CSE_KMS_KEY_ID",
+        Any,
+        Refused(ENCRYPTION),
+    ),
     row("WALG_LIBSODIUM_KEY_TRANSFORM", Any, RefusedUnless(&["none"], ENCRYPTION)),
-    row("WALG_PGP_KEY", Any, Refused(ENCRYPTION)),
-    row("WALG_PGP_KEY_PATH", Any, Refused(ENCRYPTION)),
-    row("WALG_PGP_KEY_PASSPHRASE", Any, Refused(ENCRYPTION)),
-    row("WALG_GPG_KEY_ID", Any, Refused(ENCRYPTION)),
-    row("GPG_KEY_ID", Any, Refused(ENCRYPTION)),
-    row("WALG_CSE_KMS_ID", Any, Refused(ENCRYPTION)),
     row("WALG_CSE_KMS_REGION", Any, Passed("it belongs to WALG_CSE_KMS_ID")),
-    row("YC_CSE_KMS_KEY_ID", Any, Refused(ENCRYPTION)),
     row("YC_SERVICE_ACCOUNT_KEY_FILE", Any, Passed("it belongs to YC_CSE_KMS_KEY_ID")),
     row("PGHOST", Any, Connection("host")),
     row("PGPORT", Any, Connection("port")),
@@ -173,103 +155,77 @@ pub(super) const TABLE: &[Setting] = &[
     row("PGDATA", Any, Key("cluster.pgdata", translate::same)),
     row("WALG_PG_WAL_SIZE", Any, Passed("the size of a segment is read from its header")),
     row("WALG_PG_WAL_PAGE_SIZE", Any, Passed("the size of a page is read from the header of the segment")),
-    row("WALG_PG_BLOCK_SIZE", Any, Passed(BASE_BACKUP)),
+    row(
+        "WALG_PG_BLOCK_SIZE WALG_UPLOAD_DISK_CONCURRENCY WALG_UPLOAD_QUEUE WALG_USE_WAL_DELTA \
+        WALG_FORCE_WAL_DELTA WALG_DELTA_MAX_STEPS WALG_DELTA_ORIGIN WALG_DELTA_FROM_NAME \
+        WALG_DELTA_FROM_USER_DATA WALG_SENTINEL_USER_DATA WALG_FETCH_TARGET_USER_DATA WALG_DISK_RATE_LIMIT \
+        WALG_WITHOUT_FILES_METADATA WALG_TAR_SIZE_THRESHOLD WALG_TAR_DISABLE_FSYNC WALG_USE_REVERSE_UNPACK \
+        WALG_SKIP_REDUNDANT_TARS WALG_VERIFY_PAGE_CHECKSUMS WALG_STORE_ALL_CORRUPT_BLOCKS \
+        WALG_USE_RATING_COMPOSER WALG_USE_COPY_COMPOSER WALG_USE_DATABASE_COMPOSER \
+        WALG_DISABLE_PARTIAL_RESTORE WALG_DIRECT_IO",
+        Any,
+        Passed(BASE_BACKUP),
+    ),
     row("WALG_SLOTNAME", Any, Passed("WAL comes by `archive_command`, not by replication")),
     row("WALG_PREVENT_WAL_OVERWRITE", Any, Passed("archived WAL is never overwritten, whatever this says")),
     row("WALG_UPLOAD_CONCURRENCY", Any, Key("archive.workers", translate::workers)),
-    row("WALG_UPLOAD_DISK_CONCURRENCY", Any, Passed(BASE_BACKUP)),
-    row("WALG_UPLOAD_QUEUE", Any, Passed(BASE_BACKUP)),
     row("WALG_DOWNLOAD_CONCURRENCY", Any, Key("archive.fetch_ahead", translate::fetch_ahead)),
     row("WALG_DOWNLOAD_FILE_RETRIES", Any, Passed("`max_attempts` under `[store]` counts attempts")),
     row("TOTAL_BG_UPLOADED_LIMIT", Any, Key("archive.push_ahead", translate::push_ahead)),
     row("WALG_PREFETCH_DIR", Any, Key("archive.spool", translate::spool)),
     row("PG_READY_RENAME", Any, Passed("the server's own files in archive_status are left alone")),
     row("WALG_UPLOAD_WAL_METADATA", Any, Passed("no metadata lies beside WAL; the digest lies in the object")),
-    row("WALG_USE_WAL_DELTA", Any, Passed(BASE_BACKUP)),
-    row("WALG_FORCE_WAL_DELTA", Any, Passed(BASE_BACKUP)),
     row("WALG_DAEMON_WAL_UPLOAD_TIMEOUT", Any, Passed("`timeout_secs` and `max_attempts` under `[store]` bound an upload")),
     row("WALG_INTEGRITY_MAX_DELAYED_WALS", Any, Passed("wal-verify says what is missing and what is only not there yet")),
-    row("WALG_DELTA_MAX_STEPS", Any, Passed(BASE_BACKUP)),
-    row("WALG_DELTA_ORIGIN", Any, Passed(BASE_BACKUP)),
-    row("WALG_DELTA_FROM_NAME", Any, Passed(BASE_BACKUP)),
-    row("WALG_DELTA_FROM_USER_DATA", Any, Passed(BASE_BACKUP)),
-    row("WALG_SENTINEL_USER_DATA", Any, Passed(BASE_BACKUP)),
-    row("WALG_FETCH_TARGET_USER_DATA", Any, Passed(BASE_BACKUP)),
     row("WALG_ALIVE_CHECK_INTERVAL", Any, Passed("a lost connection ends a backup at once")),
     row("WALG_STOP_BACKUP_TIMEOUT", Any, Passed("`cut_timeout_secs` under `[backup]` bounds each step of backup mode")),
-    row("WALG_DISK_RATE_LIMIT", Any, Passed(BASE_BACKUP)),
     row("WALG_NETWORK_RATE_LIMIT", Any, Passed("there is no limit of rate; `workers` under `[archive]` bounds what is on its way")),
-    row("WALG_WITHOUT_FILES_METADATA", Any, Passed(BASE_BACKUP)),
-    row("WALG_TAR_SIZE_THRESHOLD", Any, Passed(BASE_BACKUP)),
-    row("WALG_TAR_DISABLE_FSYNC", Any, Passed(BASE_BACKUP)),
-    row("WALG_USE_REVERSE_UNPACK", Any, Passed(BASE_BACKUP)),
-    row("WALG_SKIP_REDUNDANT_TARS", Any, Passed(BASE_BACKUP)),
-    row("WALG_VERIFY_PAGE_CHECKSUMS", Any, Passed(BASE_BACKUP)),
-    row("WALG_STORE_ALL_CORRUPT_BLOCKS", Any, Passed(BASE_BACKUP)),
-    row("WALG_USE_RATING_COMPOSER", Any, Passed(BASE_BACKUP)),
-    row("WALG_USE_COPY_COMPOSER", Any, Passed(BASE_BACKUP)),
-    row("WALG_USE_DATABASE_COMPOSER", Any, Passed(BASE_BACKUP)),
-    row("WALG_DISABLE_PARTIAL_RESTORE", Any, Passed(BASE_BACKUP)),
-    row("WALG_DIRECT_IO", Any, Passed(BASE_BACKUP)),
-    row("WALG_SERIALIZER_TYPE", Any, Passed(GO)),
-    row("WALG_SNAPSHOT_COMMAND", Any, Refused(HOOK)),
-    row("WALG_SNAPSHOT_DELETE_COMMAND", Any, Refused(HOOK)),
+    row("WALG_SERIALIZER_TYPE GOMAXPROCS GODEBUG PROFILE_SAMPLING_RATIO PROFILE_MODE PROFILE_PATH", Any, Passed(GO)),
+    row("WALG_SNAPSHOT_COMMAND WALG_SNAPSHOT_DELETE_COMMAND", Any, Refused(HOOK)),
     row("WALG_LOG_LEVEL", Any, Passed("say -v for a longer log")),
     row("WALG_LOG_DESTINATION", Any, Passed("the log goes to standard error")),
-    row("WALG_STATSD_ADDRESS", Any, Passed("no figures are sent anywhere")),
-    row("WALG_STATSD_EXTRA_TAGS", Any, Passed("no figures are sent anywhere")),
-    row("HTTP_LISTEN", Any, Passed("there is no web server")),
-    row("HTTP_EXPOSE_PPROF", Any, Passed("there is no web server")),
-    row("HTTP_EXPOSE_EXPVAR", Any, Passed("there is no web server")),
+    row("WALG_STATSD_ADDRESS WALG_STATSD_EXTRA_TAGS", Any, Passed("no figures are sent anywhere")),
+    row("HTTP_LISTEN HTTP_EXPOSE_PPROF HTTP_EXPOSE_EXPVAR", Any, Passed("there is no web server")),
     row("NOTIFY_SOCKET", Any, Passed("systemd sets it for wal-daemon as well")),
     row("PGBACKREST_STANZA", Any, Passed("archives of pgBackRest are not read")),
-    row("GOMAXPROCS", Any, Passed(GO)),
-    row("GODEBUG", Any, Passed(GO)),
-    row("PROFILE_SAMPLING_RATIO", Any, Passed(GO)),
-    row("PROFILE_MODE", Any, Passed(GO)),
-    row("PROFILE_PATH", Any, Passed(GO)),
-    row("SSH_PORT", Any, Passed(OTHER_STORE)),
-    row("SSH_PASSWORD", Any, Passed(OTHER_STORE)),
-    row("SSH_USERNAME", Any, Passed(OTHER_STORE)),
-    row("SSH_PRIVATE_KEY_PATH", Any, Passed(OTHER_STORE)),
+    row("SSH_PORT SSH_PASSWORD SSH_USERNAME SSH_PRIVATE_KEY_PATH", Any, Passed(OTHER_STORE)),
 ];
 
 /// Settings that begin alike.
 const FAMILIES: &[(&str, Treatment)] = &[
     ("WALG_FAILOVER_STORAGES", Refused(ONE_STORE)),
-    ("WALG_LIBSODIUM_", Refused(ENCRYPTION)),
-    ("WALG_PGP_", Refused(ENCRYPTION)),
-    ("WALG_ENVELOPE_", Refused(ENCRYPTION)),
-    ("WALG_CSE_", Refused(ENCRYPTION)),
-    ("WALG_STREAM_", Passed("it is about another database")),
-    ("WALG_MYSQL_", Passed("it is about another database")),
-    ("WALG_REDIS_", Passed("it is about another database")),
-    ("WALG_GP_", Passed("it is about another database")),
-    ("WALG_ETCD_", Passed("it is about another database")),
-    ("MONGODB_", Passed("it is about another database")),
-    ("OPLOG_", Passed("it is about another database")),
-    ("SQLSERVER_", Passed("it is about another database")),
-    ("OSS_", Passed(OTHER_STORE)),
-    ("OS_", Passed(OTHER_STORE)),
+    ("WALG_LIBSODIUM_ WALG_PGP_ WALG_ENVELOPE_ WALG_CSE_", Refused(ENCRYPTION)),
+    ("WALG_STREAM_ WALG_MYSQL_ WALG_REDIS_ WALG_GP_ WALG_ETCD_ MONGODB_ OPLOG_ SQLSERVER_", Passed("it is about another database")),
+    ("OSS_ OS_", Passed(OTHER_STORE)),
 ];
 
-/// Where a setting stands in the table, under whichever of its names.
-pub(super) fn position(name: &str) -> Option<usize> {
-    let at = |name: &str| TABLE.iter().position(|setting| setting.name == name);
+/// A setting that stands in the table.
+pub(super) struct Found {
+    /// Row and place in it: of several names for one thing the first one counts.
+    pub(super) position: (usize, usize),
+    /// The name that the table has for it.
+    pub(super) name: &'static str,
+    pub(super) setting: &'static Setting,
+}
+
+/// Finds a setting in the table, under whichever of its names.
+pub(super) fn find(name: &str) -> Option<Found> {
+    let at = |name: &str| {
+        TABLE.iter().enumerate().find_map(|(row, setting)| {
+            let (place, name) = setting.names.split(' ').enumerate().find(|(_, known)| *known == name)?;
+            Some(Found { position: (row, place), name, setting })
+        })
+    };
     let renamed = || name.strip_prefix("WALE_").and_then(|rest| at(&format!("WALG_{rest}")));
     let shortened = || name.strip_prefix("WALG_").filter(|rest| rest.starts_with("S3_")).and_then(at);
     let lengthened = || name.starts_with("S3_").then(|| at(&format!("WALG_{name}"))).flatten();
     at(name).or_else(renamed).or_else(shortened).or_else(lengthened)
 }
 
-/// The setting of this name.
-pub(super) fn find(name: &str) -> Option<&'static Setting> {
-    position(name).map(|position| &TABLE[position])
-}
-
 /// What becomes of a setting that only its beginning is known of.
 pub(super) fn family(name: &str) -> Option<&'static Treatment> {
-    FAMILIES.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, treatment)| treatment)
+    let is_of = |beginnings: &str| beginnings.split(' ').any(|beginning| name.starts_with(beginning));
+    FAMILIES.iter().find(|(beginnings, _)| is_of(beginnings)).map(|(_, treatment)| treatment)
 }
 
 /// Whether nobody but WAL-G reads this variable.
@@ -279,11 +235,11 @@ pub(super) fn is_of_walg_alone(name: &str) -> bool {
 
 /// Whether every client of PostgreSQL reads this variable.
 pub(super) fn is_of_libpq(name: &str) -> bool {
-    matches!(name, "PGDATA" | "PGPASSWORD") || find(name).is_some_and(|setting| matches!(setting.treatment, Connection(_)))
+    matches!(name, "PGDATA" | "PGPASSWORD") || find(name).is_some_and(|found| matches!(found.setting.treatment, Connection(_)))
 }
 
 /// Whether a value of several lines or parts can be read over, since nobody looks at it.
 pub(super) fn is_never_read(name: &str) -> bool {
-    let treatment = find(name).map(|setting| &setting.treatment).or_else(|| family(name));
+    let treatment = find(name).map(|found| &found.setting.treatment).or_else(|| family(name));
     matches!(treatment, Some(Passed(_) | Refused(_)) | None)
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use stillframe_core::catalog::Compression;
 use stillframe_core::error::Classify;
 
 use super::super::{Config, ConfigError, Origin, Value, Variables};
@@ -166,7 +167,7 @@ fn every_setting_ends_in_exactly_one_place() {
         let count =
             plan.taken.iter().filter(|taken| taken.key != "cluster.name" && taken.names.iter().any(|other| named(other))).count()
                 + plan.connection.iter().filter(|(other, ..)| named(other)).count()
-                + plan.secrets.iter().filter(|(other, ..)| named(other)).count()
+                + plan.secrets.iter().filter(|(other, _)| named(other)).count()
                 + plan.passed.iter().filter(|(other, _)| named(other)).count()
                 + plan.refused.iter().filter(|(other, _)| named(other)).count();
         // A name of WAL-E beside its new one is not looked at; a key of KMS loses its meaning without KMS.
@@ -210,7 +211,7 @@ fn what_has_no_equal_is_passed_over_with_a_reason() {
         assert_eq!(plan.connection, [((*name).to_owned(), *keyword, "x".to_owned())]);
     }
     for name in SECRET {
-        assert!(planned(&[(name, "x")]).secrets.iter().any(|(secret, ..)| secret == name), "{name}");
+        assert!(planned(&[(name, "x")]).secrets.iter().any(|(secret, _)| secret == name), "{name}");
     }
 }
 
@@ -308,7 +309,7 @@ fn our_own_keys_are_stronger_one_by_one() {
     ];
     let config = load(text, &variables).unwrap();
     assert_eq!(config.store.region.as_deref(), Some("mine"));
-    assert_eq!(config.archive.compression, super::super::ArchiveCompression::None);
+    assert_eq!(config.archive.compression, Compression::None);
     assert!(config.notices[0].contains("WALG_COMPRESSION_METHOD") && config.notices[0].contains("WALG_ZSTD_LEVEL"));
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::damage::Damage;
 use super::digest::{self, ContentDigest, FRAME_LEN};
-use super::envelope::{self, OpenError};
+use super::envelope;
 use super::form::{Codec, Form};
 use super::identity::{Identities, IdentityError};
 use super::pieces;
@@ -44,12 +44,9 @@ impl From<Damage> for DecodeError {
     }
 }
 
-impl From<OpenError> for DecodeError {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Damage(damage) => Self::Damage(damage),
-            OpenError::Identity(error) => Self::Identity(error),
-        }
+impl From<IdentityError> for DecodeError {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(error)
     }
 }
 
@@ -72,10 +69,7 @@ pub(super) fn decode<W: Write + Send>(
             _ => Ok(decoded),
         };
     }
-    let docket = envelope::read_docket(body)?;
-    if let Some(docket) = docket.filter(|docket| docket.name != name) {
-        return Err(Damage::Misplaced { stored_as: docket.name }.into());
-    }
+    let docket = envelope::read_docket(body, name)?;
     let plain = envelope::open(body, docket.as_ref(), identities)?;
     let decoded = decompress(form.codec, BufReader::with_capacity(BUFFER_BYTES, plain), sink)?;
     match docket {

@@ -3,11 +3,10 @@
 //! In front: a skippable frame, which both zstd (RFC 8878, section 3.1.2) and LZ4 frames have, with the same magic numbers:
 //! `magic, size, payload`, ignored by decoders. Beside: a line as `sha256sum` writes and checks it.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 use super::damage::Damage;
+use crate::hex::{from_hex, to_hex};
 use crate::postgres::WalFileName;
 
 /// One of the sixteen magic numbers that mark a skippable frame, little-endian.
@@ -77,23 +76,4 @@ impl ContentDigest {
 pub(super) fn sha256_from_line(line: &[u8], name: WalFileName) -> Result<[u8; 32], Damage> {
     let text = str::from_utf8(line).ok().and_then(|text| text.strip_suffix(&format!("  {name}\n")));
     text.and_then(from_hex).ok_or(Damage::Sidecar)
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Reads exactly so many bytes as lower-case hexadecimal digits.
-pub(super) fn from_hex<const LENGTH: usize>(text: &str) -> Option<[u8; LENGTH]> {
-    let is_legal = text.len() == 2 * LENGTH && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    let mut bytes = [0; LENGTH];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = is_legal.then(|| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()).flatten()?;
-    }
-    Some(bytes)
 }

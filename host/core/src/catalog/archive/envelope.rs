@@ -17,8 +17,10 @@ use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 use age_core::format::{FileKey, Stanza};
 
 use super::damage::Damage;
+use super::decode::DecodeError;
 use super::identity::{Identities, IdentityError};
 use super::settings::Recipient;
+use crate::postgres::WalFileName;
 pub(super) use docket::Docket;
 
 /// Bytes of content in one chunk of the payload.
@@ -43,7 +45,7 @@ pub(super) fn seal(plain: &[u8], recipients: &[Recipient], mut docket: Docket) -
 }
 
 /// Reads the docket, and proves with it what can be proven without a key; none when the object has none, being another tool's.
-pub(super) fn read_docket(body: &[u8]) -> Result<Option<Docket>, Damage> {
+pub(super) fn read_docket(body: &[u8], name: WalFileName) -> Result<Option<Docket>, Damage> {
     let mut rest = body;
     let reader = Reader { docket: RefCell::new(Ok(None)) };
     let decryptor = Decryptor::new_buffered(&mut rest).map_err(|_| Damage::Envelope)?;
@@ -55,39 +57,27 @@ pub(super) fn read_docket(body: &[u8]) -> Result<Option<Docket>, Damage> {
     if docket.payload_bytes != found {
         return Err(Damage::Length { expected: docket.payload_bytes, found });
     }
+    if docket.name != name {
+        return Err(Damage::Misplaced { stored_as: docket.name });
+    }
     Ok(Some(docket))
 }
 
 /// Decrypts.
-pub(super) fn open<'a>(body: &'a [u8], docket: Option<&Docket>, identities: &Identities) -> Result<impl Read + use<'a>, OpenError> {
+pub(super) fn open<'a>(
+    body: &'a [u8],
+    docket: Option<&Docket>,
+    identities: &Identities,
+) -> Result<impl Read + use<'a>, DecodeError> {
     let decryptor = Decryptor::new_buffered(body).map_err(|_| Damage::Envelope)?;
     let identities = identities.load()?;
     decryptor.decrypt(identities.iter().map(|identity| identity as &dyn age::Identity)).map_err(|error| match error {
         // With a docket, the stanzas have been proven: it is really another key.
-        DecryptError::NoMatchingKeys => OpenError::Identity(IdentityError::NoneFits),
-        DecryptError::InvalidHeader | DecryptError::InvalidMac => OpenError::Damage(Damage::Envelope),
-        other if docket.is_some() => OpenError::Damage(Damage::Undecodable(io::Error::other(other))),
-        _ => OpenError::Damage(Damage::Envelope),
+        DecryptError::NoMatchingKeys => DecodeError::Identity(IdentityError::NoneFits),
+        DecryptError::InvalidHeader | DecryptError::InvalidMac => DecodeError::Damage(Damage::Envelope),
+        other if docket.is_some() => DecodeError::Damage(Damage::Undecodable(io::Error::other(other))),
+        _ => DecodeError::Damage(Damage::Envelope),
     })
-}
-
-/// Why an object cannot be decrypted.
-#[derive(Debug)]
-pub(super) enum OpenError {
-    Damage(Damage),
-    Identity(IdentityError),
-}
-
-impl From<Damage> for OpenError {
-    fn from(damage: Damage) -> Self {
-        Self::Damage(damage)
-    }
-}
-
-impl From<IdentityError> for OpenError {
-    fn from(error: IdentityError) -> Self {
-        Self::Identity(error)
-    }
 }
 
 /// Length of nonce and chunks for a content of this length; an empty one still has a chunk.
@@ -143,19 +133,21 @@ mod tests {
             let length = (chunks * CHUNK_BYTES + more).saturating_sub(1);
             let identity = age::x25519::Identity::generate();
             let plain = vec![7; usize::try_from(length).unwrap()];
+            let name = Docket::example().name;
             let body = seal(&plain, &[Recipient(identity.to_public())], Docket::example()).unwrap();
-            prop_assert_eq!(read_docket(&body).unwrap().unwrap().payload_bytes, payload_bytes(length));
+            prop_assert_eq!(read_docket(&body, name).unwrap().unwrap().payload_bytes, payload_bytes(length));
         }
     }
 
     #[test]
     fn an_object_that_was_cut_off_is_found_without_a_key() {
         let identity = age::x25519::Identity::generate();
+        let name = Docket::example().name;
         let body = seal(&[7; 1000], &[Recipient(identity.to_public())], Docket::example()).unwrap();
         for length in 0..body.len() {
-            assert!(read_docket(&body[..length]).is_err(), "{length}");
+            assert!(read_docket(&body[..length], name).is_err(), "{length}");
         }
-        assert!(read_docket(&[body.clone(), vec![0]].concat()).is_err());
-        assert!(read_docket(&body).is_ok());
+        assert!(read_docket(&[body.clone(), vec![0]].concat(), name).is_err());
+        assert!(read_docket(&body, name).is_ok());
     }
 }

@@ -82,12 +82,6 @@ impl Identities {
         Self(Arc::new(Loading { source, loaded: OnceLock::new() }))
     }
 
-    /// Whether there is a source at all.
-    #[must_use]
-    pub fn are_configured(&self) -> bool {
-        !matches!(self.0.source, IdentitySource::None)
-    }
-
     /// Loads them, unless that was done. A failure is not remembered.
     pub(super) fn load(&self) -> Result<&[Identity], IdentityError> {
         if let Some(loaded) = self.0.loaded.get() {

@@ -47,8 +47,8 @@ impl Restored {
 /// What was proven about an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// All of its content.
-    Content,
+    /// All of its content; of a segment its header is given.
+    Content(Option<SegmentHeader>),
     /// What stands on the outside of an encrypted object, and its length: there is no identity.
     Outside,
 }
@@ -63,23 +63,20 @@ pub(super) enum Likeness {
 impl ArchivedObject {
     /// Writes the content, on another thread; nothing of it may be used when this fails. Gives the place back.
     pub async fn write_to<W: Write + Send + 'static>(self, mut sink: W) -> Result<(Restored, W), ArchiveError> {
-        let (restored, sink) = off_thread(move || self.restore(&mut sink).map(|restored| (restored, sink))).await??;
-        Ok((restored, sink))
+        off_thread(move || self.restore(&mut sink).map(|restored| (restored, sink))).await?
     }
 
     fn restore(&self, sink: &mut (impl Write + Send)) -> Result<Restored, ArchiveError> {
-        let Decoded { digest, beginning } = self.decode(sink)?;
+        let Decoded { digest, beginning } = self.decode(self.sidecar.as_deref(), sink)?;
         Ok(Restored { name: self.name, size_bytes: digest.size_bytes, beginning })
     }
 
-    fn decode(&self, sink: &mut (impl Write + Send)) -> Result<Decoded, ArchiveError> {
+    fn decode(&self, sidecar: Option<&[u8]>, sink: &mut (impl Write + Send)) -> Result<Decoded, ArchiveError> {
         let key = || self.key.clone();
-        decode::decode(self.name, self.form, &self.body, self.sidecar.as_deref(), &self.identities, sink).map_err(|error| {
-            match error {
-                DecodeError::Damage(source) => ArchiveError::Damaged { key: key(), source },
-                DecodeError::Identity(source) => ArchiveError::Identity { key: key(), source },
-                DecodeError::Sink(source) => ArchiveError::Sink { key: key(), source },
-            }
+        decode::decode(self.name, self.form, &self.body, sidecar, &self.identities, sink).map_err(|error| match error {
+            DecodeError::Damage(source) => ArchiveError::Damaged { key: key(), source },
+            DecodeError::Identity(source) => ArchiveError::Identity { key: key(), source },
+            DecodeError::Sink(source) => ArchiveError::Sink { key: key(), source },
         })
     }
 
@@ -89,16 +86,13 @@ impl ArchivedObject {
             if let Some(docket) = self.docket()? {
                 return Ok(if docket.is_of(&digest) { Likeness::Same } else { Likeness::Other });
             }
-            let sidecar = self.sidecar.clone();
             // The digest beside it may be the stale one of an object that another tool removed: what is compared is the content.
-            let bare = Self { sidecar: None, ..self };
-            let found = bare.decode(&mut std::io::sink())?.digest;
+            let found = self.decode(None, &mut std::io::sink())?.digest;
             if found == digest {
                 return Ok(Likeness::Same);
             }
             // Other content that is not even what was stored is no conflict of two servers.
-            let whole = Self { sidecar, ..bare };
-            whole.decode(&mut std::io::sink()).map(|_| Likeness::Other)
+            self.restore(&mut std::io::sink()).map(|_| Likeness::Other)
         })
         .await?
     }
@@ -131,10 +125,10 @@ impl ArchivedObject {
             let is_segment = matches!(name, WalFileName::Segment { .. } | WalFileName::Partial { .. });
             match self.restore(&mut std::io::sink()) {
                 Ok(restored) if is_segment => {
-                    restored.prove_segment().map_err(|source| ArchiveError::Header { name, source })?;
-                    Ok(Proof::Content)
+                    let header = restored.prove_segment().map_err(|source| ArchiveError::Header { name, source })?;
+                    Ok(Proof::Content(Some(header)))
                 }
-                Ok(_) => Ok(Proof::Content),
+                Ok(_) => Ok(Proof::Content(None)),
                 Err(ArchiveError::Identity { source: IdentityError::NotConfigured, key }) => match self.docket()? {
                     Some(_) => Ok(Proof::Outside),
                     None => Err(ArchiveError::Identity { source: IdentityError::NotConfigured, key }),
@@ -150,12 +144,7 @@ impl ArchivedObject {
         if !self.form.is_encrypted {
             return Ok(None);
         }
-        let damaged = |source| ArchiveError::Damaged { key: self.key.clone(), source };
-        let docket = envelope::read_docket(&self.body).map_err(damaged)?;
-        match docket {
-            Some(docket) if docket.name != self.name => Err(damaged(super::Damage::Misplaced { stored_as: docket.name })),
-            docket => Ok(docket),
-        }
+        envelope::read_docket(&self.body, self.name).map_err(|source| ArchiveError::Damaged { key: self.key.clone(), source })
     }
 }
 

@@ -9,10 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::data_directory::{InspectError, read_control};
 use crate::error::{Classify, ErrorClass};
+use crate::files::FileError;
 use crate::postgres::{ControlFileError, PgControl, SystemIdentifier, TimelineId};
 
 /// A server that archives, as it is at this moment.
@@ -73,7 +76,7 @@ impl Instance {
         let canonical = data_directory.canonicalize().map_err(|source| unreadable(data_directory, source))?;
         let metadata = canonical.metadata().map_err(|source| unreadable(&canonical, source))?;
         let born_at = metadata.created().ok().and_then(|time| Timestamp::try_from(time).ok());
-        let control = control_file(&canonical.join(PgControl::PATH))?;
+        let control = control_file(&canonical)?;
         Ok(Self {
             place: Place {
                 host: name.to_owned(),
@@ -87,18 +90,13 @@ impl Instance {
     }
 }
 
-/// Reads `pg_control`. It may be torn by a write at this very moment: then it is read again.
-fn control_file(path: &Path) -> Result<PgControl, InstanceError> {
-    const ATTEMPTS: usize = 5;
-    let mut attempt = 1;
-    loop {
-        let bytes = std::fs::read(path).map_err(|source| InstanceError::Read { path: path.to_owned(), source })?;
-        match PgControl::parse(&bytes) {
-            Ok(control) => return Ok(control),
-            Err(source) if attempt == ATTEMPTS => return Err(InstanceError::Control { path: path.to_owned(), source }),
-            Err(_) => attempt += 1,
-        }
-    }
+fn control_file(data_directory: &Path) -> Result<PgControl, InstanceError> {
+    let absent = || InstanceError::Read { path: data_directory.join(PgControl::PATH), source: Errno::NOENT.into() };
+    let control = read_control(data_directory).map_err(|error| match error {
+        InspectError::File(FileError { path, source, .. }) => InstanceError::Read { path, source },
+        InspectError::Control { path, source } => InstanceError::Control { path, source },
+    })?;
+    control.ok_or_else(absent)
 }
 
 /// Why the instance cannot be known.

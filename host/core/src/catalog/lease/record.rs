@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LeaseError;
 use crate::catalog::{CatalogError, FORMAT_VERSION, Layout, codec};
-use crate::store::{self, PutOutcome, Store, StoreError};
+use crate::store::{self, PutOutcome, Store};
 
 /// How often the newest lease may be gone between a listing and a look.
 const LOOKS: usize = 5;
@@ -148,8 +148,7 @@ impl<'a> Leases<'a> {
     /// Removes the objects of all lower tokens.
     pub(super) async fn remove_before(&self, token: u64) -> Result<(), LeaseError> {
         for older in self.tokens().await?.into_iter().filter(|older| *older < token) {
-            let removed: Result<(), StoreError> = self.store.delete(&self.layout.lease(older)).await;
-            removed?;
+            self.store.delete(&self.layout.lease(older)).await?;
         }
         Ok(())
     }

@@ -16,59 +16,39 @@ use crate::postgres::{Lsn, PgVersion, SystemIdentifier, WalSegment, WalSegmentSi
 
 /// `<name>_backup_stop_sentinel.json`.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct StoredSentinel {
-    #[serde(rename = "LSN", default)]
+    #[serde(rename = "LSN")]
     lsn: Option<u64>,
-    #[serde(rename = "FinishLSN", default)]
+    #[serde(rename = "FinishLSN")]
     finish_lsn: Option<u64>,
-    #[serde(rename = "PgVersion", default)]
     pg_version: Option<u32>,
-    #[serde(rename = "SystemIdentifier", default)]
     system_identifier: Option<u64>,
-    #[serde(rename = "UncompressedSize", default)]
     uncompressed_size: Option<i64>,
-    #[serde(rename = "CompressedSize", default)]
     compressed_size: Option<i64>,
-    #[serde(rename = "DeltaFrom", default)]
     delta_from: Option<String>,
-    #[serde(rename = "UserData", default)]
     user_data: Option<Value>,
-    #[serde(rename = "StartTime", default)]
     start_time: Option<Value>,
-    #[serde(rename = "FinishTime", default)]
     finish_time: Option<Value>,
-    #[serde(rename = "Hostname", default)]
     hostname: Option<Value>,
-    #[serde(rename = "DataDir", default)]
     data_dir: Option<Value>,
 }
 
-/// `<name>/metadata.json`.
-#[derive(Debug, Deserialize)]
+/// `<name>/metadata.json`. An absent file and an empty one say the same.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct StoredMetadata {
-    #[serde(default)]
     start_lsn: Option<u64>,
-    #[serde(default)]
     finish_lsn: Option<u64>,
-    #[serde(default)]
     is_permanent: bool,
-    #[serde(default)]
     pg_version: Option<u32>,
-    #[serde(default)]
     system_identifier: Option<u64>,
-    #[serde(default)]
     uncompressed_size: Option<i64>,
-    #[serde(default)]
     compressed_size: Option<i64>,
-    #[serde(default)]
     user_data: Option<Value>,
-    #[serde(default)]
     start_time: Option<Value>,
-    #[serde(default)]
     finish_time: Option<Value>,
-    #[serde(default)]
     hostname: Option<Value>,
-    #[serde(default)]
     data_dir: Option<Value>,
 }
 
@@ -77,8 +57,7 @@ pub(super) struct StoredMetadata {
 /// Where the two differ about a position, the wider range counts: nothing that either of them may need is given up.
 pub(super) fn assemble(name: &WalGName, sentinel: StoredSentinel, metadata: Option<StoredMetadata>) -> Result<WalGBackup, String> {
     let has_metadata = metadata.is_some();
-    // One of its keys is always there, so that an absent file and an empty one differ in nothing but the flag.
-    let metadata = metadata.unwrap_or(StoredMetadata::NONE);
+    let metadata = metadata.unwrap_or_default();
     let starts = [sentinel.lsn, metadata.start_lsn].into_iter().flatten().filter_map(position);
     let stops = [sentinel.finish_lsn, metadata.finish_lsn].into_iter().flatten().filter_map(position);
     let (start_lsn, finish_lsn) = (starts.clone().min(), stops.clone().max());
@@ -113,30 +92,12 @@ pub(super) fn assemble(name: &WalGName, sentinel: StoredSentinel, metadata: Opti
     })
 }
 
-impl StoredMetadata {
-    const NONE: Self = Self {
-        start_lsn: None,
-        finish_lsn: None,
-        is_permanent: false,
-        pg_version: None,
-        system_identifier: None,
-        uncompressed_size: None,
-        compressed_size: None,
-        user_data: None,
-        start_time: None,
-        finish_time: None,
-        hostname: None,
-        data_dir: None,
-    };
-}
-
 /// Segment sizes under which a backup of this name can start at this position.
 ///
 /// On a primary the name is that of the segment with the position, on a standby that of the byte before it.
 pub(super) fn segment_sizes(name: &WalGName, start: Lsn) -> impl Iterator<Item = WalSegmentSize> {
-    let every = (20..=30).filter_map(|exponent| WalSegmentSize::try_from(1_u32 << exponent).ok());
     let (timeline, file) = (name.timeline(), name.start_file());
-    every.filter(move |size| {
+    WalSegmentSize::every().filter(move |size| {
         let holds = [WalSegment::containing(timeline, start, *size), WalSegment::ending_at(timeline, start, *size)];
         holds.iter().any(|segment| segment.file_name(*size) == file)
     })

@@ -3,8 +3,8 @@
 //! A wrong size hides gaps or invents them: so it is told from what is certain, in this order, and said which it was. Only what a
 //! person looks at may rest on the assumption.
 
-use crate::catalog::{ArchiveError, ArchivedFile, CatalogContents, WalArchive, WalGContents};
-use crate::postgres::{SegmentHeader, WalFileName, WalSegmentSize};
+use crate::catalog::{ArchiveError, ArchivedFile, CatalogContents, Proof, WalArchive, WalGBackup, WalGContents};
+use crate::postgres::{WalFileName, WalSegmentSize};
 
 /// Segments that are read before reading is given up: of an archive without a key each of them fails.
 const MAX_READS: usize = 3;
@@ -63,20 +63,15 @@ pub(super) async fn find(
     }
     let segments = || files.iter().rev().map(|file| file.name).filter(|name| matches!(name, WalFileName::Segment { .. }));
     for name in segments().take(MAX_READS) {
-        match archive.fetch(name).await {
-            Ok(Some(content)) if SegmentHeader::prove(name, &content).is_ok() => {
-                // The header says what the length is, which has just been compared.
-                if let Some(size) = u32::try_from(content.len()).ok().and_then(|bytes| WalSegmentSize::try_from(bytes).ok()) {
-                    return found(size, SizeSource::Header(name));
-                }
-            }
+        match archive.prove(name).await {
+            Ok(Some(Proof::Content(Some(header)))) => return found(header.segment_size, SizeSource::Header(name)),
             Err(error @ ArchiveError::Store(_)) => return Err(error),
             // Encrypted, damaged or gone: another one may tell.
             Ok(_) | Err(_) => {}
         }
     }
     let sizes: Vec<Vec<WalSegmentSize>> =
-        walg.backups.iter().map(crate::catalog::WalGBackup::segment_sizes).filter(|sizes| !sizes.is_empty()).collect();
+        walg.backups.iter().map(WalGBackup::segment_sizes).filter(|sizes| !sizes.is_empty()).collect();
     let highest = segments().map(part).max().unwrap_or(0);
     let allowed = |size: &WalSegmentSize| u64::from(highest) < size.segments_per_log();
     let mut common = sizes.first().cloned().unwrap_or_default();
@@ -84,8 +79,8 @@ pub(super) async fn find(
     if let [only] = common[..] {
         return found(only, SizeSource::WalGBackups);
     }
-    let smaller = (20..=24).rev().filter_map(|exponent| WalSegmentSize::try_from(1_u32 << exponent).ok()).find(allowed);
-    found(smaller.unwrap_or(WalSegmentSize::DEFAULT), SizeSource::Assumed)
+    let largest = WalSegmentSize::every().filter(|size| *size <= WalSegmentSize::DEFAULT).filter(allowed).last();
+    found(largest.unwrap_or(WalSegmentSize::DEFAULT), SizeSource::Assumed)
 }
 
 /// The last part of a segment's name.

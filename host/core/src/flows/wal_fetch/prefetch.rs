@@ -5,16 +5,15 @@
 //! says what is absent and what is wrong. Segments of one timeline only: at a fork the server asks for the first one itself.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
 use super::{WalFetched, file};
 use crate::error;
+use crate::files::directory_of;
 use crate::flows::Ports;
 use crate::postgres::{WalFileName, WalSegment, WalSegmentSize};
 use crate::spool::{AheadSettings, Place, Prefetched, SpoolError, Tender, sweep};
@@ -44,9 +43,7 @@ pub struct PrefetchRequest {
 
 /// The place of the server that recovers to this destination, `pg_wal/RECOVERYXLOG` within its data directory.
 pub(super) fn place(ports: &Ports<'_>, settings: &AheadSettings, destination: &Path) -> Result<Option<Place>, SpoolError> {
-    let data_directory = destination.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    let data_directory = if data_directory.as_os_str().is_empty() { Path::new(".") } else { data_directory };
-    Place::open(ports, settings, data_directory)
+    Place::open(ports, settings, directory_of(directory_of(destination)))
 }
 
 /// Prefetches what follows, until nobody takes it any more or `stop`. Another process that does so already is a success.
@@ -96,8 +93,6 @@ enum Fetched {
     Unavailable,
 }
 
-type Fetching<'a> = Pin<Box<dyn Future<Output = (WalSegment, Fetched)> + Send + 'a>>;
-
 impl Window {
     fn new(ports: &Ports<'_>, settings: &AheadSettings, request: &PrefetchRequest, tender: &Tender) -> Option<Self> {
         let (size, now) = (request.segment_size, ports.clock.now());
@@ -128,12 +123,12 @@ impl Window {
 
     /// Works until nothing can be fetched and nobody takes what is there.
     async fn keep_filled(&mut self, ports: &Ports<'_>, tender: &Tender) {
-        let mut fetching: Vec<Fetching<'_>> = Vec::new();
+        let mut fetching = FuturesUnordered::new();
         loop {
             self.observe(tender, ports.clock.now());
             while let Some(segment) = self.next(tender) {
                 self.under_way.insert(segment.number);
-                fetching.push(Box::pin(fetch(ports, tender, segment, self.size)));
+                fetching.push(fetch(ports, tender, segment, self.size));
             }
             let is_idle = ports.clock.now().duration_since(self.last_progress).unsigned_abs() > IDLE;
             if fetching.is_empty() && (self.ready.is_empty() || is_idle) {
@@ -141,7 +136,7 @@ impl Window {
             }
             tokio::select! {
                 biased;
-                (segment, fetched) = first_of(&mut fetching) => self.settle(tender, segment, &fetched),
+                Some((segment, fetched)) = fetching.next() => self.settle(tender, segment, &fetched),
                 () = ports.clock.sleep(LOOK) => {}
             }
         }
@@ -229,18 +224,4 @@ async fn fetch<'a>(ports: &'a Ports<'a>, tender: &'a Tender, segment: WalSegment
         }
     };
     (segment, fetched)
-}
-
-/// Waits for the first of these to end, and takes it out; for ever when there is none.
-async fn first_of<T>(parts: &mut Vec<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {
-    poll_fn(|context| {
-        for (index, part) in parts.iter_mut().enumerate() {
-            if let Poll::Ready(done) = part.as_mut().poll(context) {
-                drop(parts.remove(index));
-                return Poll::Ready(done);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }

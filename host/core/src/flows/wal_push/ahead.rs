@@ -5,17 +5,17 @@
 //! beside a conflict is never begun. A failure here ends the batch and is nobody's failure; the next call meets it in its turn.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::{Pusher, WalPushError, segment};
 use crate::catalog::PushOutcome;
 use crate::error;
+use crate::files::directory_of;
 use crate::flows::Ports;
 use crate::postgres::WalFileName;
 use crate::spool::{AheadSettings, Fingerprint, Markers, Place, SpoolError};
@@ -40,10 +40,15 @@ pub(super) struct Ahead<'a> {
 
 impl<'a> Ahead<'a> {
     /// Looks whether files can be pushed ahead; none when they cannot, which is nobody's failure.
-    pub(super) fn open(ports: &'a Ports<'a>, settings: &AheadSettings, pusher: &'a Pusher<'a>, path: &Path) -> Option<Self> {
+    pub(super) fn open(
+        ports: &'a Ports<'a>,
+        settings: &AheadSettings,
+        pusher: &'a Pusher<'a>,
+        name: WalFileName,
+        path: &Path,
+    ) -> Option<Self> {
         let data_directory = pusher.data_directory;
-        // By hand, or from elsewhere, one file means one file: only PostgreSQL leaves this beside what it asks for.
-        let name = path.file_name()?.to_str()?;
+        // By hand, or from elsewhere, one file means one file: only PostgreSQL leaves a `.ready` beside what it asks for.
         if settings.push_files == 0 || !is_in_wal_directory(data_directory, path) || !ready_path(data_directory, name).exists() {
             return None;
         }
@@ -74,7 +79,7 @@ impl<'a> Ahead<'a> {
         let batch = async {
             self.work(&histories).await;
             if !histories.is_closed() {
-                together((0..self.workers).map(|_| self.work(&others))).await;
+                join_all((0..self.workers).map(|_| self.work(&others))).await;
             }
         };
         let mut batch = std::pin::pin!(batch);
@@ -124,10 +129,10 @@ impl<'a> Ahead<'a> {
         let now = self.ports.clock.now();
         // Archived by another process meanwhile, or written so lately that a change would not show.
         let Some(before) = Fingerprint::of(&path).ok().filter(|file| file.is_settled(now)) else { return Ok(false) };
-        if !ready_path(self.pusher.data_directory, &name.to_string()).exists() {
+        if !ready_path(self.pusher.data_directory, name).exists() {
             return Ok(false);
         }
-        match segment::archive_file(self.ports, self.pusher, &path).await {
+        match segment::archive_file(self.ports, self.pusher, name, &path).await {
             Ok(PushOutcome::Stored | PushOutcome::AlreadyStored) => {}
             Err(WalPushError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -143,16 +148,6 @@ impl<'a> Ahead<'a> {
     fn path(&self, name: WalFileName) -> PathBuf {
         self.pusher.data_directory.join("pg_wal").join(name.to_string())
     }
-}
-
-/// Runs these side by side in one task, to the end of the last.
-async fn together<F: Future<Output = ()>>(parts: impl Iterator<Item = F>) {
-    let mut parts: Vec<Pin<Box<F>>> = parts.map(Box::pin).collect();
-    poll_fn(|context| {
-        parts.retain_mut(|part| part.as_mut().poll(context).is_pending());
-        if parts.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }
 
 /// Files that no worker has taken yet.
@@ -200,15 +195,14 @@ fn status_directory(data_directory: &Path) -> PathBuf {
     data_directory.join("pg_wal").join("archive_status")
 }
 
-fn ready_path(data_directory: &Path, name: &str) -> PathBuf {
+fn ready_path(data_directory: &Path, name: WalFileName) -> PathBuf {
     status_directory(data_directory).join(format!("{name}{READY}"))
 }
 
 /// Whether the file lies in the WAL directory of this very data directory.
 fn is_in_wal_directory(data_directory: &Path, path: &Path) -> bool {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let resolved = |path: &Path| path.canonicalize().ok();
-    resolved(parent).is_some_and(|parent| resolved(&data_directory.join("pg_wal")) == Some(parent))
+    resolved(directory_of(path)).is_some_and(|parent| resolved(&data_directory.join("pg_wal")) == Some(parent))
 }
 
 fn warn(error: &SpoolError) {

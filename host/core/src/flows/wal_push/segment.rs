@@ -14,10 +14,13 @@ use crate::postgres::{SegmentHeader, TimelineHistory, WalFileName};
 /// Longest `.history` or `.backup` file that makes sense.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
 
-/// Archives the file at `path`; returns when it is durable.
-pub(super) async fn archive_file(ports: &Ports<'_>, pusher: &Pusher<'_>, path: &Path) -> Result<PushOutcome, WalPushError> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let name: WalFileName = name.parse()?;
+/// Archives the file `name` that lies at `path`; returns when it is durable.
+pub(super) async fn archive_file(
+    ports: &Ports<'_>,
+    pusher: &Pusher<'_>,
+    name: WalFileName,
+    path: &Path,
+) -> Result<PushOutcome, WalPushError> {
     let unreadable = |source| WalPushError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let instance = Instance::observe(pusher.data_directory, pusher.name);

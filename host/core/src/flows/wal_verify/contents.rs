@@ -3,12 +3,13 @@
 //! Several at a time, for a store answers slower than it reads; each takes the memory of about two segments. A store that fails
 //! ends the reading and says nothing about the objects.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::Mutex;
-use std::task::Poll;
+use std::future::ready;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::catalog::{ArchiveError, ArchivedFile, Proof};
+use futures_util::{StreamExt, stream};
+
+use crate::catalog::{ArchiveError, Proof};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::Ports;
 use crate::flows::archive_map::ArchiveMap;
@@ -71,31 +72,28 @@ pub(super) async fn read(
     workers: usize,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> ContentReport {
-    let files = needed_files(map, needed);
-    let total = files.len() as u64;
-    let queue = Mutex::new(files.into_iter());
-    let state = Mutex::new((ContentReport::default(), 0_u64));
-    let take = || locked(&queue).next();
-    let work = async || {
-        while locked(&state).0.stopped_by.is_none()
-            && let Some(file) = take()
-        {
-            let found = prove(ports, file, map.size.size, cluster).await;
-            let mut state = locked(&state);
-            state.0.add(file.name, found);
-            state.1 += 1;
-            progress(Progress { done: state.1, total });
-        }
-    };
-    all((0..workers.max(1)).map(|_| work())).await;
-    let (mut report, _) = state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let names = needed_files(map, needed);
+    let total = names.len() as u64;
+    let is_stopped = AtomicBool::new(false);
+    // What was begun before a failure is still finished: it may be what is certain.
+    let names = stream::iter(names).take_while(|_| ready(!is_stopped.load(Ordering::Relaxed)));
+    let read = async |name| (name, prove(ports, name, map.size.size, cluster).await.or_else(classify));
+    let mut found = pin!(names.map(read).buffer_unordered(workers.max(1)));
+    let mut report = ContentReport::default();
+    let mut done = 0;
+    while let Some((name, found)) = found.next().await {
+        is_stopped.fetch_or(found.is_err(), Ordering::Relaxed);
+        report.add(name, found);
+        done += 1;
+        progress(Progress { done, total });
+    }
     report.problems.sort_by_key(|problem| problem.file.order());
     report
 }
 
-/// One object for each needed segment, by position.
-fn needed_files<'a>(map: &'a ArchiveMap, needed: &[WalRange]) -> Vec<&'a ArchivedFile> {
-    let is_needed = |file: &&ArchivedFile| match (file.name, file.name.segment(map.size.size)) {
+/// The archived segments among those that are needed, each once, by position.
+fn needed_files(map: &ArchiveMap, needed: &[WalRange]) -> Vec<WalFileName> {
+    let is_needed = |name: &WalFileName| match (name, name.segment(map.size.size)) {
         (WalFileName::Segment { .. }, Some(segment)) => {
             // Sorted and disjoint: the only one that can hold it is the last that does not begin behind it.
             let behind = needed.partition_point(|range| (range.timeline, range.first) <= (segment.timeline, segment.number));
@@ -103,41 +101,25 @@ fn needed_files<'a>(map: &'a ArchiveMap, needed: &[WalRange]) -> Vec<&'a Archive
         }
         _ => false,
     };
-    let mut files: Vec<&ArchivedFile> = map.files.iter().filter(is_needed).collect();
-    files.dedup_by_key(|file| file.name);
-    files
+    let mut names: Vec<WalFileName> = map.files.iter().map(|file| file.name).filter(is_needed).collect();
+    names.dedup();
+    names
 }
 
 async fn prove(
     ports: &Ports<'_>,
-    file: &ArchivedFile,
+    name: WalFileName,
     size: WalSegmentSize,
     cluster: Option<SystemIdentifier>,
 ) -> Result<Finding, ArchiveError> {
-    match prove_content(ports, file, size, cluster).await {
-        // What stands on the outside of an encrypted object may still be wrong.
-        Err(ArchiveError::Identity { .. }) => match ports.archive().prove(file).await {
-            Ok(Proof::Content) => Ok(Finding::Proven),
-            Ok(Proof::Outside) => Ok(Finding::NotVerified("there is no key that decrypts it".to_owned())),
-            Err(error) => classify(error),
-        },
-        Ok(finding) => Ok(finding),
-        Err(error) => classify(error),
-    }
-}
-
-async fn prove_content(
-    ports: &Ports<'_>,
-    file: &ArchivedFile,
-    size: WalSegmentSize,
-    cluster: Option<SystemIdentifier>,
-) -> Result<Finding, ArchiveError> {
-    let name = file.name;
-    let Some(object) = ports.archive().find(name).await? else { return Ok(Finding::Vanished) };
-    let (restored, _) = object.write_to(std::io::sink()).await?;
-    let header = restored.prove_segment().map_err(|source| ArchiveError::Header { name, source })?;
-    if restored.size_bytes != size.bytes() {
-        let source = HeaderError::Length { expected: size.bytes(), found: restored.size_bytes };
+    let header = match ports.archive().prove(name).await? {
+        None => return Ok(Finding::Vanished),
+        Some(Proof::Outside) => return Ok(Finding::NotVerified("there is no key that decrypts it".to_owned())),
+        Some(Proof::Content(None)) => return Ok(Finding::Proven),
+        Some(Proof::Content(Some(header))) => header,
+    };
+    if header.segment_size != size {
+        let source = HeaderError::Length { expected: size.bytes(), found: header.segment_size.bytes() };
         return Err(ArchiveError::Header { name, source });
     }
     match cluster {
@@ -188,18 +170,4 @@ impl ContentReport {
             self.problems.push(ContentProblem { file, is_damaged, reason });
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Drives several futures until all of them are done.
-async fn all<F: Future<Output = ()>>(futures: impl Iterator<Item = F>) {
-    let mut running: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
-    poll_fn(|context| {
-        running.retain_mut(|future| future.as_mut().poll(context).is_pending());
-        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }

@@ -6,7 +6,7 @@ use super::{AnyBackupName, BackupCheck, HistoryProblem, ServerPosition, VerifyEr
 use crate::catalog::{Backup, Permanence, WalGBackup};
 use crate::flows::BackupKind;
 use crate::flows::archive_map::{self, ArchiveMap, TimelineFiles, TimelineOrigin, missing};
-use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize};
+use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
 
 /// A backup that is verified.
 pub(super) struct Own {
@@ -52,13 +52,11 @@ impl Own {
     }
 
     fn of_walg(backup: &WalGBackup, size: WalSegmentSize) -> Self {
-        let timeline = backup.name.timeline();
-        let start = backup.start_lsn.map(|start| WalSegment::containing(timeline, start, size));
-        let first = start.or_else(|| backup.name.start_file().segment(size)).map_or(0, |segment| segment.number);
+        let first = backup.first_segment(size).unwrap_or(0);
         Self {
             name: backup.name.to_string(),
             kind: BackupKind::WalG,
-            timeline,
+            timeline: backup.name.timeline(),
             first,
             range: backup.wal_range(size),
             segment_size: size,
@@ -91,11 +89,11 @@ pub(super) fn backups(map: &ArchiveMap, request: &VerifyRequest) -> Result<Vec<O
         own.is_of_newest_cluster = is_same && own.segment_size == size;
     }
     let Some(name) = &request.backup else { return Ok(found) };
-    let (text, kind) = match name {
-        AnyBackupName::Snapshot(name) => (name.to_string(), BackupKind::Snapshot),
-        AnyBackupName::WalG(name) => (name.to_string(), BackupKind::WalG),
+    let text = match name {
+        AnyBackupName::Snapshot(name) => name.to_string(),
+        AnyBackupName::WalG(name) => name.to_string(),
     };
-    found.retain(|own| own.name == text && own.kind == kind);
+    found.retain(|own| own.name == text);
     if found.is_empty() { Err(VerifyError::NoSuchBackup(text)) } else { Ok(found) }
 }
 

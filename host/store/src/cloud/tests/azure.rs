@@ -9,7 +9,7 @@ use stillframe_core::store::{Store, list};
 use stillframe_tests::{BUCKET, FaultProxy, Loss, ObjectStoreServer};
 
 use crate::cloud::CloudWire;
-use crate::remote::{RemoteStore, Retrying};
+use crate::remote::RemoteStore;
 use crate::testing::{key, whole};
 use crate::url::StoreUrl;
 use crate::{StoreSettings, conformance};
@@ -23,9 +23,8 @@ fn store(server: &ObjectStoreServer, endpoint: &str, container: &str, secret: &s
     let StoreUrl::Azure(location) = &settings.url else { panic!("not Azure") };
     // The variables of a process cannot be set in a test; this is what is read from them.
     let builder = MicrosoftAzureBuilder::new().with_access_key(secret);
-    let wire = Box::new(CloudWire::azure_from(builder, &settings, location).unwrap());
-    let url = settings.name();
-    RemoteStore::new(url.clone(), Box::new(Retrying::new(wire, url, settings.max_attempts, Box::new(SystemClock))))
+    let wire = CloudWire::azure_from(builder, &settings, location).unwrap();
+    RemoteStore::new(&settings, Box::new(wire), Box::new(SystemClock))
 }
 
 #[tokio::test]

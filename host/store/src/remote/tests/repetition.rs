@@ -5,12 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use stillframe_core::clock::Clock as _;
-use stillframe_core::error::ErrorClass;
+use stillframe_core::error::{Classify as _, ErrorClass};
 use stillframe_core::store::PutOutcome;
 use stillframe_core::testing::ManualClock;
 
 use super::scripted::{ScriptedWire, Strikes, broken};
-use crate::remote::{Answer, Fault, Retrying, Wire as _};
+use crate::remote::retrying::Retrying;
+use crate::remote::{Answer, Fault, Wire as _};
 
 const START: Timestamp = Timestamp::UNIX_EPOCH;
 

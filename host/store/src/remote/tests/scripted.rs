@@ -1,7 +1,7 @@
 //! A wire in memory: objects, faults in their order, and a record of what was asked.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,8 +21,8 @@ pub(super) enum Strikes {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) objects: BTreeMap<String, Bytes>,
-    pub(super) faults: VecDeque<(Strikes, Fault)>,
-    pub(super) requests: Vec<String>,
+    faults: VecDeque<(Strikes, Fault)>,
+    requests: Vec<String>,
 }
 
 /// The wire; clones are the same.
@@ -31,7 +31,7 @@ pub(super) struct ScriptedWire(Arc<Mutex<State>>);
 
 impl ScriptedWire {
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.0.lock().unwrap())
     }
 
     pub(super) fn fail(&self, strikes: Strikes, fault: Fault) {

@@ -6,10 +6,9 @@ use stillframe_core::error::ErrorClass;
 use stillframe_core::store::list;
 use stillframe_tests::ObjectStoreServer;
 
-use crate::s3::S3Wire;
+use crate::remote::Wire as _;
 use crate::settings::Encryption;
-use crate::testing::{key, moto_settings};
-use crate::url::StoreUrl;
+use crate::testing::{key, moto_settings, s3_wire};
 use crate::{StoreSettings, conformance, create, open};
 
 #[tokio::test]
@@ -53,11 +52,10 @@ async fn tells_the_server_how_to_encrypt_and_where_to_keep() {
         storage_class: Some("STANDARD_IA".to_owned()),
         ..moto_settings(&server)
     };
-    let StoreUrl::S3(location) = &settings.url else { panic!("not S3") };
-    let mut wire = S3Wire::connect(&settings, location).await.unwrap();
+    let mut wire = s3_wire(&settings).await;
     wire.part_bytes = 5 << 20;
     for (name, size) in [("one-request", 10), ("in-parts", 6 << 20)] {
-        crate::remote::Wire::put(&wire, name, vec![1; size].into()).await.unwrap();
+        wire.put(name, vec![1; size].into()).await.unwrap();
         let head = wire.client.head_object().bucket(&wire.bucket).key(wire.key(name)).send().await.unwrap();
         assert_eq!(head.server_side_encryption().map(ServerSideEncryption::as_str), Some("aws:kms"), "{name}");
         assert!(head.ssekms_key_id().is_some_and(|id| id.contains("alias/of-the-test")), "{name}");

@@ -6,7 +6,7 @@
 use stillframe_core::error::ErrorClass;
 use stillframe_tests::{Dialect, ObjectStoreServer, OwnServer, Precondition};
 
-use crate::testing::{moto_settings, s3_settings, s3_settings_of_any_key, s3_store, whole};
+use crate::testing::{s3_settings, s3_settings_of_any_key, s3_store, whole};
 
 #[tokio::test]
 async fn refuses_a_real_server_that_ignores_the_precondition() {
@@ -18,23 +18,16 @@ async fn refuses_a_real_server_that_ignores_the_precondition() {
 }
 
 #[tokio::test]
-async fn refuses_a_server_that_races_and_counts_the_winners() {
-    let server = OwnServer::start(Dialect::S3, Precondition::Racing);
-    let (settings, _directory) = s3_settings_of_any_key(server.endpoint());
-    let error = s3_store(&settings).await.create().await.unwrap_err();
-    assert_eq!(error.class, ErrorClass::Config, "{error:?}");
-    let text = whole(&error);
-    assert!(text.contains("it answered success to ") && text.contains(" of 24 concurrent writers of one object"), "{text}");
-    assert_eq!(server.names(), Vec::<String>::new(), "neither a marker nor a probe may stay");
-}
-
-#[tokio::test]
-async fn refuses_a_server_of_our_own_that_ignores_the_precondition() {
-    let server = OwnServer::start(Dialect::S3, Precondition::Ignored);
-    let (settings, _directory) = s3_settings_of_any_key(server.endpoint());
-    let error = s3_store(&settings).await.create().await.unwrap_err();
-    assert!(whole(&error).contains("ignored the precondition"), "{error:?}");
-    assert_eq!(server.names(), Vec::<String>::new(), "neither a marker nor a probe may stay");
+async fn refuses_a_server_that_races_or_ignores_the_precondition_says_which_and_leaves_nothing() {
+    let racing = ["it answered success to ", " of 24 concurrent writers of one object"].as_slice();
+    for (precondition, words) in [(Precondition::Racing, racing), (Precondition::Ignored, &["ignored the precondition"])] {
+        let server = OwnServer::start(Dialect::S3, precondition);
+        let (settings, _directory) = s3_settings_of_any_key(server.endpoint());
+        let error = s3_store(&settings).await.create().await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Config, "{error:?}");
+        assert!(words.iter().all(|words| whole(&error).contains(words)), "{error:?}");
+        assert_eq!(server.names(), Vec::<String>::new(), "neither a marker nor a probe may stay");
+    }
 }
 
 #[tokio::test]
@@ -43,10 +36,4 @@ async fn accepts_an_honest_server_and_leaves_only_the_marker() {
     let (settings, _directory) = s3_settings_of_any_key(server.endpoint());
     s3_store(&settings).await.create().await.unwrap();
     assert_eq!(server.names(), ["some/prefix/.stillframe-store.json"]);
-}
-
-#[tokio::test]
-async fn accepts_moto_which_is_the_reference() {
-    let server = ObjectStoreServer::moto();
-    s3_store(&moto_settings(&server)).await.create().await.unwrap();
 }

@@ -1,24 +1,15 @@
 //! Objects in parts: one condition for the whole, and nothing left of an upload that failed.
 
 use bytes::Bytes;
-use stillframe_core::error::ErrorClass;
+use stillframe_core::error::{Classify as _, ErrorClass};
 use stillframe_core::store::PutOutcome;
 use stillframe_tests::{FaultProxy, Loss, ObjectStoreServer};
 
 use crate::remote::Wire as _;
-use crate::s3::S3Wire;
-use crate::testing::{moto_settings, s3_settings};
-use crate::url::StoreUrl;
+use crate::testing::{s3_settings, s3_wire};
 
 /// The smallest part that S3 takes, the last one apart.
 const PART_BYTES: usize = 5 << 20;
-
-async fn wire(settings: &crate::StoreSettings) -> S3Wire {
-    let StoreUrl::S3(location) = &settings.url else { panic!("not S3") };
-    let mut wire = S3Wire::connect(settings, location).await.unwrap();
-    wire.part_bytes = PART_BYTES;
-    wire
-}
 
 fn body(first: u8) -> Bytes {
     (0..2 * PART_BYTES + 17).map(|index| (index % 251).to_le_bytes()[0] ^ first).collect::<Vec<u8>>().into()
@@ -28,7 +19,8 @@ fn body(first: u8) -> Bytes {
 async fn writes_in_parts_on_one_condition_and_leaves_nothing_of_what_failed() {
     let server = ObjectStoreServer::moto();
     let proxy = FaultProxy::before(server.endpoint());
-    let wire = wire(&s3_settings(proxy.endpoint(), &moto_settings(&server).credentials_file.unwrap())).await;
+    let mut wire = s3_wire(&s3_settings(proxy.endpoint(), &server.credentials_file())).await;
+    wire.part_bytes = PART_BYTES;
     assert_eq!(wire.put_if_absent("x", body(1)).await.unwrap(), PutOutcome::Created);
     assert_eq!(proxy.take_requests().iter().filter(|request| request.contains("partNumber=")).count(), 3);
     assert!(wire.get("x").await.unwrap() == Some(body(1)), "the body came back changed");

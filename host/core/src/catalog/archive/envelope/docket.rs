@@ -7,7 +7,8 @@ use age_core::format::Stanza;
 use sha2::{Digest, Sha256};
 
 use crate::catalog::archive::damage::Damage;
-use crate::catalog::archive::digest::{ContentDigest, from_hex, to_hex};
+use crate::catalog::archive::digest::ContentDigest;
+use crate::hex::{from_hex, to_hex};
 use crate::postgres::{SystemIdentifier, WalFileName};
 
 /// Marks the stanza; implementations of age pass over tags that they do not know.
@@ -23,13 +24,13 @@ const NONE: &str = "-";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::catalog::archive) struct Docket {
     /// The name under which it was stored.
-    pub(in crate::catalog::archive) name: WalFileName,
+    pub(super) name: WalFileName,
     salt: [u8; 16],
     fingerprint: [u8; 32],
     /// Length of all that follows the header.
-    pub(in crate::catalog::archive) payload_bytes: u64,
+    pub(super) payload_bytes: u64,
     /// Length of the content.
-    pub(in crate::catalog::archive) content_bytes: u64,
+    content_bytes: u64,
     /// The cluster of a segment.
     pub(in crate::catalog::archive) system_identifier: Option<SystemIdentifier>,
 }

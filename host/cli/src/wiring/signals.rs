@@ -1,0 +1,41 @@
+//! The signals that end a command, or let it end itself.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on neither ends the process by itself. None when the system gives none: then both do.
+    fn take() -> Option<Self> {
+        Some(Self { interrupt: signal(SignalKind::interrupt()).ok()?, terminate: signal(SignalKind::terminate()).ok()? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM. Until it is first polled, a signal ends the process as usual.
+pub async fn terminated() {
+    match Signals::take() {
+        Some(mut signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves at the first SIGINT or SIGTERM. A second one ends the process at once, as without us.
+pub async fn interrupted() {
+    let Some(mut signals) = Signals::take() else { return std::future::pending().await };
+    signals.next().await;
+    tracing::warn!("interrupted: undoing; a second signal ends at once and leaves the intent for `delete garbage`");
+    tokio::spawn(async move {
+        signals.next().await;
+        std::process::exit(130);
+    });
+}
