@@ -25,36 +25,36 @@ impl Backlog {
     /// Writes this many segments of this size: a third hardly compressible, a third well compressible, a third nearly empty.
     #[track_caller]
     pub fn write(segment_mib: u32, count: usize) -> Self {
-        Self::write_each(segment_mib, count, |number| [90, 60, 5][number % 3])
+        Self::write_each(segment_mib, count, |number| [(90, 0), (0, 60), (5, 0)][number % 3])
     }
 
     /// Writes segments that hardly compress, all nearly full.
     #[track_caller]
     pub fn write_incompressible(segment_mib: u32, count: usize) -> Self {
-        Self::write_each(segment_mib, count, |_| 90)
+        Self::write_each(segment_mib, count, |_| (90, 0))
     }
 
+    /// Fills each with so many percent of noise and of words.
     #[track_caller]
-    fn write_each(segment_mib: u32, count: usize, percent: impl Fn(usize) -> u64) -> Self {
+    fn write_each(segment_mib: u32, count: usize, content: impl Fn(usize) -> (u64, u64)) -> Self {
         // An empty command: segments become ready, and the server waits for somebody who takes them.
         let mut cluster = Cluster::builder(15)
             .wal_segment_size(segment_mib)
-            .fresh_initdb()
             .archive_command("")
             .setting("autovacuum", "off")
             .setting("wal_compression", "off")
             .start();
         let session = cluster.session();
         for number in 0..count {
-            let bytes = u64::from(segment_mib) * (1 << 20) * percent(number) / 100;
-            let noise = if number % 3 == 1 { 0 } else { bytes };
+            let (noise, words) = content(number);
+            let bytes = |percent: u64| u64::from(segment_mib) * (1 << 20) * percent / 100;
             // `gen_random_uuid` fills 16 bytes at a time and is the cheapest source of noise that every server has.
             session.sql(&format!(
                 "SELECT pg_logical_emit_message(false, 'noise', string_agg(uuid_send(gen_random_uuid()), ''::bytea)) FROM generate_series(1, {});
                  SELECT pg_logical_emit_message(false, 'words', repeat('all work and no play ', {}));
                  SELECT pg_switch_wal()",
-                noise / 16 + 1,
-                (bytes - noise) / 21 + 1
+                bytes(noise) / 16 + 1,
+                bytes(words) / 21 + 1
             ));
         }
         drop(session);

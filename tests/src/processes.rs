@@ -1,8 +1,9 @@
 //! Finds and kills the binary where PostgreSQL has started it, a child of the archiver or of the recovery; and watches command lines.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -61,7 +62,7 @@ fn children(pid: u32) -> Vec<u32> {
     children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// Looks at the command lines of all processes, again and again, for what must not stand there.
+/// Looks at the command lines of all processes that start, again and again, for what must not stand there.
 #[derive(Debug)]
 pub struct CommandLines {
     end: Arc<AtomicBool>,
@@ -73,12 +74,16 @@ impl CommandLines {
     pub fn watch(secrets: Vec<String>) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&end);
+        // To read the lines of those as well takes longer than a command lives.
+        let older = processes();
         let looking = thread::spawn(move || {
             let mut found = BTreeSet::new();
             loop {
                 // Once more after the end is told.
                 let is_last = ended.load(Ordering::SeqCst);
-                found.extend(command_lines().into_iter().filter(|line| secrets.iter().any(|secret| line.contains(secret))));
+                let started = processes().into_iter().filter(|process| !older.contains(process));
+                let lines = started.filter_map(|process| command_line(&process));
+                found.extend(lines.filter(|line| secrets.iter().any(|secret| line.contains(secret))));
                 if is_last {
                     return found;
                 }
@@ -95,9 +100,13 @@ impl CommandLines {
     }
 }
 
-fn command_lines() -> Vec<String> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_process = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
-    let read = |path: PathBuf| fs::read(path.join("cmdline")).ok();
-    processes.filter(is_process).filter_map(read).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
+fn processes() -> BTreeSet<OsString> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit)).collect()
+}
+
+/// None when it has ended.
+fn command_line(process: &OsStr) -> Option<String> {
+    let line = fs::read(Path::new("/proc").join(process).join("cmdline")).ok()?;
+    Some(String::from_utf8_lossy(&line).replace('\0', " "))
 }

@@ -8,7 +8,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stillframe_tests::{Account, Cluster, Finished, Site, StopMode, copy_tree};
+use rustix::mount::mount_bind;
+use stillframe_tests::{Account, Cluster, ClusterBuilder, Finished, Site, StopMode, copy_tree, with_own_mounts};
 
 /// What a command that is refused makes the archiver log.
 const REFUSED: &str = "archive command failed with exit code 4";
@@ -242,4 +243,44 @@ fn a_server_that_crashed_and_a_directory_that_was_moved_are_not_taken_for_a_clon
     site.cluster.start();
     archive_one(&site);
     assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
+}
+
+#[test]
+fn a_server_behind_a_bind_mount_is_accepted_by_the_path_that_it_uses_itself() {
+    with_own_mounts("a_server_behind_a_bind_mount_is_accepted_by_the_path_that_it_uses_itself", || {
+        let mut site = site();
+        site.cluster.stop(StopMode::Fast);
+        // The server sees the directory where the configuration does not name it.
+        let (live, configured) = (site.cluster.data_directory().to_owned(), site.place("configured"));
+        Account::unprivileged().create_directory(&configured);
+        mount_bind(&live, &configured).unwrap();
+        site.reconfigure(|config| config.value("cluster", "pgdata", configured.display().to_string()));
+        site.cluster.start();
+        archive_one(&site);
+        let accepted = site.stillframe.succeed(["--json", "archive", "accept"]).json();
+        assert_eq!(accepted["data_directory"], live.canonicalize().unwrap().to_str().unwrap(), "{accepted}");
+        archive_one(&site);
+        assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
+    });
+}
+
+#[test]
+fn a_server_after_pg_upgrade_gets_a_name_of_its_own_and_never_the_old_archive() {
+    let site = site();
+    let upgraded = Site::with_small_segments().cluster(ClusterBuilder::fresh_initdb).start();
+    upgraded.cluster.sql("CREATE TABLE t (i int)");
+    let segment = complete_one(&upgraded.cluster, 1000);
+    let path = upgraded.cluster.data_directory().join("pg_wal").join(&segment);
+    let before = archived(&site);
+    let in_the_old_place = site.stillframe.clone().env("STILLFRAME_CLUSTER_PGDATA", upgraded.cluster.data_directory());
+    for arguments in [&["archive", "accept"][..], &["wal-push", path.to_str().unwrap()]] {
+        let refused = in_the_old_place.run(arguments);
+        assert_eq!(refused.code(), Some(4), "{refused}");
+        assert!(refused.stderr.contains("`stillframe store create`") && refused.stderr.contains("`[cluster]`"), "{refused}");
+    }
+    assert_eq!(archived(&site), before);
+    let named = in_the_old_place.env("STILLFRAME_CLUSTER_NAME", "main-18");
+    named.succeed(["store", "create"]);
+    named.succeed(["wal-push", path.to_str().unwrap()]);
+    assert_eq!(archived(&site).iter().filter(|(path, _)| !path.starts_with(site.place("store/main-18"))).count(), before.len());
 }

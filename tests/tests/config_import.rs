@@ -80,7 +80,8 @@ fn what_is_imported_from_a_file_of_walg_archives_to_the_place_of_walg() {
         let segment = archives(&stillframe, &cluster, &directory);
         let archived = prefix.join("wal_005").join(format!("{}.lz4", file_name(&segment)));
         assert!(archived.is_file(), "{:?}", files(&prefix));
-        stillframe.succeed(["wal-verify", "--allow-lag", "100"]);
+        let verified = stillframe.run(["wal-verify", "--allow-lag", "100"]);
+        assert!(verified.code() == Some(4) && verified.stdout.contains("there is no backup"), "it connects, and looks: {verified}");
         // Nothing is overwritten by a second import.
         let again = Stillframe::without_config().run(import);
         assert_eq!(again.code(), Some(4), "{again}");
@@ -103,7 +104,8 @@ fn variables_of_walg_alone_archive_to_where_walg_looks() {
     let segment = archives(&stillframe, &cluster, &directory);
     let archived = prefix.join("wal_005").join(format!("{}.zst", file_name(&segment)));
     assert!(archived.is_file(), "{:?}", files(&prefix));
-    stillframe.succeed(["wal-verify", "--allow-lag", "100"]);
+    let verified = stillframe.run(["wal-verify", "--allow-lag", "100"]);
+    assert!(verified.code() == Some(4) && verified.stdout.contains("there is no backup"), "it connects, and looks: {verified}");
     // What WAL-G has archived there is found.
     let by_walg = "000000010000000000000063";
     let raw = zstd::stream::encode_all(&fs::read(&segment).unwrap()[..], 3).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use stillframe_tests::{AgeKey, CommandLines, ConfigFile, Finished, Site, Stillframe, file_name};
+use stillframe_tests::{AgeKey, ConfigFile, Finished, Site, Stillframe, file_name};
 
 /// A server that encrypts for these, with a table.
 fn site(recipients: &[&AgeKey]) -> Site {
@@ -77,13 +77,11 @@ fn a_host_without_a_private_key_archives_and_backs_up_and_says_why_it_cannot_res
 }
 
 #[test]
-fn each_recipient_restores_alone_and_no_private_key_is_shown_or_stored() {
+fn each_recipient_restores_alone_and_nobody_else_does() {
     let (one, other, stranger) = (AgeKey::generate(), AgeKey::generate(), AgeKey::generate());
     let site = site(&[&one, &other]);
     let backup = site.backup(&[]);
     let segment = archived_segment(&site);
-    let secrets = [&one, &other, &stranger].map(|key| key.identity.clone());
-    let watch = CommandLines::watch(secrets.to_vec());
 
     let by_file = with_identity_file(&site, &[&one]);
     assert_eq!(rows_after_a_restore(&site, &by_file, "by-file", &backup), "10");
@@ -92,35 +90,21 @@ fn each_recipient_restores_alone_and_no_private_key_is_shown_or_stored() {
     let command = vec!["/bin/cat".to_owned(), identity.display().to_string()];
     let by_command = site.configured(|config| config.value("archive", "identity_command", command));
     assert_eq!(rows_after_a_restore(&site, &by_command, "by-command", &backup), "10");
+    for stillframe in [&by_file, &by_command] {
+        stillframe.succeed(["wal-verify", "--deep"]);
+    }
 
     let failing = vec!["/bin/false".to_owned()];
-    let failing = site.configured(|config| config.value("archive", "identity_command", failing));
-    let mut said = Vec::new();
+    let missing = site.place("no-such-identity").display().to_string();
     for stillframe in [
-        &failing,
+        &site.configured(|config| config.value("archive", "identity_command", failing)),
         &with_identity_file(&site, &[&stranger]),
-        &site.configured(|config| config.value("archive", "identity_file", site.place("no-such-identity").display().to_string())),
+        &site.configured(|config| config.value("archive", "identity_file", missing)),
     ] {
         let finished = fetch(&site, stillframe, &segment);
         assert!(finished.code().is_some_and(|code| code > 125), "{finished}");
         assert!(finished.stderr.contains("error:") && !site.place("target").exists(), "{finished}");
-        said.push(finished);
     }
-    for stillframe in [&by_file, &by_command] {
-        said.push(fetch(&site, stillframe, &segment));
-        said.push(stillframe.run(["-vv", "wal-verify", "--deep"]));
-        said.push(stillframe.run(["-vv", "config", "show"]));
-        assert!(said.iter().rev().take(3).all(Finished::is_success), "{said:?}");
-    }
-    for secret in &secrets {
-        let shows = said.iter().find(|finished| finished.says(secret));
-        assert!(shows.is_none(), "{}", shows.unwrap());
-        let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-        let stored = site.everything().into_iter().find(|(_, bytes)| holds(bytes));
-        assert!(stored.is_none(), "{}", stored.unwrap().0.display());
-        assert!(!site.cluster.log().contains(secret));
-    }
-    assert!(watch.found().is_empty(), "the process list");
 }
 
 /// What a program makes of its standard input.

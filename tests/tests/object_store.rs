@@ -7,14 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use stillframe_tests::{
-    BUCKET, Cluster, ConfigFile, Dialect, FaultProxy, Loss, ObjectStoreServer, OwnServer, Precondition, ScratchDirectory, Site,
-    SiteBuilder, Stillframe, file_name, is_alive,
+    BUCKET, Cluster, ConfigFile, Dialect, FETCH_ERRORS, FaultProxy, Loss, ObjectStoreServer, OwnServer, PUSH_ERRORS, Precondition,
+    ScratchDirectory, Site, SiteBuilder, Stillframe, file_name, is_alive,
 };
-
-/// Exit codes of `wal-push` that say why it was not archived.
-const PUSH_ERRORS: std::ops::RangeInclusive<i32> = 2..=7;
-/// The same of `wal-fetch`: none is below 126, which PostgreSQL would take for the end of the archive.
-const FETCH_ERRORS: std::ops::RangeInclusive<i32> = 202..=207;
 
 /// Longest wait for the end of a server.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -152,6 +147,31 @@ fn a_store_that_ignores_the_condition_of_a_write_is_refused() {
     for server in &ours {
         assert!(server.names().is_empty(), "nothing is left: {:?}", server.names());
     }
+}
+
+#[test]
+fn a_store_that_only_the_environment_leads_to_is_told_from_every_other() {
+    let servers = [(); 2].map(|()| OwnServer::start(Dialect::S3, Precondition::Honoured));
+    let scratch = ScratchDirectory::create();
+    let config = ConfigFile::new().value("cluster", "name", "main").value("store", "url", format!("s3://{BUCKET}/archive"));
+    let config = config.write(scratch.path());
+    let keys = [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "B"), ("AWS_EC2_METADATA_DISABLED", "true")];
+    let plain = keys.iter().fold(Stillframe::new(config), |stillframe, (name, value)| stillframe.env(name, value));
+    let [one, other] = servers.each_ref().map(OwnServer::endpoint);
+    for (variables, endpoint) in [
+        (vec![("AWS_ENDPOINT_URL", one)], one),
+        (vec![("AWS_ENDPOINT_URL_S3", other)], other),
+        (vec![("AWS_ENDPOINT_URL", other), ("AWS_ENDPOINT_URL_S3", one)], one),
+    ] {
+        let stillframe = variables.iter().fold(plain.clone(), |stillframe, (name, value)| stillframe.env(name, value));
+        let created = stillframe.run(["store", "create"]);
+        assert!(created.is_success() && created.stdout.contains(&format!("(at {endpoint})")), "{variables:?}: {created}");
+    }
+    for server in &servers {
+        assert_eq!(server.names(), ["archive/.stillframe-store.json", "archive/main/cluster.json"]);
+    }
+    let secret = plain.env("AWS_ENDPOINT_URL", "http://me:hun?ter2@127.0.0.1:9").run(["store", "create"]);
+    assert!(!secret.is_success() && !secret.to_string().contains("hun"), "{secret}");
 }
 
 /// Starts a server whose recovery cannot go on, and waits for its end; gives its log.

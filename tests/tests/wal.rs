@@ -22,6 +22,35 @@ fn a_segment_comes_back_byte_for_byte_and_is_never_overwritten() {
 }
 
 #[test]
+fn under_a_mistyped_cluster_name_nothing_is_absent() {
+    let site = Site::start(15);
+    let path = site.archived_segment();
+    let before = site.everything();
+    let mistyped = site.configured(|config| config.value("cluster", "name", "mian"));
+    let target = site.place("target");
+    let fetch = |stillframe: &Stillframe, name: &str| stillframe.run(["wal-fetch", name, target.to_str().unwrap()]);
+    for name in [file_name(&path), "0000000100000000000000FF", "00000002.history"] {
+        let finished = fetch(&mistyped, name);
+        assert_eq!(finished.code(), Some(203), "absence_is_proven_before_exit_1: {name}: {finished}");
+        for told in ["`mian`", "file://", "hint:", "stillframe store create"] {
+            assert!(finished.stderr.contains(told), "{told}: {finished}");
+        }
+        assert!(!target.exists());
+    }
+    assert_eq!(site.everything(), before);
+    // A second cluster of the store is added on purpose, before it archives anything; and again, which changes nothing.
+    for _ in 0..2 {
+        let created = mistyped.succeed(["--json", "store", "create"]).json();
+        assert_eq!(created["cluster"], "mian", "{created}");
+    }
+    assert_eq!(fetch(&mistyped, "00000002.history").code(), Some(1));
+    // What an earlier version, or WAL-G, has archived is known without a mark.
+    fs::remove_file(site.place("store/main/cluster.json")).unwrap();
+    assert_eq!(fetch(&site.stillframe, "00000002.history").code(), Some(1));
+    assert_eq!(fetch(&site.stillframe, file_name(&path)).code(), Some(0));
+}
+
+#[test]
 fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
     let site = Site::start(15);
     let path = site.archived_segment();

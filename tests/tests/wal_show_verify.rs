@@ -228,7 +228,11 @@ fn base_backups_of_walg_are_listed_as_such_and_keep_their_wal() {
     // It is nobody else's to delete or to restore.
     let restored = site.fetch("restored", &[&name]);
     assert!(!restored.is_success() && !site.place("restored").join("PG_VERSION").exists(), "{restored}");
-    assert!(!site.stillframe.run(["delete", "target", &name, "--confirm"]).is_success());
+    let changes = [vec!["delete", "target", &name, "--confirm"], vec!["backup-mark", &name]];
+    for (change, walg) in changes.into_iter().zip(["delete target", "backup-mark"]) {
+        let refused = site.stillframe.run(change);
+        assert!(refused.code() == Some(4) && refused.stderr.contains(&format!("wal-g {walg} {name}")), "{refused}");
+    }
 
     let archived = site.archived();
     for rule in [&["everything"][..], &["garbage"]] {

@@ -44,6 +44,11 @@ enum Command {
     /// Builds the provider components and prints their sizes and digests
     Plugins,
     /// Measures archiving and recovery beside pgBackRest, `zstd`, `cp` and `/bin/true`
+    ///
+    /// Builds the release, measures in turns on throw-away servers, prints medians and extremes as a table, says of each target whether
+    /// it holds, and writes `bench.json` into the target directory. The machine should have nothing else to do, and several gigabytes
+    /// for temporary files; for a first look, `--only start --runs 1` is enough. Needs a PostgreSQL server and the Debian packages
+    /// pgbackrest, zstd and time: root gets what is missing, everybody else is told what to install.
     Bench {
         /// Measurements of a segment; starts are measured ten times as often, bursts a quarter
         #[arg(long, default_value_t = 10)]

@@ -55,6 +55,9 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
         need(["setpriv", "runuser", "unshare"].into_iter().all(is_on_path), || "util-linux"),
         need(is_on_path("mount"), || "mount"),
         need(is_on_path("useradd"), || "passwd"),
+        // What is archived is opened with the tools that people have.
+        need(is_on_path("age") && is_on_path("age-keygen"), || "age"),
+        need(is_on_path("zstd"), || "zstd"),
         // A connection through a pooler must be recognised as one.
         need(is_on_path("pgbouncer"), || "pgbouncer"),
         // Extents are shared on a file system of its own, which only root can mount.

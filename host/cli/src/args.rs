@@ -69,3 +69,35 @@ pub enum Command {
     #[command(subcommand)]
     Store(store_create::Command),
 }
+
+impl Command {
+    /// Whether it prints a result. Those without one are run by PostgreSQL or a service manager.
+    pub fn has_result(&self) -> bool {
+        !matches!(self, Self::WalPush(_) | Self::WalFetch(_) | Self::WalDaemon(_) | Self::WalPrefetch(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn json_is_listed_where_there_is_a_result_and_understood_everywhere() {
+        let mut all = Args::command();
+        all.build();
+        for command in all.get_subcommands() {
+            let json = command.get_arguments().find(|argument| argument.get_long() == Some("json")).unwrap();
+            let name = command.get_name();
+            let has_none = ["wal-push", "wal-fetch", "wal-daemon", "wal-prefetch"].contains(&name);
+            assert_eq!(json.is_hide_set(), has_none, "{name}");
+        }
+        for line in [&["--json", "wal-push", "x"][..], &["wal-push", "--json", "x"], &["wal-fetch", "x", "y", "--json"]] {
+            let args = Args::try_parse_from([&["stillframe"], line].concat()).unwrap();
+            assert!(args.json && !args.command.has_result(), "{line:?}");
+        }
+        let args = Args::try_parse_from(["stillframe", "backup-list", "--json"]).unwrap();
+        assert!(args.json && args.command.has_result());
+    }
+}

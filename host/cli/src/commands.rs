@@ -31,6 +31,9 @@ const CLEAN_UP: Duration = Duration::from_secs(30);
 
 /// Runs one command.
 pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Failure> {
+    if json && !command.has_result() {
+        return Err(NothingToPrint.into());
+    }
     match command {
         // These two run once per segment: one thread, and nothing that they do not use.
         Command::WalPush(options) => single_threaded(wal_push::run(common, &options)),
@@ -70,6 +73,21 @@ fn block_on(
     // What an interruption stopped may still be cleaning up; a file system that hangs must not keep us for ever.
     runtime.shutdown_timeout(CLEAN_UP);
     result
+}
+
+/// JSON is asked of a command that has none.
+#[derive(Debug, thiserror::Error)]
+#[error("this command prints no result, and so none as JSON")]
+struct NothingToPrint;
+
+impl stillframe_core::error::Classify for NothingToPrint {
+    fn class(&self) -> stillframe_core::error::ErrorClass {
+        stillframe_core::error::ErrorClass::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("leave --json out; the exit code tells".to_owned())
+    }
 }
 
 /// The system gives no threads or no event queue.

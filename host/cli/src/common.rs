@@ -11,3 +11,10 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
+
+/// For commands that print no result: `--json` is understood, so that it can be refused in plain words, and not listed.
+#[derive(Debug, Clone, Args)]
+pub struct NoResult {
+    #[arg(long, hide = true)]
+    json: bool,
+}

@@ -33,6 +33,7 @@ pub use archive::{ArchiveConfig, IdentitySource};
 pub use error::ConfigError;
 pub use keys::{KEYS, overrules};
 pub use provider::{ProviderConfig, bundled};
+pub use secrets::has_private_key;
 pub use source::{Origin, Value, Variables, host_name};
 
 use source::Gathered;

@@ -54,7 +54,11 @@ pub async fn serve(
     drop(listener);
     socket.remove();
     service.end();
-    let finished = async { while connections.join_next().await.is_some() {} };
+    let finished = async {
+        while connections.join_next().await.is_some() {}
+        // A request may have begun something beside it to the last.
+        service.ended().await;
+    };
     if tokio::time::timeout(FAREWELL, finished).await.is_err() {
         tracing::warn!("requests are abandoned; PostgreSQL will repeat them");
     }

@@ -19,17 +19,45 @@ pub enum Caller {
     Anybody,
     /// `restore_command`.
     Recovery,
+    /// Nobody but whoever inherits a process: the prefetcher, which its own starter does not wait for.
+    Nobody,
 }
 
 impl Caller {
     /// Tells by the arguments, before they are understood: a misspelt flag must not look like an absent file either, nor a
     /// misspelt command beside the bare name of a WAL file, which only `restore_command` gives.
     pub fn of_process() -> Self {
-        let is_wal_file = |text: &str| text.parse::<WalFileName>().is_ok();
-        let is_told = |argument: OsString| argument == "wal-fetch" || argument.to_str().is_some_and(is_wal_file);
-        let pushes = std::env::args_os().any(|argument| argument == "wal-push");
-        if !pushes && std::env::args_os().any(is_told) { Self::Recovery } else { Self::Anybody }
+        Self::of(&std::env::args_os().collect::<Vec<_>>())
     }
+
+    fn of(arguments: &[OsString]) -> Self {
+        let is_wal_file = |text: &str| text.parse::<WalFileName>().is_ok();
+        let is_told = |argument: &OsString| argument == "wal-fetch" || argument.to_str().is_some_and(is_wal_file);
+        if is_prefetcher(arguments) {
+            Self::Nobody
+        } else if !arguments.iter().any(|argument| argument == "wal-push") && arguments.iter().any(is_told) {
+            Self::Recovery
+        } else {
+            Self::Anybody
+        }
+    }
+}
+
+/// Whether it is called as `wal-fetch` calls it, with three words. PostgreSQL gives one or two, and whoever names this command in
+/// place of `wal-push` must not be told that WAL is archived.
+fn is_prefetcher(arguments: &[OsString]) -> bool {
+    let mut arguments = arguments.iter().skip(1);
+    let mut words = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--config") => {
+                arguments.next();
+            }
+            Some(text) if text.starts_with('-') => {}
+            _ => words.push(argument),
+        }
+    }
+    words.len() > 3 && words[0] == "wal-prefetch"
 }
 
 /// The exit code of a class.
@@ -45,15 +73,17 @@ pub fn code(class: ErrorClass, caller: Caller) -> u8 {
     match caller {
         Caller::Anybody => code,
         Caller::Recovery => code_of_wal_fetch,
+        // PostgreSQL as process 1 inherits it, and would take anything else for a crash of a process of its own.
+        Caller::Nobody => 0,
     }
 }
 
 /// Ends the process with an error's code when it panics: the usual 101 would tell PostgreSQL that the file is absent.
-pub fn end_panics_as_errors() {
+pub fn end_panics_as_errors(caller: Caller) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
-        std::process::exit(code(ErrorClass::Internal, Caller::Recovery).into());
+        std::process::exit(code(ErrorClass::Internal, caller).into());
     }));
 }
 
@@ -117,5 +147,21 @@ mod tests {
             assert!((2..126).contains(&code(class, Caller::Anybody)), "{class:?}");
             assert!(code(class, Caller::Recovery) > 125, "{class:?}");
         }
+    }
+
+    #[test]
+    fn only_the_prefetcher_as_it_is_left_behind_ends_without_a_code() {
+        let of = |line: &str| Caller::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let segment = "000000010000000000000003";
+        for line in
+            ["x wal-prefetch a b c", "x --config /c wal-prefetch -v a b c", "x wal-prefetch --config=/c a b c of-a-later-version"]
+        {
+            assert_eq!(of(line), Caller::Nobody, "{line}");
+        }
+        assert_eq!(code(ErrorClass::Usage, Caller::Nobody), 0);
+        assert_eq!(of("x wal-prefetch pg_wal/a"), Caller::Anybody, "an archive_command");
+        assert_eq!(of(&format!("x wal-prefetch {segment} pg_wal/RECOVERYXLOG")), Caller::Recovery, "a restore_command");
+        assert_eq!(of("x --config wal-prefetch wal-fetch a b c"), Caller::Recovery);
+        assert_eq!(of("x wal-push wal-prefetch a b c"), Caller::Anybody);
     }
 }

@@ -26,8 +26,8 @@ use exit::Caller;
 
 fn main() -> ExitCode {
     let caller = Caller::of_process();
-    if caller == Caller::Recovery {
-        exit::end_panics_as_errors();
+    if caller != Caller::Anybody {
+        exit::end_panics_as_errors(caller);
     }
     // A daemon saves this process from doing anything else, so it is asked before anything else is set up.
     if let Some(outcome) = daemon::client::try_daemon(std::env::args_os().skip(1)) {

@@ -6,12 +6,17 @@
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::exit::Failure;
 
 /// Version of all JSON output.
 const JSON_VERSION: u32 = 1;
+
+/// What our crates have in common. Clients of object stores quote their credentials files when they log.
+const OUR_CRATES: &str = "stillframe";
 
 /// Starts the log on standard error: without a time, which journals and PostgreSQL's log add themselves.
 pub fn start_log(verbose: u8) {
@@ -27,6 +32,8 @@ pub fn start_log(verbose: u8) {
         .with_ansi(is_terminal)
         .with_target(false)
         .without_time()
+        .finish()
+        .with(Targets::new().with_target(OUR_CRATES, level))
         .init();
 }
 

@@ -4,6 +4,7 @@
 //! plugin engine or a TLS set-up that they do not use.
 
 mod archiving;
+mod identity_command;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -45,12 +46,12 @@ impl World {
         let config = Config::load(common.config.as_deref(), &variables)?;
         let store = stillframe_store::open(&config.store).await?;
         let layout = Layout::new(config.cluster.clone());
-        let archiving = archiving::settings(&config.archive)?;
+        let archiving = archiving::settings(&config.archive);
         let providers = ConfiguredProviders::new(config.runtime.clone(), config.providers.clone());
         Ok(Self { config, layout, archiving, store, providers, variables, clock: SystemClock })
     }
 
-    /// The seams for a flow.
+    /// The seams for a flow that archives nothing; for one that does, see [`Self::archiving_now`].
     pub fn ports(&self) -> Ports<'_> {
         Ports {
             store: &*self.store,
@@ -72,10 +73,15 @@ impl World {
         settings
     }
 
+    /// In which form WAL is archived now, for [`Ports::archiving`] of whoever archives. Read here and not before: who restores need
+    /// not have the file of recipients, and of a process that stays it may have changed since it began.
+    pub fn archiving_now(&self) -> Result<ArchiveSettings, ConfigError> {
+        Ok(ArchiveSettings { recipients: self.config.archive.all_recipients()?, ..self.archiving.clone() })
+    }
+
     /// Who pushes WAL from this data directory.
-    pub fn pusher<'a>(&'a self, data_directory: &'a Path) -> Pusher<'a> {
-        let name = self.config.archive.instance.as_deref().unwrap_or("localhost");
-        Pusher { data_directory, name, guarding: self.config.archive.guard }
+    pub fn pusher<'a>(&'a self, data_directory: &'a Path) -> Result<Pusher<'a>, ConfigError> {
+        Ok(Pusher { data_directory, name: self.config.archive.instance()?, guarding: self.config.archive.guard })
     }
 
     /// Connects to the server of the cluster.

@@ -3,8 +3,10 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -68,6 +70,10 @@ impl Site {
 
     /// Starts the daemon, and waits until it says that it is ready.
     fn daemon(&self) -> Daemon {
+        self.daemon_with(&[])
+    }
+
+    fn daemon_with(&self, variables: &[(&str, &OsStr)]) -> Daemon {
         let address = self.path("notify");
         let _ = std::fs::remove_file(&address);
         let notified = UnixDatagram::bind(&address).unwrap();
@@ -75,6 +81,7 @@ impl Site {
         let mut command = self.command(&["wal-daemon"]);
         // Much more is said than anybody hears: the tests read little of it.
         command.arg(self.path("socket")).env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "20000");
+        command.envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let daemon = Daemon { child, notified };
         daemon.says("READY=1");
@@ -124,6 +131,22 @@ impl Daemon {
             }
         }
         panic!("the service manager is never told {expected}");
+    }
+
+    /// How many sockets it has.
+    fn sockets(&self) -> usize {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let links = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.unwrap().path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    /// Tells it to end, and waits until it has.
+    fn ends(mut self) {
+        self.signal(Signal::TERM);
+        // What it says must not fill the pipe.
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{log}");
     }
 
     fn signal(&self, signal: Signal) {
@@ -294,7 +317,7 @@ fn what_is_configured_otherwise_is_done_by_the_plain_command() {
         let mut command = site.configured(config, &["wal-push", "--daemon", socket.to_str().unwrap(), path]);
         let pushed = command.envs(variables.iter().copied()).output().unwrap();
         assert!(pushed.status.success(), "{pushed:?}");
-        said(&pushed).contains("another or an older configuration: restart it")
+        said(&pushed).contains("another configuration, environment, host name or program: restart it")
     };
     assert!(push("new.toml", &site.segment(3), &[]), "another file");
     assert_eq!((site.archived(), site.archived_in("new store").len()), (vec![], 1));
@@ -306,6 +329,188 @@ fn what_is_configured_otherwise_is_done_by_the_plain_command() {
     assert_eq!((site.archived().len(), site.archived_in("new store").len()), (2, 2));
 }
 
+#[test]
+fn variables_of_walg_that_name_another_store_are_heeded_by_the_plain_command() {
+    let site = Site::new();
+    site.configure("b.toml", "b", "");
+    std::fs::write(site.path("stillframe.toml"), format!("[cluster]\npgdata = \"{}\"\n", site.path("data").display())).unwrap();
+    let prefix = |store: &str| site.path(store).join("main").into_os_string();
+    let _daemon = site.daemon_with(&[("WALG_FILE_PREFIX", &prefix("store")), ("PGDATA", "/other".as_ref())]);
+    let socket = site.path("socket");
+    let push = |path: &str, store: &str| {
+        let mut command = site.command(&["wal-push", "--daemon", socket.to_str().unwrap(), path]);
+        // PostgreSQL gives these to what it starts, and a service manager does not.
+        command.env("WALG_FILE_PREFIX", prefix(store)).env("PGSYSCONFDIR", "/etc").env("PG_OOM_ADJUST_VALUE", "0");
+        let pushed = command.output().unwrap();
+        assert!(pushed.status.success(), "{pushed:?}");
+        said(&pushed).contains("restart it")
+    };
+    assert!(push(&site.segment(3), "b"), "it names another store");
+    assert_eq!((site.archived().len(), site.archived_in("b").len()), (0, 1));
+    assert!(!push(&site.segment(4), "store"), "the same");
+    assert_eq!((site.archived().len(), site.archived_in("b").len()), (1, 1));
+}
+
+#[test]
+fn who_restores_needs_no_file_of_recipients_and_nobody_archives_without_it() {
+    let site = Site::new();
+    assert!(site.run(&["wal-push", &site.segment(3)]).status.success());
+    site.configure("stillframe.toml", "store", "[archive]\nrecipients_file = \"/nowhere/recipients\"\n");
+    let _daemon = site.daemon();
+    let socket = site.path("socket");
+    for through in [&[][..], &["--daemon", socket.to_str().unwrap()]] {
+        let run = |command: &str, rest: &[&str]| site.run(&[&[command], through, rest].concat());
+        let fetched = run("wal-fetch", &["000000010000000000000003", "pg_wal/RECOVERYXLOG"]);
+        assert_eq!((fetched.status.code(), said(&fetched)), (Some(0), String::new()));
+        let pushed = run("wal-push", &[&site.segment(4)]);
+        assert_eq!(pushed.status.code(), Some(3), "{pushed:?}");
+        assert!(said(&pushed).contains("/nowhere/recipients"), "{}", said(&pushed));
+    }
+    assert_eq!(site.archived().len(), 1);
+}
+
+/// A pair of keys for tests.
+const RECIPIENT: &str = "age1g9j5fuzgas3tavdfwqrt4tdhfjncx58dky2qv46x7prxcevtvcfqgpp2mj";
+const IDENTITY: &str = "AGE-SECRET-KEY-1Y33XH0TTUSY6SAXJZJ3WPYNYSA6TH4FXZP2VKL497AM48N74U7TSSTZ2JW";
+
+/// A program that prints the private key, and not before it may.
+struct HeldKey {
+    asked: PathBuf,
+    allowed: PathBuf,
+}
+
+impl HeldKey {
+    /// Archives segment 3 plain and segment 5 encrypted, and configures what decrypts it.
+    fn configure(site: &Site) -> Self {
+        let (program, asked, allowed) = (site.path("program"), site.path("asked"), site.path("allowed"));
+        let (begun, held) = (asked.display(), allowed.display());
+        let script = format!("#!/bin/sh\n: > '{begun}'\nuntil test -e '{held}'; do sleep 0.01; done\necho {IDENTITY}\n");
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+        assert!(site.run(&["wal-push", &site.segment(3)]).status.success());
+        site.configure("stillframe.toml", "store", &format!("[archive]\nrecipients = [\"{RECIPIENT}\"]\n"));
+        assert!(site.run(&["wal-push", &site.segment(5)]).status.success());
+        let more = format!("[archive]\nfetch_ahead = 0\nidentity_command = [\"{}\"]\n", program.display());
+        site.configure("stillframe.toml", "store", &more);
+        Self { asked, allowed }
+    }
+
+    /// A fetch of the encrypted segment, when it waits for the key.
+    fn waiting_fetch(&self, site: &Site) -> Child {
+        let socket = site.path("socket");
+        let fetch = ["wal-fetch", "--daemon", socket.to_str().unwrap(), "000000010000000000000005", "pg_wal/RECOVERYXLOG"];
+        let waiting = site.command(&fetch).spawn().unwrap();
+        let begin = Instant::now();
+        while !self.asked.exists() {
+            assert!(begin.elapsed() < SOON, "nobody asks for the key");
+            std::thread::yield_now();
+        }
+        waiting
+    }
+
+    fn give(&self) {
+        std::fs::write(&self.allowed, "").unwrap();
+    }
+}
+
+#[test]
+fn a_fetch_of_a_client_that_has_died_gives_nothing_a_name() {
+    let site = Site::new();
+    let key = HeldKey::configure(&site);
+    let daemon = site.daemon_with(&[("PATH", "/usr/bin:/bin".as_ref())]);
+    // The server is stopped at once, and what recovers for it with it.
+    let mut died = key.waiting_fetch(&site);
+    died.kill().unwrap();
+    died.wait().unwrap();
+    // It is started again, and asks for another file in the same place.
+    let fetched = site.through_daemon(&["wal-fetch", "000000010000000000000003", "pg_wal/RECOVERYXLOG"]);
+    assert_eq!((fetched.status.code(), said(&fetched)), (Some(0), String::new()));
+    key.give();
+    // Its end waits for all that it still works on.
+    daemon.ends();
+    assert!(std::fs::read(site.path("data/pg_wal/RECOVERYXLOG")).unwrap() == segment(3), "another segment has taken its place");
+}
+
+#[test]
+fn of_two_fetches_to_one_place_the_later_one_counts() {
+    let site = Site::new();
+    let key = HeldKey::configure(&site);
+    let daemon = site.daemon_with(&[("PATH", "/usr/bin:/bin".as_ref())]);
+    let mut earlier = key.waiting_fetch(&site);
+    let connected = daemon.sockets();
+    let socket = site.path("socket");
+    let fetch = ["wal-fetch", "--daemon", socket.to_str().unwrap(), "000000010000000000000003", "pg_wal/RECOVERYXLOG"];
+    let mut later = site.command(&fetch).spawn().unwrap();
+    let begin = Instant::now();
+    while daemon.sockets() <= connected && later.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < SOON, "it never asks");
+    }
+    key.give();
+    assert!(earlier.wait().unwrap().success() && later.wait().unwrap().success());
+    daemon.ends();
+    assert!(std::fs::read(site.path("data/pg_wal/RECOVERYXLOG")).unwrap() == segment(3), "the earlier one has taken its place");
+}
+
+#[test]
+fn a_daemon_that_ends_leaves_no_prefetched_segments_behind() {
+    let site = Site::new();
+    let spool = site.path("spool");
+    site.configure("stillframe.toml", "store", &format!("[archive]\nspool = \"{}\"\n", spool.display()));
+    for number in 3..12 {
+        assert!(site.run(&["wal-push", &site.segment(number)]).status.success());
+    }
+    for _ in 0..10 {
+        let daemon = site.daemon();
+        let fetched = site.through_daemon(&["wal-fetch", "000000010000000000000003", "pg_wal/RECOVERYXLOG"]);
+        assert_eq!((fetched.status.code(), said(&fetched)), (Some(0), String::new()));
+        let begin = Instant::now();
+        while prefetched(&spool).is_empty() {
+            assert!(begin.elapsed() < SOON, "nothing is prefetched");
+        }
+        daemon.ends();
+        assert_eq!(prefetched(&spool), Vec::<PathBuf>::new());
+    }
+}
+
+/// Segments that lie in the spool, or are on their way there.
+fn prefetched(spool: &Path) -> Vec<PathBuf> {
+    let below = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let places = below(spool.to_owned()).flat_map(below);
+    let fetched = places.filter(|place| place.file_name().unwrap().to_string_lossy().starts_with("fetched-"));
+    fetched.flat_map(below).filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("00000001")).collect()
+}
+
+#[test]
+fn a_file_of_recipients_counts_as_it_is_and_not_as_it_was_when_the_daemon_began() {
+    const RECIPIENTS: [&str; 2] = [
+        "age1un06tuec6aahgpjgdkqc6yytcmr7hadynymyp7drq0x2x4dlqytqz2lncl",
+        "age1m3ukxz4u3hj4hv2whuynlsj5t7pu29rk6f9rh3frq0a3554lruhqrm794s",
+    ];
+    let site = Site::new();
+    let file = site.path("recipients");
+    site.configure("stillframe.toml", "store", &format!("[archive]\nrecipients_file = \"{}\"\n", file.display()));
+    std::fs::write(&file, RECIPIENTS[0]).unwrap();
+    let _daemon = site.daemon();
+    let push = |number| {
+        let path = site.segment(number);
+        site.through_daemon(&["wal-push", &path])
+    };
+    for (number, text) in [(3, RECIPIENTS[0].to_owned()), (4, RECIPIENTS.join("\n"))] {
+        std::fs::write(&file, text).unwrap();
+        let pushed = push(number);
+        assert_eq!((pushed.status.code(), said(&pushed)), (Some(0), String::new()), "the daemon does it");
+    }
+    let recipients = site.archived().into_iter().map(|name| {
+        let object = std::fs::read(site.path("store/main/wal_005").join(name)).unwrap();
+        String::from_utf8_lossy(&object).matches("-> X25519 ").count()
+    });
+    assert_eq!(recipients.collect::<Vec<_>>(), [1, 2]);
+    std::fs::write(&file, "").unwrap();
+    let pushed = push(5);
+    assert_eq!(pushed.status.code(), Some(3), "{pushed:?}");
+    assert_eq!(site.archived().len(), 2, "nothing is archived for nobody, and nothing in the clear");
+}
+
 /// The process that fetches ahead for a site; it is not our child.
 struct Prefetcher {
     process: PathBuf,
@@ -313,18 +518,22 @@ struct Prefetcher {
 
 impl Prefetcher {
     fn find(site: &Site) -> Self {
-        let config = site.path("stillframe.toml");
         let begin = Instant::now();
         while begin.elapsed() < SOON {
-            for entry in std::fs::read_dir("/proc").unwrap() {
-                let found = Self { process: entry.unwrap().path() };
-                let line = found.command_line();
-                if line.contains("\0wal-prefetch\0") && line.contains(config.to_str().unwrap()) {
-                    return found;
-                }
+            if let Some(found) = Self::look_for(site) {
+                return found;
             }
         }
         panic!("nothing is prefetched");
+    }
+
+    fn look_for(site: &Site) -> Option<Self> {
+        let config = site.path("stillframe.toml");
+        let mut processes = std::fs::read_dir("/proc").unwrap().map(|entry| Self { process: entry.unwrap().path() });
+        processes.find(|found| {
+            let line = found.command_line();
+            line.contains("\0wal-prefetch\0") && line.contains(config.to_str().unwrap())
+        })
     }
 
     /// Empty when it has ended.
@@ -345,7 +554,7 @@ fn the_prefetcher_keeps_nothing_of_the_server_and_ends_with_it() {
     for number in 3..9 {
         assert!(site.run(&["wal-push", &site.segment(number)]).status.success());
     }
-    std::fs::write(site.path("data/postmaster.pid"), "1\n").unwrap();
+    std::fs::write(site.path("data/postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
     std::fs::write(site.path("data/relation"), "").unwrap();
     // As PostgreSQL hands on its files to what it starts, with several under one number or another.
     let files = [(); 3].map(|()| File::open(site.path("data/relation")).unwrap());
@@ -371,4 +580,42 @@ fn the_prefetcher_keeps_nothing_of_the_server_and_ends_with_it() {
         assert!(begin.elapsed() < SOON / 2, "it goes on without its server");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn nothing_is_left_to_a_server_that_is_process_1_for_it_would_take_its_death_for_a_crash() {
+    let site = Site::new();
+    site.configure("stillframe.toml", "store", &format!("[archive]\nspool = \"{}\"\n", site.path("spool").display()));
+    for number in 3..6 {
+        assert!(site.run(&["wal-push", &site.segment(number)]).status.success());
+    }
+    std::fs::write(site.path("data/postmaster.pid"), format!("1\n{}\n", site.path("data").display())).unwrap();
+    let fetch = ["-v", "wal-fetch", "000000010000000000000003", "pg_wal/RECOVERYXLOG"];
+    let fetched = site.run(&fetch);
+    assert_eq!(fetched.status.code(), Some(0));
+    assert_eq!(said(&fetched).matches("the server is process 1").count(), 1, "{}", said(&fetched));
+    assert!(Prefetcher::look_for(&site).is_none());
+    std::fs::write(site.path("data/postmaster.pid"), "10\n").unwrap();
+    assert!(!said(&site.run(&fetch)).contains("process 1"));
+    Prefetcher::find(&site);
+    std::fs::remove_file(site.path("data/postmaster.pid")).unwrap();
+}
+
+#[test]
+fn a_prefetcher_that_fails_ends_without_a_code_and_nobody_takes_it_for_a_push() {
+    let site = Site::new();
+    let destination = site.path("data/pg_wal/RECOVERYXLOG");
+    let destination = destination.to_str().unwrap();
+    let good = ["wal-prefetch", "000000010000000000000003", "16777216", destination];
+    let code = |config: &str, arguments: &[&str]| site.configured(config, arguments).output().unwrap().status.code();
+    assert_eq!(code("absent.toml", &good), Some(0), "no configuration");
+    site.configure("gone.toml", "gone", "");
+    std::fs::remove_dir_all(site.path("gone")).unwrap();
+    assert_eq!(code("gone.toml", &good), Some(0), "no store");
+    for bad in [["wal-prefetch", "3", "16777216", destination], ["wal-prefetch", good[1], "17", destination]] {
+        assert_eq!(code("stillframe.toml", &bad), Some(0), "{bad:?}");
+    }
+    assert_eq!(code("stillframe.toml", &[&good[..], &["--of-a-later-version", "x"]].concat()), Some(0));
+    assert_eq!(code("stillframe.toml", &["wal-prefetch", &site.segment(3)]), Some(2), "an archive_command");
+    assert_eq!(code("stillframe.toml", &["wal-prefetch", good[1], destination]), Some(202), "a restore_command");
 }

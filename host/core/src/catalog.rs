@@ -5,6 +5,7 @@
 //! own beside it. Reading tells apart what is absent from what is unreadable, so that whoever deletes can fail closed.
 
 mod archive;
+mod cluster_mark;
 mod codec;
 mod error;
 mod guard;
@@ -26,6 +27,7 @@ pub use archive::{
     IdentityError, IdentityReader, IdentitySource, InvalidRecipient, Proof, PushOutcome, Recipient, Restored, SecretString,
     WalArchive,
 };
+pub use cluster_mark::add_cluster;
 pub use error::CatalogError;
 pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
 pub use intent::Intent;

@@ -1,5 +1,6 @@
 //! The flows: one story per file, each a function of ordered steps whose order is the contract.
 
+mod any_backup_name;
 mod archive_accept;
 mod archive_map;
 mod backup_mark;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use any_backup_name::{AnyBackupName, OfWalG};
 pub use archive_accept::{AcceptError, Accepted, Replaced, archive_accept};
 pub use archive_map::{MapError, SegmentSizeFound, SizeSource, TimelineOrigin};
 pub use backup_mark::{MarkError, backup_mark};
@@ -26,8 +28,8 @@ pub use wal_push::guard::{Finding, GuardError, Guarding, Verdict, admit, explain
 pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push};
 pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
 pub use wal_verify::{
-    AnyBackupName, BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, Progress, ServerPosition, VerifyError,
-    VerifyReport, VerifyRequest, wal_verify,
+    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, Progress, ServerPosition, VerifyError, VerifyReport,
+    VerifyRequest, wal_verify,
 };
 
 use crate::catalog::{ArchiveSettings, Catalog, Claims, Layout, Lease, LeaseError, LeaseRequest, WalArchive};

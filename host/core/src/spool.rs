@@ -33,6 +33,10 @@ use crate::postgres::SystemIdentifier;
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
+/// What the names of a server's directories begin with.
+const PUSHED: &str = "pushed-";
+const FETCHED: &str = "fetched-";
+
 /// Changes with every boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -107,12 +111,12 @@ impl Place {
 
     /// Where the markers of pushed files lie.
     fn pushed(&self) -> PathBuf {
-        self.cluster.join(format!("pushed-{}", self.server))
+        self.cluster.join(format!("{PUSHED}{}", self.server))
     }
 
     /// Where prefetched segments lie.
     fn fetched(&self) -> PathBuf {
-        self.cluster.join(format!("fetched-{}", self.server))
+        self.cluster.join(format!("{FETCHED}{}", self.server))
     }
 }
 

@@ -93,7 +93,8 @@ pub trait Store: Send + Sync {
     /// Size of an object in bytes; none when its absence is certain.
     async fn head(&self, key: &Key) -> Result<Option<u64>, StoreError>;
 
-    /// Which of these objects are there, where looking for each costs less than one listing, as in a directory; none elsewhere.
+    /// Which of these objects are there, one answer for each in their order, where looking for each costs less than one listing, as
+    /// in a directory; none elsewhere, whatever is asked for.
     async fn look_up(&self, _keys: &[Key]) -> Result<Option<Vec<bool>>, StoreError> {
         Ok(None)
     }
@@ -130,7 +131,7 @@ pub async fn list(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectEntry>, S
 pub struct StoreError {
     /// URL of the store.
     pub store: String,
-    /// `read`, `write`, `list` or `delete`.
+    /// `read`, `write`, `list`, `delete`, `open` or `create`.
     pub operation: &'static str,
     /// The key or prefix.
     pub target: String,

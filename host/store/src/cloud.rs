@@ -14,6 +14,7 @@ use stillframe_core::store::PutOutcome;
 
 use crate::MAX_OBJECT_BYTES;
 use crate::remote::{Fault, Page, Wire, within};
+use crate::settings::StoreSettings;
 use crate::url::Location;
 
 mod azure;
@@ -34,6 +35,7 @@ impl<C: ObjectStore + PaginatedListStore> Client for C {}
 /// A bucket or container, and a prefix.
 pub(crate) struct CloudWire {
     client: Box<dyn Client>,
+    name: String,
     prefix: String,
     timeout: Duration,
     shows: PrefixItself,
@@ -48,8 +50,10 @@ enum PrefixItself {
 }
 
 impl CloudWire {
-    fn new(client: impl Client, location: &Location, timeout: Duration, shows: PrefixItself) -> Self {
-        Self { client: Box::new(client), prefix: location.prefix().to_owned(), timeout, shows }
+    /// With settings whose endpoint and account are what the client really uses.
+    fn new(client: impl Client, settings: &StoreSettings, location: &Location, shows: PrefixItself) -> Self {
+        let (name, timeout) = (settings.name(), settings.timeout);
+        Self { client: Box::new(client), name, prefix: location.prefix().to_owned(), timeout, shows }
     }
 
     fn path(&self, name: &str) -> Result<Path, Fault> {
@@ -69,6 +73,10 @@ fn no_retries() -> RetryConfig {
 
 #[async_trait]
 impl Wire for CloudWire {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
     async fn get(&self, name: &str) -> Result<Option<Bytes>, Fault> {
         let path = self.path(name)?;
         within(self.timeout, async {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use stillframe_core::clock::Clock;
 use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
 
+use crate::MAX_OBJECT_BYTES;
 use crate::settings::StoreSettings;
 
 mod answer;
@@ -32,12 +33,11 @@ pub(crate) use wire::{Page, Wire, within};
 use retrying::Retrying;
 
 /// How long a place that was proven to be a store is written to without another proof. A daemon lives for months, and a bucket may
-/// be emptied or made anew meanwhile; for a command one proof is enough, and a batch pays at most one request per minute.
+/// be emptied or made anew meanwhile; a batch of writes pays at most one request per minute.
 const PROOF_LIFETIME: Duration = Duration::from_mins(1);
 
 /// A store behind a wire, known to be one before it is believed.
 pub(crate) struct RemoteStore {
-    url: String,
     wire: Box<dyn Wire>,
     /// Since when the marker is known to have been there; none when it was missing the last time.
     proven_at: Mutex<Option<Instant>>,
@@ -46,14 +46,12 @@ pub(crate) struct RemoteStore {
 impl RemoteStore {
     /// The store of these settings, behind a wire whose losses are repeated; not yet proven.
     pub(crate) fn new(settings: &StoreSettings, wire: Box<dyn Wire>, clock: Box<dyn Clock>) -> Self {
-        let url = settings.name();
-        let retrying = Retrying::new(wire, url.clone(), settings.max_attempts, clock);
-        Self::behind(Box::new(retrying), url)
+        Self::behind(Box::new(Retrying::new(wire, settings.max_attempts, clock)))
     }
 
     /// A store behind just this wire.
-    fn behind(wire: Box<dyn Wire>, url: String) -> Self {
-        Self { url, wire, proven_at: Mutex::new(None) }
+    fn behind(wire: Box<dyn Wire>) -> Self {
+        Self { wire, proven_at: Mutex::new(None) }
     }
 
     /// Proves that the place can be a store, and marks it.
@@ -85,15 +83,21 @@ impl RemoteStore {
     }
 
     fn failure(&self, operation: &'static str, target: &str) -> impl FnOnce(Fault) -> StoreError {
-        let (store, target) = (self.url.clone(), target.to_owned());
+        let (store, target) = (self.wire.name(), target.to_owned());
         move |fault| StoreError::new(store, operation, &target, fault)
     }
+}
+
+/// What is larger is refused when it is read, so it must not be written either.
+fn check_size(body: &Bytes) -> Result<(), Fault> {
+    let size_bytes = body.len() as u64;
+    if size_bytes > MAX_OBJECT_BYTES { Err(Fault::TooLarge { size_bytes }) } else { Ok(()) }
 }
 
 #[async_trait]
 impl Store for RemoteStore {
     fn url(&self) -> String {
-        self.url.clone()
+        self.wire.name()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
@@ -105,11 +109,13 @@ impl Store for RemoteStore {
     }
 
     async fn put(&self, key: &Key, body: Bytes) -> Result<(), StoreError> {
+        check_size(&body).map_err(self.failure("write", key.as_str()))?;
         self.prove_for_a_change("write", key.as_str()).await?;
         self.wire.put(key.as_str(), body).await.map_err(self.failure("write", key.as_str()))
     }
 
     async fn put_if_absent(&self, key: &Key, body: Bytes) -> Result<PutOutcome, StoreError> {
+        check_size(&body).map_err(self.failure("write", key.as_str()))?;
         self.prove_for_a_change("write", key.as_str()).await?;
         self.wire.put_if_absent(key.as_str(), body).await.map_err(self.failure("write", key.as_str()))
     }

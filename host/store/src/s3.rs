@@ -12,6 +12,8 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use bytes::Bytes;
 use stillframe_core::store::PutOutcome;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
 use crate::remote::{Fault, Page, Wire, within};
 use crate::settings::{Encryption, StoreSettings};
@@ -19,6 +21,7 @@ use crate::url::Location;
 
 mod body;
 mod connect;
+mod credentials;
 mod failure;
 mod upload;
 
@@ -28,6 +31,7 @@ mod tests;
 /// A bucket and a prefix of an S3 server.
 pub(crate) struct S3Wire {
     client: Client,
+    name: String,
     bucket: String,
     prefix: String,
     encryption: Option<Encryption>,
@@ -39,8 +43,11 @@ pub(crate) struct S3Wire {
 impl S3Wire {
     /// Makes a client with the operator's settings; nothing is asked of the server yet.
     pub(crate) async fn connect(settings: &StoreSettings, location: &Location) -> Result<Self, Fault> {
+        // The vendor's log of what it reads in files and variables quotes them, endpoints with passwords among them.
+        let (client, name) = connect::client(settings).with_subscriber(NoSubscriber::default()).await?;
         Ok(Self {
-            client: connect::client(settings).await?,
+            client,
+            name,
             bucket: location.bucket().to_owned(),
             prefix: location.prefix().to_owned(),
             encryption: settings.encryption.clone(),
@@ -57,6 +64,10 @@ impl S3Wire {
 
 #[async_trait]
 impl Wire for S3Wire {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
     async fn get(&self, name: &str) -> Result<Option<Bytes>, Fault> {
         within(self.timeout, async {
             match self.client.get_object().bucket(&self.bucket).key(self.key(name)).send().await {

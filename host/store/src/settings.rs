@@ -10,7 +10,7 @@ use std::time::Duration;
 use stillframe_core::error::{Classify, ErrorClass};
 use thiserror::Error;
 
-use crate::url::StoreUrl;
+use crate::url::{StoreUrl, without_secrets};
 
 /// Attempts of one operation, the first included, where the operator names no other number.
 pub const DEFAULT_MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
@@ -72,13 +72,20 @@ impl StoreSettings {
 
     /// Names the store for messages, and tells it apart from one with the same URL elsewhere; never with a secret.
     ///
-    /// Two servers may both have a bucket of that name, and two accounts a container.
+    /// Two servers may both have a bucket of that name, and two accounts a container. What is known of the archive is kept under this
+    /// name, so a wire gives it only when endpoint and account are resolved, wherever they come from.
     pub(crate) fn name(&self) -> String {
-        let endpoint = self.endpoint.as_deref().map(|endpoint| format!("at {}", without_user(endpoint.trim_end_matches('/'))));
+        let endpoint = self.endpoint.as_deref().map(|endpoint| format!("at {}", without_secrets(endpoint.trim_end_matches('/'))));
         let account = self.account.as_deref().map(|account| format!("account {account}"));
         let region = self.region.as_deref().map(|region| format!("region {region}"));
         let facts: Vec<String> = [endpoint, account, region].into_iter().flatten().collect();
         if facts.is_empty() { self.url.to_string() } else { format!("{} ({})", self.url, facts.join(", ")) }
+    }
+
+    /// The same store at the endpoint that was resolved, which may come from the environment and must be one that could be named.
+    pub(crate) fn at(self, endpoint: Option<String>) -> Result<Self, SettingsError> {
+        let resolved = Self { endpoint, ..self };
+        resolved.check().map(|()| resolved)
     }
 
     /// Refuses the first key that has no meaning for this store.
@@ -103,7 +110,7 @@ impl StoreSettings {
             return Err(SettingsError::NotOfThisStore { key, scheme: self.url.scheme() });
         }
         if let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !is_base_url(endpoint)) {
-            return Err(SettingsError::Endpoint { endpoint: without_user(endpoint) });
+            return Err(SettingsError::Endpoint { endpoint: without_secrets(endpoint) });
         }
         if self.timeout.is_zero() {
             return Err(SettingsError::NoTime);
@@ -192,15 +199,6 @@ fn is_base_url(text: &str) -> bool {
     })
 }
 
-fn without_user(endpoint: &str) -> String {
-    let text = endpoint.split(['?', '#']).next().unwrap_or_default();
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        (None, Some((_, host))) => format!("…@{host}"),
-        _ => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Encryption, SettingsError, StoreSettings};
@@ -222,7 +220,14 @@ mod tests {
 
     #[test]
     fn never_repeats_a_password_that_somebody_wrote_into_an_endpoint() {
-        for endpoint in ["https://me:hunter2@host:9000", "me:hunter2@host", "https://host/?token=hunter2", "ftp://x:hunter2@host"] {
+        for endpoint in [
+            "https://me:hunter2@host:9000",
+            "me:hunter2@host",
+            "https://host/?token=hunter2",
+            "ftp://x:hunter2@host",
+            "https://me:hunter2?@host",
+            "me:hunter2@h://a@b",
+        ] {
             let error = StoreSettings { endpoint: Some(endpoint.to_owned()), ..settings("s3://b/p") }.check().unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
@@ -250,6 +255,7 @@ mod tests {
         assert_ne!(account("one"), account("other"));
         // The name may be asked for before the settings are checked.
         assert!(!at("https://me:hunter2@host/?token=hunter2").contains("hunter2"));
+        assert!(!at("https://me:hun?ter2@host").contains("hun"));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! What the tests of the remote stores share: settings for a server of the harness, and stores whose pauses take no time.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use stillframe_core::error::chain;
 use stillframe_core::store::{Key, StoreError};
 use stillframe_core::testing::ManualClock;
 use stillframe_tests::{BUCKET, ObjectStoreServer};
 use tempfile::TempDir;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::remote::RemoteStore;
@@ -66,6 +68,9 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn of(level: tracing::Level) -> Self {
+        // With a single subscriber, an event that another thread is the first to reach would be switched off for all of them.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(NoSubscriber::default()));
         let text = Arc::<Mutex<Vec<u8>>>::default();
         let writer = Writer(Arc::clone(&text));
         let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(writer).finish();

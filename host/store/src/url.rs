@@ -115,17 +115,31 @@ impl Classify for InvalidStoreUrl {
     }
 }
 
-/// People write passwords into URLs, before an `@` or into a query; a message must not repeat them.
-fn without_secrets(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
-    text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("…@{host}"))
+/// What may stand before `://`; anything else there may be the beginning of a password.
+const SCHEMES: [&str; 6] = ["file", "s3", "gs", "az", "https", "http"];
+
+/// A URL as a message may show it. People write passwords into URLs, before an `@` or into a query, and neither is repeated.
+///
+/// A password may hold `@`, `?` and `#` itself, so what comes before the last `@` goes first. Where a `?` or `#` is in it, nobody
+/// can tell whether what follows is the place or the rest of a query, so that goes as well.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let known = text.split_once("://").filter(|(scheme, _)| SCHEMES.contains(scheme));
+    let (scheme, rest) = known.map_or_else(|| (String::new(), text), |(scheme, rest)| (format!("{scheme}://"), rest));
+    let without_query = |place: &str| place.split(['?', '#']).next().unwrap_or_default().to_owned();
+    match rest.rsplit_once('@') {
+        Some((user, _)) if user.contains(['?', '#']) => format!("{scheme}…"),
+        Some((_, place)) => format!("{scheme}…@{}", without_query(place)),
+        None => format!("{scheme}{}", without_query(rest)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use super::StoreUrl;
+    use proptest::prelude::{Just, Strategy as _, prop_assert, prop_oneof, proptest};
+
+    use super::{StoreUrl, without_secrets};
 
     #[test]
     fn reads_every_form_and_writes_it_back() {
@@ -160,6 +174,29 @@ mod tests {
         for url in ["s3://key:hunter2@bucket/p", "az://c/p?sig=hunter2", "s3://b/p#hunter2"] {
             let error = url.parse::<StoreUrl>().unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        let shown = |text: &str| without_secrets(text);
+        assert_eq!(shown("s3://key:hunter2@bucket/p?x#y"), "s3://…@bucket/p");
+        assert_eq!(shown("s3://key:hun?ter2@bucket"), "s3://…");
+        assert_eq!(shown("me:pw@h://a@b"), "…@b");
+        assert_eq!(shown("pass://word@host"), "…@host");
+        assert_eq!(shown("s3://b/p?sig=abc@hunter2"), "s3://…");
+        assert_eq!(shown("s3n://bucket/p"), "s3n://bucket/p", "a mistyped scheme can be seen");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_of_a_url_does_not_depend_on_user_password_and_query(
+            scheme in prop_oneof![Just(""), Just("s3://"), Just("https://"), Just("az://")],
+            user in "[a-zA-Z0-9:/?#@%&=+. ü-]{0,20}".prop_filter("a scheme", |user| !user.contains("://")),
+            query in prop_oneof![Just(String::new()), "[?#][a-zA-Z0-9:/?#@%&=]{0,20}"],
+        ) {
+            let shown = without_secrets(&format!("{scheme}{user}@Bucket/Prefix{query}"));
+            let allowed = [format!("{scheme}…@Bucket/Prefix"), format!("{scheme}…")];
+            prop_assert!(allowed.contains(&shown), "{shown}");
+            // The same where the password looks like a URL itself; nothing of it is a scheme that anybody knows.
+            let shown = without_secrets(&format!("{scheme}Me:{user}://{user}@Bucket/Prefix{query}"));
+            prop_assert!(allowed.contains(&shown), "{shown}");
         }
     }
 }

@@ -72,7 +72,9 @@ impl Server {
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "logging_collector=off", "-c", "log_destination=stderr"]);
         // Shared memory in files of the data directory, so that a killed server leaves nothing elsewhere.
         command.args(["-c", "dynamic_shared_memory_type=mmap"]);
-        command.env("LC_ALL", "C").env_remove("PGDATA").current_dir("/").stdin(Stdio::null());
+        // What its commands find in the environment must not depend on who runs the tests, nor differ from what a daemon finds.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C");
+        command.current_dir("/").stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         Account::unprivileged().run_as(&mut command).envs(variables.iter().map(|(name, value)| (name, value)));
         let mut server = Self { child: spawn(command) };

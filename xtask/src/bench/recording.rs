@@ -59,8 +59,13 @@ impl Recording {
         remove(&data.join("pg_wal"))?;
         let behind = stage.home.join("behind");
         copy(stage, &base, &behind)?;
+        // With the beginning of the first one in it.
+        let pg_wal = behind.join("pg_wal");
+        remove(&pg_wal)?;
+        fs::create_dir(&pg_wal).map_err(Failure::io(format!("create `{}`", pg_wal.display())))?;
+        stage.account.own(&pg_wal)?;
         for name in &names {
-            let linked = fs::hard_link(plain.join(name), behind.join("pg_wal").join(name));
+            let linked = fs::hard_link(plain.join(name), pg_wal.join(name));
             linked.map_err(Failure::io(format!("link `{name}`")))?;
         }
         let cluster = stage.cluster("behind", &behind)?;

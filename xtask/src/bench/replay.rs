@@ -2,12 +2,21 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::figure::{Comparison, Figure, Target, milliseconds};
 use super::recording::{Recording, SEGMENTS, copy};
 use super::stage::{Codec, Stage, remove};
 use crate::failure::Failure;
 use crate::run::line;
+
+/// Longest wait for the end of a recovery.
+const DEADLINE: Duration = Duration::from_mins(15);
+
+/// Too short to be seen in a figure.
+const POLL: Duration = Duration::from_millis(1);
 
 /// Measures it with our archive, which a burst has filled, and with `cp` from a directory of plain segments.
 pub(super) fn measure_replay(stage: &Stage<'_>, recording: &Recording, runs: usize) -> Result<Figure, Failure> {
@@ -35,9 +44,28 @@ fn replay(stage: &Stage<'_>, recording: &Recording, restore_command: &str) -> Re
     written.map_err(Failure::io("write the recovery settings"))?;
     stage.account.own(&data.join("recovery.signal"))?;
     let server = stage.server(&data)?;
-    // Without hot standby a server answers only when its recovery has ended.
-    let time = milliseconds(&mut || server.start())?;
+    let time = milliseconds(&mut || {
+        server.start()?;
+        // Started, it has only begun.
+        recovered(&data)
+    })?;
     let rows = server.query("SELECT count(*) > 0 FROM recorded")?;
     server.stop()?;
     if rows == "t" { Ok(time) } else { Err(Failure::new("the replayed server has not what was recorded")) }
+}
+
+/// Waits until the server on this directory says in its lock file that it takes connections: without hot standby, after its recovery.
+fn recovered(data: &Path) -> Result<(), Failure> {
+    let began = Instant::now();
+    loop {
+        let file = data.join("postmaster.pid");
+        let text = fs::read_to_string(&file).map_err(Failure::io(format!("read `{}`: the server has ended", file.display())))?;
+        if text.lines().any(|line| line.trim() == "ready") {
+            return Ok(());
+        }
+        if began.elapsed() > DEADLINE {
+            return Err(Failure::new(format!("the recovery did not end within {} s", DEADLINE.as_secs())));
+        }
+        sleep(POLL);
+    }
 }

@@ -85,8 +85,9 @@ impl Stage<'_> {
     pub(super) fn peer(&self, cluster: &Cluster, codec: Codec, arguments: &[&str]) -> Command {
         let mut command = self.account.command(Path::new(PEER), self.home);
         command.arg(format!("--config={}", self.home.join(format!("{}.pgbackrest", cluster.name)).display()));
-        command.arg(format!("--stanza={}", cluster.name)).arg(format!("--compress-type={}", codec.of_the_peer())).args(arguments);
-        command.current_dir(&cluster.data);
+        command.arg(format!("--stanza={}", cluster.name)).args(arguments);
+        // A flag is refused by the commands that compress nothing.
+        command.env("PGBACKREST_COMPRESS_TYPE", codec.of_the_peer()).current_dir(&cluster.data);
         command
     }
 

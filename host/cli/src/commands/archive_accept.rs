@@ -16,7 +16,7 @@ use crate::wiring::World;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Let this server archive in the place of the one that did so before, which is refused from then on
+    /// Let this server archive in the place of another one of its cluster, which is refused from then on
     Accept(Options),
 }
 
@@ -45,7 +45,7 @@ struct PlaceView {
 /// Accepts it.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
     let world = World::open(common).await?;
-    let pusher = world.pusher(world.config.pgdata()?);
+    let pusher = world.pusher(world.config.pgdata()?)?;
     let instance = Instance::observe(pusher.data_directory, pusher.name)?;
     let timeline = options.timeline.unwrap_or(instance.timeline);
     let accepted = archive_accept(&world.ports(), &instance, timeline).await?;

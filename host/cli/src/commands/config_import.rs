@@ -112,7 +112,10 @@ impl Credentials {
         let path = std::path::absolute(path).map_err(|source| ImportError::Write { path: path.to_owned(), source })?;
         let mut lines = vec!["[default]".to_owned()];
         for (key, names) in KEYS {
-            let Some((name, value)) = names.iter().find_map(|name| Some((*name, settings.get(*name)?))) else { continue };
+            // Beside a store of another kind they are no secrets of the plan, and our own reader would refuse them.
+            let is_wanted = |name: &&str| plan.secrets.iter().any(|(secret, _)| secret == name);
+            let mut wanted = names.iter().copied().filter(is_wanted);
+            let Some((name, value)) = wanted.find_map(|name| Some((name, settings.get(name)?))) else { continue };
             // A line break would make a second line of the file out of one value.
             if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(ImportError::OddSecret { name: name.to_owned() });

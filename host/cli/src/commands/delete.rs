@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use stillframe_core::catalog::BackupName;
 use stillframe_core::error::chain;
-use stillframe_core::flows::{DeleteReport, apply_delete, plan_delete};
+use stillframe_core::flows::{AnyBackupName, DeleteReport, apply_delete, plan_delete};
 use stillframe_core::retention::{Cutoff, DeletePlan, Leftover, Reason, RetentionRule};
 
 use crate::common::Common;
@@ -45,7 +45,8 @@ enum Rule {
     /// Delete one ordinary backup
     Target {
         /// Its name
-        name: BackupName,
+        #[arg(value_parser = parse::any_backup)]
+        name: AnyBackupName,
     },
     /// Delete every ordinary backup, and all WAL that no permanent one needs
     Everything,
@@ -96,21 +97,21 @@ impl stillframe_core::error::Classify for BadRule {
 }
 
 impl Rule {
-    fn parsed(&self) -> Result<RetentionRule, BadRule> {
+    fn parsed(&self) -> Result<RetentionRule, Failure> {
         Ok(match self {
             Self::Retain { count, after } => match count.as_slice() {
                 [RetainWord::Count(count)] | [RetainWord::Modifier, RetainWord::Count(count)] => {
                     RetentionRule::Retain { count: *count, after: after.clone() }
                 }
-                _ => return Err(BadRule("`retain` takes one number, and FULL or FIND_FULL before it if need be")),
+                _ => return Err(BadRule("`retain` takes one number, and FULL or FIND_FULL before it if need be").into()),
             },
             Self::Before { cutoff } => match cutoff.as_slice() {
                 [BeforeWord::Cutoff(cutoff)] | [BeforeWord::Modifier, BeforeWord::Cutoff(cutoff)] => {
                     RetentionRule::Before(cutoff.clone())
                 }
-                _ => return Err(BadRule("`before` takes one name or moment, and FIND_FULL before it if need be")),
+                _ => return Err(BadRule("`before` takes one name or moment, and FIND_FULL before it if need be").into()),
             },
-            Self::Target { name } => RetentionRule::Target(name.clone()),
+            Self::Target { name } => RetentionRule::Target(name.ours("delete target")?.clone()),
             Self::Everything => RetentionRule::Everything,
             Self::Garbage => RetentionRule::Garbage,
         })

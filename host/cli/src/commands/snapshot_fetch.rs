@@ -205,17 +205,41 @@ fn quoted(path: &OsStr) -> String {
 
 fn describe(report: &FetchReport, request: &FetchRequest) -> String {
     let how = if report.restored_by_provider { "restored by the provider" } else { "prepared as mounted" };
+    let destination = request.destination.display();
+    let warning = archiving_warning(request.recovery.archiving, &request.destination).unwrap_or_default();
     format!(
-        "{} is {how} in {}\nnext: start the server there, for instance with `pg_ctl -D {} start`; it recovers by itself",
+        "{} is {how} in {destination}\n\
+         next: start the server there, for instance with `pg_ctl -D {destination} start`; it recovers by itself{warning}",
         report.backup.sentinel.name,
-        request.destination.display(),
-        request.destination.display(),
     )
+}
+
+/// What somebody who only tests a restore must know: nothing tells a promoted copy from a failover.
+fn archiving_warning(archiving: Archiving, destination: &Path) -> Option<String> {
+    let settings = destination.join("postgresql.auto.conf");
+    (archiving == Archiving::Keep).then(|| {
+        format!(
+            "\nnote: this copy has the `archive_command` of the original. Once it is promoted, it archives into the same store, as a \
+             new timeline: the guard allows that as it allows a failover, refuses it if another server has that timeline, and later \
+             restores of the original find it. For a test beside the original, restore with --archiving off, or write \
+             `archive_mode = off` into `{}` before the first start",
+            settings.display()
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_that_would_archive_beside_the_original_is_told_of_and_one_that_will_not_is_not() {
+        let warning = archiving_warning(Archiving::Keep, Path::new("/copy")).unwrap();
+        for word in ["--archiving off", "`archive_mode = off`", "`/copy/postgresql.auto.conf`", "promoted", "timeline", "guard"] {
+            assert!(warning.contains(word), "{warning}");
+        }
+        assert_eq!(archiving_warning(Archiving::Off, Path::new("/copy")), None);
+    }
 
     #[test]
     fn restore_command_survives_spaces_quotes_and_percent_signs() {

@@ -134,6 +134,9 @@ pub fn walg_remarks(backup: &WalGBackup) -> String {
     ])
 }
 
+/// Files and stretches that are listed of one kind; all are counted.
+pub const MAX_LISTED: usize = 1_000;
+
 /// A stretch of segments in JSON.
 #[derive(Serialize)]
 pub struct RangeView {
@@ -153,6 +156,12 @@ impl RangeView {
             last: name(range.last),
             segments: range.last - range.first + 1,
         }
+    }
+
+    /// Names the first of these stretches, and counts those that are left out: an archive with holes can have a million.
+    pub fn listed(ranges: &[WalRange], size: WalSegmentSize) -> (Vec<Self>, usize) {
+        let views = ranges.iter().take(MAX_LISTED).map(|range| Self::new(*range, size)).collect();
+        (views, ranges.len().saturating_sub(MAX_LISTED))
     }
 
     /// The stretch in words.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::common::Common;
+use crate::common::{Common, NoResult};
 use crate::daemon::{ConfigurationId, Limits, WalService, serve};
 use crate::exit::Failure;
 use crate::wiring::{World, terminated};
 
 #[derive(Debug, Args)]
 pub struct Options {
+    #[command(flatten)]
+    no_result: NoResult,
     /// Where clients connect to; readable for the user who runs it only
     socket: PathBuf,
 }

@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use clap::Args;
 use stillframe_core::flows::{WalFetched, wal_fetch};
 
-use crate::common::Common;
+use crate::common::{Common, NoResult};
 use crate::exit::{ABSENT, Failure};
 use crate::wiring::World;
 
 #[derive(Debug, Args)]
 pub struct Options {
+    #[command(flatten)]
+    no_result: NoResult,
     /// Let the daemon at this socket do it, when it can
     // Read before the command line is: whoever gets here does without.
     #[arg(long, value_name = "SOCKET")]

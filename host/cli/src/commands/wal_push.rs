@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use stillframe_core::flows::{WalPushed, wal_push};
+use stillframe_core::flows::{Ports, WalPushed, wal_push};
 use stillframe_core::postgres::PgControl;
 
-use crate::common::Common;
+use crate::common::{Common, NoResult};
 use crate::config::{Config, ConfigError};
 use crate::exit::Failure;
 use crate::wiring::{World, terminated};
 
 #[derive(Debug, Args)]
 pub struct Options {
+    #[command(flatten)]
+    no_result: NoResult,
     /// Let the daemon at this socket do it, when it can
     // Read before the command line is: whoever gets here does without.
     #[arg(long, value_name = "SOCKET")]
@@ -26,10 +28,13 @@ pub struct Options {
 pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
     let world = World::open(common).await?;
     let data_directory = data_directory(&options.path, &world.config)?;
-    let pusher = world.pusher(&data_directory);
-    match wal_push(&world.ports(), &world.ahead(), &pusher, &options.path, terminated()).await? {
+    let pusher = world.pusher(&data_directory)?;
+    let archiving = world.archiving_now()?;
+    let ports = Ports { archiving: &archiving, ..world.ports() };
+    match wal_push(&ports, &world.ahead(), &pusher, &options.path, terminated()).await? {
         WalPushed::Stored => tracing::debug!(path = %options.path.display(), "archived"),
         WalPushed::Before => tracing::debug!(path = %options.path.display(), "was archived by an earlier call"),
+        WalPushed::Parked => tracing::debug!(path = %options.path.display(), "is kept beside the archive"),
         WalPushed::AlreadyStored => tracing::info!(path = %options.path.display(), "was archived before, with the same content"),
     }
     Ok(ExitCode::SUCCESS)

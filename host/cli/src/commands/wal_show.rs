@@ -7,7 +7,7 @@ use serde::Serialize;
 use stillframe_core::flows::{SegmentSizeFound, SizeSource, TimelineInventory, TimelineOrigin, wal_show};
 use stillframe_core::postgres::{WalRange, WalSegmentSize};
 
-use super::view::RangeView;
+use super::view::{MAX_LISTED, RangeView};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, or_dash, print, table};
@@ -40,8 +40,13 @@ struct TimelineView {
     history: &'static str,
     segments: u64,
     stored_bytes: u64,
+    first_wal_file: Option<String>,
+    last_wal_file: Option<String>,
     ranges: Vec<RangeView>,
+    ranges_left_out: usize,
+    missing_segments: u64,
     gaps: Vec<RangeView>,
+    gaps_left_out: usize,
     partials: Vec<String>,
     backups: Vec<BackupView>,
 }
@@ -72,7 +77,10 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
 
 fn view(found: &TimelineInventory, size: WalSegmentSize) -> TimelineView {
     let parent = found.origin.parent();
-    let named = |ranges: &[WalRange]| ranges.iter().map(|range| RangeView::new(*range, size)).collect();
+    let whole = found.ranges.first().zip(found.ranges.last());
+    let whole = whole.map(|(first, last)| RangeView::new(WalRange { last: last.last, ..*first }, size));
+    let ((ranges, ranges_left_out), (gaps, gaps_left_out)) =
+        (RangeView::listed(&found.ranges, size), RangeView::listed(&found.gaps, size));
     TimelineView {
         timeline: found.timeline.get(),
         parent: parent.map(|fork| fork.timeline.get()),
@@ -80,8 +88,13 @@ fn view(found: &TimelineInventory, size: WalSegmentSize) -> TimelineView {
         history: history(&found.origin),
         segments: found.segments,
         stored_bytes: found.stored_bytes,
-        ranges: named(&found.ranges),
-        gaps: named(&found.gaps),
+        first_wal_file: whole.as_ref().map(|range| range.first.clone()),
+        last_wal_file: whole.map(|range| range.last),
+        ranges,
+        ranges_left_out,
+        missing_segments: found.gaps.iter().map(|gap| gap.last - gap.first + 1).sum(),
+        gaps,
+        gaps_left_out,
         partials: found.partials.iter().map(ToString::to_string).collect(),
         backups: found
             .backups
@@ -124,8 +137,9 @@ fn describe(view: &InventoryView, size: SegmentSizeFound) -> String {
     for timeline in &view.timelines {
         let shown = timeline.gaps.iter().take(MAX_GAPS);
         lines.extend(shown.map(|gap| format!("gap on timeline {}: {}", timeline.timeline, gap.describe())));
-        if timeline.gaps.len() > MAX_GAPS {
-            lines.push(format!("{} more gaps on timeline {}: see --json", timeline.gaps.len() - MAX_GAPS, timeline.timeline));
+        let more = (timeline.gaps.len() + timeline.gaps_left_out).saturating_sub(MAX_GAPS);
+        if more > 0 {
+            lines.push(format!("{more} more gaps on timeline {}: --json lists the first {MAX_LISTED}", timeline.timeline));
         }
     }
     if view.timelines.iter().any(|timeline| !timeline.gaps.is_empty()) {
@@ -140,11 +154,11 @@ fn row(view: &TimelineView) -> Vec<String> {
         or_dash(view.parent.map(|parent| parent.to_string())),
         or_dash(view.switch_lsn.clone()),
         view.history.to_owned(),
-        or_dash(view.ranges.first().map(|range| range.first.clone())),
-        or_dash(view.ranges.last().map(|range| range.last.clone())),
+        or_dash(view.first_wal_file.clone()),
+        or_dash(view.last_wal_file.clone()),
         view.segments.to_string(),
         bytes(view.stored_bytes),
-        view.gaps.iter().map(|gap| gap.segments).sum::<u64>().to_string(),
+        view.missing_segments.to_string(),
         view.backups.len().to_string(),
     ]
 }
@@ -155,41 +169,59 @@ mod tests {
 
     use super::*;
 
-    fn timeline(parent: Option<(u32, &str)>, ranges: &[(u64, u64)], gaps: &[(u64, u64)]) -> TimelineView {
-        let named = |ranges: &[(u64, u64)]| {
+    /// A first timeline with these stretches and gaps.
+    fn timeline(ranges: &[(u64, u64)], gaps: &[(u64, u64)]) -> TimelineView {
+        let of = |pairs: &[(u64, u64)]| {
             let range = |&(first, last)| WalRange { timeline: TimelineId::FIRST, first, last };
-            ranges.iter().map(|pair| RangeView::new(range(pair), WalSegmentSize::DEFAULT)).collect()
+            pairs.iter().map(range).collect()
         };
-        TimelineView {
-            timeline: 1,
-            parent: parent.map(|(number, _)| number),
-            switch_lsn: parent.map(|(_, position)| position.to_owned()),
-            history: "none",
+        let found = TimelineInventory {
+            timeline: TimelineId::FIRST,
+            origin: TimelineOrigin::First,
+            ranges: of(ranges),
+            gaps: of(gaps),
             segments: 5,
-            stored_bytes: 3 << 20,
-            ranges: named(ranges),
-            gaps: named(gaps),
             partials: Vec::new(),
+            stored_bytes: 3 << 20,
             backups: Vec::new(),
+        };
+        view(&found, WalSegmentSize::DEFAULT)
+    }
+
+    fn inventory(timeline: TimelineView) -> InventoryView {
+        InventoryView {
+            segment_size_bytes: 16 << 20,
+            segment_size_source: "assumed",
+            timelines: vec![timeline],
+            unreadable: Vec::new(),
         }
     }
 
+    const ASSUMED: SegmentSizeFound = SegmentSizeFound { size: WalSegmentSize::DEFAULT, source: SizeSource::Assumed };
+
     #[test]
     fn people_see_gaps_by_name_and_number_and_how_the_size_is_known() {
-        let view = InventoryView {
-            segment_size_bytes: 16 << 20,
-            segment_size_source: "assumed",
-            timelines: vec![timeline(None, &[(1, 2), (5, 7)], &[(3, 4)])],
-            unreadable: Vec::new(),
-        };
-        let segment_size = SegmentSizeFound { size: WalSegmentSize::DEFAULT, source: SizeSource::Assumed };
+        let view = inventory(timeline(&[(1, 2), (5, 7)], &[(3, 4)]));
         assert_eq!(
-            describe(&view, segment_size),
+            describe(&view, ASSUMED),
             "TIMELINE  PARENT  SWITCHED AT  HISTORY  FIRST                     LAST                      SEGMENTS  STORED   GAPS  BACKUPS\n\
              1         -       -            none     000000010000000000000001  000000010000000000000007  5         3.0 MiB  2     0\n\
              segment size 16.0 MiB (assumed: nothing tells it; --segment-size does)\n\
              gap on timeline 1: 000000010000000000000003 … 000000010000000000000004 (2)\n\
              which gaps matter: `stillframe wal-verify`"
         );
+    }
+
+    #[test]
+    fn an_archive_full_of_holes_is_counted_whole_and_listed_in_part() {
+        let odd: Vec<(u64, u64)> = (0..5_000).map(|number| (2 * number + 1, 2 * number + 1)).collect();
+        let even: Vec<(u64, u64)> = (1..5_000).map(|number| (2 * number, 2 * number)).collect();
+        let view = timeline(&odd, &even);
+        assert_eq!((view.ranges.len(), view.ranges_left_out), (1_000, 4_000));
+        assert_eq!((view.gaps.len(), view.gaps_left_out, view.missing_segments), (1_000, 3_999, 4_999));
+        assert_eq!(view.last_wal_file.as_deref(), Some("00000001000000270000000F"), "the newest, and not the last that is listed");
+        let text = describe(&inventory(view), ASSUMED);
+        assert!(text.contains("\n4899 more gaps on timeline 1: --json lists the first 1000\n"), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("gap on")).count(), 100);
     }
 }

@@ -9,9 +9,9 @@ use stillframe_core::flows::{
     AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, Progress, SegmentSizeFound, ServerPosition, VerifyReport,
     VerifyRequest, wal_verify,
 };
-use stillframe_core::postgres::{TimelineId, WalRange, WalSegment, WalSegmentSize};
+use stillframe_core::postgres::{TimelineId, WalSegment, WalSegmentSize};
 
-use super::view::RangeView;
+use super::view::{MAX_LISTED, RangeView};
 use super::wal_show::{describe_size, history};
 use crate::common::Common;
 use crate::exit::Failure;
@@ -19,14 +19,11 @@ use crate::output::{count, print};
 use crate::parse;
 use crate::wiring::World;
 
-/// Files and stretches that are listed of one kind; all are counted.
-const MAX_LISTED: usize = 1_000;
-
 #[derive(Debug, Args)]
 #[command(
     after_help = "Looks at each backup's own WAL, and from the oldest ordinary backup on at everything up to the newest archived \
     segment of every timeline that continues it. Gaps that no backup can reach are no alarm.\n\
-    Exit codes: 0 all there; 4 files are missing, or the newest timeline is not the server's; 6 files or records are damaged; \
+    Exit codes: 0 all there; 4 files are missing, or the newest timeline is not the server's, or there is no backup; 6 files or records are damaged; \
     5 the store failed, nothing is known; 3 not everything could be verified (no private key, or no known segment size).\n\
     WAL-G: `wal-verify integrity` is this command, `wal-verify timeline` is this command with --allow-lag."
 )]
@@ -80,6 +77,7 @@ struct BackupView {
     is_whole: Option<bool>,
     wal: Option<RangeView>,
     missing: Vec<RangeView>,
+    missing_left_out: usize,
 }
 
 #[derive(Serialize)]
@@ -147,10 +145,10 @@ fn show_progress(is_terminal: bool, progress: Progress) {
 
 fn view(report: &VerifyReport) -> VerifyView {
     let size = report.segment_size.size;
-    let named = |ranges: &[WalRange]| ranges.iter().take(MAX_LISTED).map(|range| RangeView::new(*range, size)).collect();
-    let left_out_of = |ranges: &[WalRange]| ranges.len().saturating_sub(MAX_LISTED);
-    let missing = report.missing.iter().flat_map(|range| range.segments());
-    let mut problems: Vec<ProblemView> = missing.take(MAX_LISTED).map(|segment| missing_view(segment, size)).collect();
+    let ((missing, missing_left_out), (harmless_gaps, harmless_gaps_left_out)) =
+        (RangeView::listed(&report.missing, size), RangeView::listed(&report.harmless, size));
+    let absent = report.missing.iter().flat_map(|range| range.segments());
+    let mut problems: Vec<ProblemView> = absent.take(MAX_LISTED).map(|segment| missing_view(segment, size)).collect();
     let left_out = report.missing_count().saturating_sub(problems.len() as u64);
     let contents = report.contents.as_ref();
     problems.extend(contents.into_iter().flat_map(|contents| &contents.problems).map(|problem| ProblemView {
@@ -164,13 +162,13 @@ fn view(report: &VerifyReport) -> VerifyView {
         is_whole: report.verdict().is_ok(),
         segment_size_bytes: size.bytes(),
         segment_size_source: report.segment_size.source.as_str(),
-        needed: named(&report.needed),
+        needed: report.needed.iter().map(|range| RangeView::new(*range, size)).collect(),
         present_segments: report.present,
         missing_segments: report.missing_count(),
-        missing: named(&report.missing),
-        missing_left_out: left_out_of(&report.missing),
-        harmless_gaps: named(&report.harmless),
-        harmless_gaps_left_out: left_out_of(&report.harmless),
+        missing,
+        missing_left_out,
+        harmless_gaps,
+        harmless_gaps_left_out,
         backups: report.backups.iter().map(backup_view).collect(),
         histories: report.histories.iter().map(history_view).collect(),
         newer_timelines: report.newer_timelines.iter().map(|timeline| timeline.get()).collect(),
@@ -187,12 +185,14 @@ fn missing_view(segment: WalSegment, size: WalSegmentSize) -> ProblemView {
 }
 
 fn backup_view(check: &BackupCheck) -> BackupView {
+    let (missing, missing_left_out) = RangeView::listed(&check.missing, check.segment_size);
     BackupView {
         backup_name: check.name.clone(),
         kind: check.kind.as_str(),
         is_whole: check.range.map(|_| check.missing.is_empty()),
         wal: check.range.map(|range| RangeView::new(range, check.segment_size)),
-        missing: check.missing.iter().map(|range| RangeView::new(*range, check.segment_size)).collect(),
+        missing,
+        missing_left_out,
     }
 }
 
@@ -212,8 +212,9 @@ fn contents_view(contents: &ContentReport) -> ContentsView {
 
 fn describe(view: &VerifyView, size: SegmentSizeFound) -> String {
     let mut lines = Vec::new();
-    if view.backups.is_empty() {
-        lines.push("no backup needs any WAL".to_owned());
+    // The records that cannot be read may be of one.
+    if view.backups.is_empty() && view.unreadable.is_empty() {
+        lines.push("there is no backup, and so nothing to verify against".to_owned());
     }
     lines.extend(view.needed.iter().map(|range| format!("needed on timeline {}: {}", range.timeline, range.describe())));
     for backup in &view.backups {
@@ -251,6 +252,7 @@ fn describe(view: &VerifyView, size: SegmentSizeFound) -> String {
 #[cfg(test)]
 mod tests {
     use stillframe_core::flows::{BackupKind, SizeSource};
+    use stillframe_core::postgres::WalRange;
 
     use super::*;
 
@@ -305,6 +307,15 @@ mod tests {
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!((json["is_whole"].as_bool(), json["missing_segments"].as_u64()), (Some(false), Some(1)));
         assert_eq!(json["problems"][0]["file"], "000000010000000000000007");
+    }
+
+    #[test]
+    fn without_a_backup_nothing_is_called_whole_and_people_read_why() {
+        let report = report(Vec::new());
+        let view = view(&report);
+        let text = describe(&view, report.segment_size);
+        assert!(text.starts_with("there is no backup, and so nothing to verify against\n"), "{text}");
+        assert!(!view.is_whole);
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use stillframe_core::catalog::Compression;
+use stillframe_core::catalog::{Compression, Recipient};
 use stillframe_core::flows::Guarding;
 use stillframe_core::spool::AheadSettings;
 
-use super::kind::is_recipient;
 use super::reader::Reader;
 use super::{ConfigError, Origin, secrets};
 
@@ -16,7 +15,7 @@ pub struct ArchiveConfig {
     /// How new WAL is compressed.
     pub compression: Compression,
     /// Whom new WAL is encrypted for, without those in the file.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<Recipient>,
     /// File with more of them.
     pub recipients_file: Option<PathBuf>,
     /// Where the private key comes from.
@@ -57,7 +56,8 @@ pub(super) fn read(read: &Reader<'_>) -> Result<ArchiveConfig, ConfigError> {
     };
     Ok(ArchiveConfig {
         compression,
-        recipients: read.list("archive.recipients"),
+        // Each has been checked as it was read.
+        recipients: read.list("archive.recipients").iter().filter_map(|text| text.parse().ok()).collect(),
         recipients_file: read.path("archive.recipients_file"),
         identity: identity(read)?,
         ahead: AheadSettings {
@@ -76,9 +76,14 @@ pub(super) fn read(read: &Reader<'_>) -> Result<ArchiveConfig, ConfigError> {
 }
 
 impl ArchiveConfig {
+    /// What tells this server from its copies. A name that several hosts share would make one server of them.
+    pub fn instance(&self) -> Result<&str, ConfigError> {
+        self.instance.as_deref().ok_or(ConfigError::NoInstance)
+    }
+
     /// Whom new WAL is encrypted for: the list and the file. A file without any is an error, for whoever named it wanted
     /// encryption.
-    pub fn all_recipients(&self) -> Result<Vec<String>, ConfigError> {
+    pub fn all_recipients(&self) -> Result<Vec<Recipient>, ConfigError> {
         let mut all = self.recipients.clone();
         let Some(path) = &self.recipients_file else { return Ok(all) };
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Recipients { path: path.clone(), source })?;
@@ -95,10 +100,7 @@ impl ArchiveConfig {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if !is_recipient(line) {
-                return Err(invalid(format!("line {} is not of the form `age1…`", number + 1)));
-            }
-            all.push(line.to_owned());
+            all.push(line.parse().map_err(|_| invalid(format!("line {} is no public key `age1…`", number + 1)))?);
         }
         if all.len() == count { Err(invalid("it names nobody".to_owned())) } else { Ok(all) }
     }

@@ -92,6 +92,9 @@ pub enum ConfigError {
         /// The key.
         key: &'static str,
     },
+    /// Nothing tells this server from its copies.
+    #[error("this host has no name that would tell its server from a copy of it")]
+    NoInstance,
     /// A provider that is not there.
     #[error("no provider `{name}` is configured")]
     NoSuchProvider {
@@ -126,6 +129,7 @@ impl Classify for ConfigError {
                 let (section, name) = key.split_once('.').unwrap_or(("", key));
                 Some(format!("set `{name}` under `[{section}]`, or the variable {}", variable(key)))
             }
+            Self::NoInstance => Self::Missing { key: "archive.instance" }.hint(),
             Self::NoSuchProvider { name, known } if known.is_empty() => Some(format!("add a section `[provider.{name}]`")),
             Self::NoSuchProvider { known, .. } => {
                 let known: Vec<&str> = known.iter().map(ProviderName::as_str).collect();

@@ -4,7 +4,7 @@
 const PRIVATE_KEY: &str = "AGE-SECRET-KEY-";
 
 /// Whether a text holds a private key, in either case of letters, as Bech32 has it.
-pub(super) fn has_private_key(text: &str) -> bool {
+pub fn has_private_key(text: &str) -> bool {
     text.to_ascii_uppercase().contains(PRIVATE_KEY)
 }
 

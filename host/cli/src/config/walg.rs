@@ -24,6 +24,11 @@ pub fn of_environment(variables: &Variables) -> Variables {
     ours.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
+/// Whether a variable changes what is done when WAL-G's count: of its own settings those that become ours or are refused.
+pub fn is_heeded(name: &str) -> bool {
+    name.starts_with("WALG_") || name.starts_with("WALE_") || (table::changes_something(name) && !table::is_of_libpq(name))
+}
+
 /// Fills what our own file and variables leave open. Returns what was passed over.
 pub(super) fn fill(values: &mut BTreeMap<String, Value>, variables: &Variables) -> Result<Vec<String>, ConfigError> {
     let mut settings = of_environment(variables);

@@ -1,18 +1,26 @@
 //! What our client says of itself before it asks for anything: where it works, and what it was configured with.
 //!
 //! Both are compared and never read: the client must stay quick. What differs for no good reason costs the plain command, and what is
-//! the same by accident would archive to a wrong place; so everything that the plain command would act on is in it.
+//! the same by accident would archive to a wrong place; so everything that decides what the plain command would do is in it: file,
+//! variables, host and program. Left out are `PG*`, for neither command connects, and what only changes how the store is reached.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::{Config, overrules};
+use crate::config::{Config, host_name, overrules, walg};
 
 /// Names the file, which is compared itself.
 const FILE_VARIABLE: &str = "STILLFRAME_CONFIG";
+
+/// Leads to the file that this process was started from, also when another has its name by now.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// Begin the variables that the libraries of the stores read: account, endpoint, credentials.
+const OF_STORES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
 /// What a client of ours has to have in common with the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +38,25 @@ pub struct DirectoryId {
     inode: u64,
 }
 
-/// Tells one state of a configuration from others, without reading the file.
+/// Tells one state of a configuration, with whoever acts on it, from others, without reading the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfigurationId {
     device: u64,
     inode: u64,
     size_bytes: u64,
     modified_ns: i128,
-    /// Digest of the variables that overrule the file. Between two releases it may differ for the same variables.
-    overruling: u64,
+    /// Digest of all that is not in the file: no value of a variable is sent.
+    beside: u64,
+}
+
+/// What the plain command acts on beside the file.
+struct Beside<'a> {
+    variables: Vec<(OsString, OsString)>,
+    /// It names the instance.
+    host: &'a str,
+    /// A daemon from before an upgrade has other formats, other defaults, and the faults that the upgrade mends. Not its device
+    /// and inode: in another container, the same image has others.
+    program: &'a Metadata,
 }
 
 impl Check {
@@ -52,7 +70,7 @@ impl Check {
                 inode: next(&mut words)?,
                 size_bytes: next(&mut words)?,
                 modified_ns: next(&mut words)?,
-                overruling: next(&mut words)?,
+                beside: next(&mut words)?,
             },
         };
         words.next().is_none().then_some(check)
@@ -62,8 +80,8 @@ impl Check {
     pub fn to_text(self) -> String {
         let DirectoryId { device, inode } = self.directory;
         let file = self.configuration;
-        let ConfigurationId { size_bytes, modified_ns, overruling, .. } = file;
-        format!("{device} {inode} {} {} {size_bytes} {modified_ns} {overruling}", file.device, file.inode)
+        let ConfigurationId { size_bytes, modified_ns, beside, .. } = file;
+        format!("{device} {inode} {} {} {size_bytes} {modified_ns} {beside}", file.device, file.inode)
     }
 }
 
@@ -85,23 +103,38 @@ impl ConfigurationId {
     /// The configuration of this process, as it is now. `flag` is what `--config` says.
     pub fn of_process(flag: Option<&Path>) -> io::Result<Self> {
         let path = Config::choose_path(flag, std::env::var(FILE_VARIABLE).ok().as_deref());
-        Self::new(&path, std::env::vars_os())
+        let variables = std::env::vars_os().filter(|(name, _)| counts(name)).collect();
+        Self::new(&path, Beside { variables, host: &host_name(), program: &Path::new(PROGRAM).metadata()? })
     }
 
-    fn new(path: &Path, variables: impl IntoIterator<Item = (OsString, OsString)>) -> io::Result<Self> {
+    fn new(path: &Path, beside: Beside<'_>) -> io::Result<Self> {
         let found = path.metadata()?;
-        let mut overruling: Vec<_> = variables.into_iter().filter(|(name, _)| name.to_str().is_some_and(overrules)).collect();
-        overruling.sort();
-        let mut hasher = DefaultHasher::new();
-        overruling.hash(&mut hasher);
         Ok(Self {
             device: found.dev(),
             inode: found.ino(),
             size_bytes: found.len(),
             modified_ns: i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec()),
-            overruling: hasher.finish(),
+            beside: beside.digest(),
         })
     }
+}
+
+impl Beside<'_> {
+    fn digest(mut self) -> u64 {
+        self.variables.sort();
+        let mut hasher = DefaultHasher::new();
+        self.variables.hash(&mut hasher);
+        self.host.hash(&mut hasher);
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        (self.program.len(), self.program.mtime(), self.program.mtime_nsec()).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Whether a variable decides what the plain command does.
+fn counts(name: &OsStr) -> bool {
+    let is_of_store = |name: &str| OF_STORES.iter().any(|beginning| name.starts_with(beginning));
+    name.to_str().is_some_and(|name| overrules(name) || is_of_store(name) || walg::is_heeded(name))
 }
 
 fn next<'a, T: std::str::FromStr>(words: &mut impl Iterator<Item = &'a str>) -> Option<T> {
@@ -113,7 +146,13 @@ mod tests {
     use super::*;
 
     fn id(path: &Path, variables: &[(&str, &str)]) -> ConfigurationId {
-        ConfigurationId::new(path, variables.iter().map(|(name, value)| (name.into(), value.into()))).unwrap()
+        id_of(path, variables, "host", &path.metadata().unwrap())
+    }
+
+    fn id_of(path: &Path, variables: &[(&str, &str)], host: &str, program: &Metadata) -> ConfigurationId {
+        let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let variables = variables.filter(|(name, _)| counts(name)).collect();
+        ConfigurationId::new(path, Beside { variables, host, program }).unwrap()
     }
 
     #[test]
@@ -146,11 +185,28 @@ mod tests {
         std::fs::write(&other, "text").unwrap();
         std::fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
         assert_ne!(id(&other, &[]), before, "another file");
-        ConfigurationId::new(&directory.path().join("absent"), []).unwrap_err();
+        ConfigurationId::of_process(Some(&directory.path().join("absent"))).unwrap_err();
     }
 
     #[test]
-    fn variables_that_overrule_count_in_any_order_and_others_do_not() {
+    fn another_host_or_program_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("c"), directory.path().join("other"));
+        std::fs::write(&path, "text").unwrap();
+        let program = path.metadata().unwrap();
+        let before = id_of(&path, &[], "host", &program);
+        assert_eq!(id_of(&path, &[], "host", &program), before);
+        assert_ne!(id_of(&path, &[], "other", &program), before);
+        let file = std::fs::File::create(&other).unwrap();
+        file.set_modified(program.modified().unwrap()).unwrap();
+        assert_ne!(id_of(&path, &[], "host", &other.metadata().unwrap()), before, "another size");
+        std::fs::write(&other, "text").unwrap();
+        file.set_modified(program.modified().unwrap() + std::time::Duration::from_micros(1)).unwrap();
+        assert_ne!(id_of(&path, &[], "host", &other.metadata().unwrap()), before, "another time");
+    }
+
+    #[test]
+    fn variables_that_decide_count_in_any_order() {
         let directory = tempfile::tempdir().unwrap();
         let (path, url) = (directory.path(), ("STILLFRAME_STORE_URL", "file:///a"));
         let level = ("STILLFRAME_ARCHIVE_LEVEL", "3");
@@ -158,5 +214,31 @@ mod tests {
         assert_eq!(id(path, &[url, level]), id(path, &[level, url]));
         assert_ne!(id(path, &[url]), id(path, &[]));
         assert_ne!(id(path, &[url]), id(path, &[("STILLFRAME_STORE_URL", "file:///b")]));
+        for name in [
+            "WALG_S3_PREFIX",
+            "WALE_S3_PREFIX",
+            "WALG_LIBSODIUM_KEY",
+            "WALG_OF_A_LATER_VERSION",
+            "S3_RETENTION_PERIOD",
+            "GCS_ENCRYPTION_KEY",
+            "TOTAL_BG_UPLOADED_LIMIT",
+            "AWS_ENDPOINT",
+            "AWS_SECRET_ACCESS_KEY",
+            "AZURE_STORAGE_ACCOUNT_NAME",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        ] {
+            assert_ne!(id(path, &[(name, "x")]), id(path, &[]), "{name}");
+            assert_ne!(id(path, &[(name, "x")]), id(path, &[(name, "y")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_and_a_service_manager_give_to_their_children_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = "PGDATA PGSYSCONFDIR PGLOCALEDIR PG_OOM_ADJUST_FILE PG_OOM_ADJUST_VALUE PG_GRANDPARENT_PID PGUSER PGPASSWORD \
+            LANG LC_ALL HOME USER PATH NOTIFY_SOCKET WATCHDOG_USEC INVOCATION_ID JOURNAL_STREAM XDG_RUNTIME_DIR GOMAXPROCS";
+        for name in names.split_whitespace() {
+            assert_eq!(id(directory.path(), &[(name, "x")]), id(directory.path(), &[]), "{name}");
+        }
     }
 }

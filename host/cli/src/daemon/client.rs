@@ -67,7 +67,7 @@ impl Call {
                 // Whoever names two is told off by the plain command.
                 Some("--daemon") if socket.is_none() => socket = Some(PathBuf::from(arguments.next()?)),
                 Some("--config") if config.is_none() => config = Some(PathBuf::from(arguments.next()?)),
-                Some("--json" | "--verbose" | "-v" | "-vv") => {}
+                Some("--verbose" | "-v" | "-vv") => {}
                 Some(text) if text.starts_with('-') => match text.split_once('=') {
                     Some(("--daemon", path)) if socket.is_none() => socket = Some(PathBuf::from(path)),
                     Some(("--config", path)) if config.is_none() => config = Some(PathBuf::from(path)),
@@ -101,7 +101,9 @@ impl Call {
         let mut stream = open(&self.socket).map_err(|error| error.to_string())?;
         match ask(&mut stream, &Request::Check(Some(Check { directory, configuration })))? {
             Reply::Serving => {}
-            Reply::Reconfigured => return Err("it runs with another or an older configuration: restart it".to_owned()),
+            Reply::Reconfigured => {
+                return Err("it was started with another configuration, environment, host name or program: restart it".to_owned());
+            }
             Reply::Failed => return Err("it serves another data directory, or is busy".to_owned()),
             // The daemon of WAL-G answers so to any check.
             Reply::Done | Reply::Missing => return Err("it is the daemon of another program".to_owned()),

@@ -3,14 +3,20 @@
 //! Like WAL-G's daemon it answers any number of checks and then one request, and closes: PostgreSQL's library opens a connection for
 //! each file. What cannot be understood is answered as an error and closed.
 //!
+//! A request is worked on only while its client waits: of one that has died nothing may get a name any more, since its server may
+//! have been started again and have asked for another file in the same place.
+//!
 //! A request names a file and no server. So nothing is done for a client before it has shown that it means ours: our own by its
 //! check, others by working in our data directory, as PostgreSQL and what it starts do.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
@@ -67,10 +73,15 @@ pub(super) async fn serve(
         if is_last && !is_ours(&stream, &*service, standing) {
             return answer(&mut stream, limits, Reply::Failed).await;
         }
-        let reply = timeout(limits.request, handle(&*service, request, &mut standing)).await.unwrap_or_else(|_| {
-            tracing::error!("a request is abandoned after {} seconds", limits.request.as_secs());
-            Reply::Failed
-        });
+        let reply = tokio::select! {
+            // The client is looked at before every step of the work.
+            biased;
+            () = gone(&stream) => return tracing::debug!("a client does not wait any more; what it asked for is dropped"),
+            reply = timeout(limits.request, handle(&*service, request, &mut standing)) => reply.unwrap_or_else(|_| {
+                tracing::error!("a request is abandoned after {} seconds", limits.request.as_secs());
+                Reply::Failed
+            }),
+        };
         answer(&mut stream, limits, reply).await;
         if is_last {
             return;
@@ -145,6 +156,30 @@ async fn handle(service: &dyn Service, request: Request, standing: &mut Standing
         Request::Push(name) => service.push(&name).await,
         Request::Fetch(name, destination) => service.fetch(&name, &destination).await,
     }
+}
+
+/// Waits until the other end has closed the connection, or its half of it: it has died, or takes no interest in the answer.
+async fn gone(stream: &UnixStream) {
+    std::future::poll_fn(|context| poll_gone(stream, context)).await;
+}
+
+/// The kernel is asked each time: the runtime may know of a file that is ready before it knows of a client that died earlier.
+fn poll_gone(stream: &UnixStream, context: &mut Context<'_>) -> Poll<()> {
+    while !is_closed(stream) {
+        match stream.poll_read_ready(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => break,
+            // More has arrived, which is not read now: what comes after it must wake us nevertheless.
+            Poll::Ready(Ok(())) => drop(stream.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()))),
+        }
+    }
+    Poll::Ready(())
+}
+
+/// Whether the other end will write no more, whatever of it has not been read yet. What cannot be looked at is not worked for.
+fn is_closed(stream: &UnixStream) -> bool {
+    let mut looked_at = [PollFd::new(stream, PollFlags::RDHUP)];
+    !matches!(poll(&mut looked_at, Some(&Timespec::default())), Ok(0))
 }
 
 /// A client that has gone away will ask again.

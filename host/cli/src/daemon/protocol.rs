@@ -40,7 +40,7 @@ pub enum Reply {
     Missing,
     /// To a check of our client: it is served.
     Serving,
-    /// To a check of our client: the configuration is another than the daemon was started with.
+    /// To a check of our client: it is configured otherwise, or another program, than the daemon that was started.
     Reconfigured,
 }
 

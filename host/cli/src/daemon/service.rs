@@ -1,14 +1,15 @@
 //! What the daemon does for its clients: the same flows as the commands, on a world that stays.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use stillframe_core::error::{Classify, chain};
-use stillframe_core::flows::{PrefetchRequest, WalFetched, wal_fetch, wal_prefetch, wal_push};
+use stillframe_core::flows::{Ports, PrefetchRequest, WalFetched, wal_fetch, wal_prefetch, wal_push};
 use stillframe_core::postgres::WalFileName;
 use stillframe_core::spool::AheadSettings;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as Turn, watch};
+use tokio::task::JoinSet;
 
 use super::check::{Check, ConfigurationId, DirectoryId};
 use super::protocol::Reply;
@@ -31,11 +32,18 @@ pub trait Service: Send + Sync {
 
     /// Begins nothing further ahead: the daemon ends.
     fn end(&self);
+
+    /// Waits, after [`Self::end`], until nothing is left behind of what went on beside the connections.
+    async fn ended(&self);
 }
 
 /// The archive of one cluster.
 pub struct WalService {
     shared: Arc<Shared>,
+    /// They leave decrypted segments behind when nobody waits for them.
+    prefetching: Mutex<JoinSet<()>>,
+    /// A recovery asks for one file at a time, in the same place: what was asked for last must be what gets its name last.
+    fetching: Turn<()>,
 }
 
 struct Shared {
@@ -51,20 +59,28 @@ impl WalService {
     /// Serves the cluster of this data directory. `configuration` is taken before the world reads it: a change in between must show.
     pub fn new(world: World, data_directory: PathBuf, configuration: Option<ConfigurationId>) -> Self {
         let ahead = world.ahead();
-        Self { shared: Arc::new(Shared { world, data_directory, configuration, ahead, ending: watch::Sender::new(false) }) }
+        let shared = Shared { world, data_directory, configuration, ahead, ending: watch::Sender::new(false) };
+        Self { shared: Arc::new(shared), prefetching: Mutex::default(), fetching: Turn::default() }
     }
 
     /// Prefetches beside the connections. Another process, or another task, that does so already ends this one at once.
     fn prefetch(&self, request: PrefetchRequest) {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            wal_prefetch(&shared.world.ports(), &shared.ahead, &request, shared.ended()).await;
+        let mut prefetching = self.prefetching();
+        // Those that have ended.
+        while prefetching.try_join_next().is_some() {}
+        prefetching.spawn(async move {
+            wal_prefetch(&shared.world.ports(), &shared.ahead, &request, shared.ending()).await;
         });
+    }
+
+    fn prefetching(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.prefetching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
-    async fn ended(&self) {
+    async fn ending(&self) {
         let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
     }
 }
@@ -78,7 +94,10 @@ impl Service for WalService {
         }
         if self.shared.configuration != Some(check.configuration) {
             let hint = "restart the daemon";
-            tracing::warn!(hint, "a client has another configuration than this daemon was started with; it does without");
+            tracing::warn!(
+                hint,
+                "a client has another configuration, environment, host name or program than this daemon was started with; it does without"
+            );
             return Reply::Reconfigured;
         }
         Reply::Serving
@@ -95,8 +114,18 @@ impl Service for WalService {
             return refuse(name, &error.to_string(), None);
         }
         let path = shared.data_directory.join("pg_wal").join(name);
-        let who = shared.world.pusher(&shared.data_directory);
-        match wal_push(&shared.world.ports(), &shared.ahead, &who, &path, shared.ended()).await {
+        // The only part of the configuration that may change without a restart: a key must not stay in use because nobody thought
+        // of the daemon.
+        let archiving = match shared.world.archiving_now() {
+            Ok(archiving) => archiving,
+            Err(error) => return refuse(name, &chain(&error), error.hint()),
+        };
+        let who = match shared.world.pusher(&shared.data_directory) {
+            Ok(who) => who,
+            Err(error) => return refuse(name, &chain(&error), error.hint()),
+        };
+        let ports = Ports { archiving: &archiving, ..shared.world.ports() };
+        match wal_push(&ports, &shared.ahead, &who, &path, shared.ending()).await {
             Ok(pushed) => {
                 tracing::debug!(file = name, ?pushed, "archived");
                 Reply::Done
@@ -108,6 +137,7 @@ impl Service for WalService {
     async fn fetch(&self, name: &str, destination: &Path) -> Reply {
         let shared = &*self.shared;
         let destination = shared.data_directory.join(destination);
+        let _turn = self.fetching.lock().await;
         match wal_fetch(&shared.world.ports(), &shared.ahead, name, &destination).await {
             Ok((WalFetched::Restored(_), next)) => {
                 if let Some(request) = next {
@@ -122,6 +152,11 @@ impl Service for WalService {
 
     fn end(&self) {
         self.shared.ending.send_replace(true);
+    }
+
+    async fn ended(&self) {
+        let mut prefetching = std::mem::take(&mut *self.prefetching());
+        while prefetching.join_next().await.is_some() {}
     }
 }
 

@@ -24,6 +24,8 @@ struct Fake {
     fetched: Mutex<Vec<(String, PathBuf)>>,
     served: Option<Check>,
     home: DirectoryId,
+    /// Whether something goes on beside the connections, until it is released.
+    has_work_beside: bool,
     begun: Notify,
     released: Notify,
 }
@@ -36,6 +38,7 @@ impl Default for Fake {
             fetched: Mutex::default(),
             served: None,
             home: DirectoryId::of(&std::env::current_dir().unwrap()).unwrap(),
+            has_work_beside: false,
             begun: Notify::new(),
             released: Notify::new(),
         }
@@ -67,6 +70,13 @@ impl Service for Fake {
     }
 
     fn end(&self) {}
+
+    async fn ended(&self) {
+        if self.has_work_beside {
+            self.begun.notify_one();
+            self.released.notified().await;
+        }
+    }
 }
 
 struct Daemon {
@@ -203,6 +213,49 @@ async fn a_request_that_takes_too_long_is_answered_as_an_error() {
     let daemon = Daemon::start(Fake::default(), limits).await;
     assert_eq!(daemon.say(&push("hangs")).await, b"E");
     assert_eq!(daemon.say(&push(SEGMENT)).await, b"O");
+}
+
+#[tokio::test]
+async fn nothing_is_finished_for_a_client_that_has_died_or_closed_its_half() {
+    for is_half in [false, true] {
+        for more in [&b""[..], b"more than anybody reads"] {
+            for is_ready_meanwhile in [false, true] {
+                let daemon = Daemon::start(Fake::default(), Limits::default()).await;
+                let mut client = daemon.connect().await;
+                client.write_all(&[&push("hangs"), more].concat()).await.unwrap();
+                daemon.service.begun.notified().await;
+                let kept = if is_half {
+                    client.shutdown().await.unwrap();
+                    Some(client)
+                } else {
+                    drop(client);
+                    None
+                };
+                // The runtime has had no time to look at the connection: what is ready now wakes the request first.
+                if is_ready_meanwhile {
+                    daemon.service.released.notify_one();
+                }
+                daemon.stop.send(()).unwrap();
+                tokio::time::timeout(SOON, daemon.running).await.unwrap().unwrap().unwrap();
+                let pushed = daemon.service.pushed.lock().unwrap();
+                assert!(pushed.is_empty(), "{pushed:?}: {is_half}, {more:?}, {is_ready_meanwhile}");
+                drop(kept);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_beside_the_connections_is_waited_for() {
+    let daemon = Daemon::start(Fake { has_work_beside: true, ..Fake::default() }, Limits::default()).await;
+    daemon.stop.send(()).unwrap();
+    tokio::time::timeout(SOON, daemon.service.begun.notified()).await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!daemon.running.is_finished());
+    daemon.service.released.notify_one();
+    tokio::time::timeout(SOON, daemon.running).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

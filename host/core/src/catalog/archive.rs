@@ -15,6 +15,7 @@ mod error;
 mod form;
 mod identity;
 mod object;
+mod parked;
 mod pieces;
 mod settings;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::catalog::Layout;
+use crate::catalog::{Layout, cluster_mark};
 use crate::postgres::{SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize};
 use crate::store::{self, Key, PutOutcome, Store};
 
@@ -54,6 +55,8 @@ pub enum PushOutcome {
     Stored,
     /// The same content was there before: a retry of PostgreSQL after a crash.
     AlreadyStored,
+    /// Its name is taken by other content, and it is kept beside the archive, durable.
+    Parked,
 }
 
 /// One object of the archive.
@@ -104,24 +107,42 @@ impl<'a> WalArchive<'a> {
     }
 
     async fn store_encoded(&self, name: WalFileName, form: Form, encoded: Encoded) -> Result<PushOutcome, ArchiveError> {
-        let key = self.layout.wal_file(name, form.suffix());
-        match self.store.put_if_absent(&key, encoded.body).await? {
-            PutOutcome::Created if form.has_sidecar() => self.put_sidecar(name, encoded.digest).await.map(|()| PushOutcome::Stored),
-            PutOutcome::Created => Ok(PushOutcome::Stored),
-            PutOutcome::AlreadyExists => self.accept(name, form, encoded.digest).await.map(|()| PushOutcome::AlreadyStored),
+        let (key, Encoded { body, digest }) = (self.layout.wal_file(name, form.suffix()), encoded);
+        let outcome = match self.store.put_if_absent(&key, body).await? {
+            PutOutcome::Created if form.has_sidecar() => self.put_sidecar(name, digest).await.map(|()| PushOutcome::Stored)?,
+            PutOutcome::Created => PushOutcome::Stored,
+            PutOutcome::AlreadyExists => self.accept(name, form, digest).await.map(|()| PushOutcome::AlreadyStored)?,
+        };
+        // A segment has one writer, the one that its claim names: nobody puts it in another form meanwhile. The other files need no
+        // claim. Of two who have both seen nothing and write in two forms, whoever looks last sees both.
+        if !matches!(name, WalFileName::Segment { .. }) {
+            for other in self.present(name).await?.into_iter().filter(|other| *other != form) {
+                self.accept(name, other, digest).await?;
+            }
         }
+        Ok(outcome)
     }
 
-    /// Whether an object of the file is there now, in whatever form. Nothing of it is read.
+    /// Whether an object of the file is there now, in whatever form, and none of them is empty. Nothing of it is read.
     pub(crate) async fn holds(&self, name: WalFileName) -> Result<bool, ArchiveError> {
-        Ok(!self.present(name).await?.is_empty())
+        let sizes: Vec<u64> = match self.looked_up(name).await? {
+            None => self.listed(name).await?.0.into_iter().map(|(_, size_bytes)| size_bytes).collect(),
+            Some(forms) => {
+                let mut sizes = Vec::new();
+                for form in forms {
+                    sizes.push(self.store.head(&self.layout.wal_file(name, form.suffix())).await?.unwrap_or(0));
+                }
+                sizes
+            }
+        };
+        Ok(!sizes.is_empty() && !sizes.contains(&0))
     }
 
     /// The forms in which the file lies in the archive.
     async fn present(&self, name: WalFileName) -> Result<Vec<Form>, ArchiveError> {
         match self.looked_up(name).await? {
             Some(forms) => Ok(forms),
-            None => Ok(self.listed(name).await?.0),
+            None => Ok(self.listed(name).await?.0.into_iter().map(|(form, _)| form).collect()),
         }
     }
 
@@ -138,15 +159,16 @@ impl<'a> WalArchive<'a> {
         found.map(form).collect::<Result<_, _>>().map(Some)
     }
 
-    /// The forms in which the file lies in the archive, and an object of it in a form that nobody is known to write.
-    async fn listed(&self, name: WalFileName) -> Result<(Vec<Form>, Option<Key>), ArchiveError> {
+    /// The forms in which the file lies in the archive, with the sizes of their objects, and an object of it in a form that nobody is
+    /// known to write.
+    async fn listed(&self, name: WalFileName) -> Result<(Vec<(Form, u64)>, Option<Key>), ArchiveError> {
         let plain = self.layout.wal_file(name, "");
         let (mut forms, mut unknown) = (Vec::new(), None);
         for entry in store::list(self.store, plain.as_str()).await? {
             let file_name = entry.key.file_name();
             let suffix = entry.key.as_str().strip_prefix(plain.as_str()).unwrap_or_default();
             match ObjectName::parse(file_name) {
-                Some(ObjectName::File(found, form)) if found == name => forms.push(form),
+                Some(ObjectName::File(found, form)) if found == name => forms.push((form, entry.size_bytes)),
                 // Whether it is the same cannot be known.
                 Some(ObjectName::Unreadable(found)) if found == name => return Err(ArchiveError::UnknownForm { key: entry.key }),
                 // Other files of the segment are other files.
@@ -157,7 +179,8 @@ impl<'a> WalArchive<'a> {
                 None => unknown = unknown.or(Some(entry.key)),
             }
         }
-        Ok((Form::ALL.into_iter().filter(|form| forms.contains(form)).collect(), unknown))
+        forms.sort_by_key(|(form, _)| Form::ALL.iter().position(|other| other == form));
+        Ok((forms, unknown))
     }
 
     /// Accepts what is stored only after reading all of it: PostgreSQL recycles the segment on our word.
@@ -205,10 +228,17 @@ impl<'a> WalArchive<'a> {
         }
         // Only a listing proves an absence: the file may be there in a form that nobody is known to write.
         let (forms, unknown) = self.listed(name).await?;
-        match (self.get_first(name, forms).await?, unknown) {
-            (None, Some(key)) => Err(ArchiveError::UnknownForm { key }),
-            (found, _) => Ok(found),
+        if let Some(object) = self.get_first(name, forms.into_iter().map(|(form, _)| form).collect()).await? {
+            return Ok(Some(object));
         }
+        if let Some(key) = unknown {
+            return Err(ArchiveError::UnknownForm { key });
+        }
+        // Where nothing lies below the name of the cluster, that name may be the mistake.
+        if cluster_mark::is_known(self.store, self.layout).await? {
+            return Ok(None);
+        }
+        Err(ArchiveError::UnknownCluster { cluster: self.layout.cluster().clone(), store: self.store.url() })
     }
 
     async fn get_first(&self, name: WalFileName, forms: Vec<Form>) -> Result<Option<ArchivedObject>, ArchiveError> {

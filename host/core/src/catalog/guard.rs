@@ -83,13 +83,27 @@ impl<'a> Claims<'a> {
         }))
     }
 
+    /// Reads the claims of all timelines; those that are damaged are left out.
+    pub(crate) async fn all(&self) -> Result<Vec<ArchiveClaim>, CatalogError> {
+        let mut claims = Vec::new();
+        for entry in store::list(self.store, &self.layout.claims()).await? {
+            let Some(timeline) = self.layout.parse_claim(&entry.key) else { continue };
+            match self.read(timeline).await {
+                Ok(claim) => claims.extend(claim),
+                Err(CatalogError::Malformed { .. } | CatalogError::Inconsistent { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claims)
+    }
+
     /// Makes a claim unless there is one. Of several instances exactly one succeeds.
     pub async fn make(&self, claim: &ArchiveClaim) -> Result<PutOutcome, CatalogError> {
         let key = self.key(claim.timeline);
         Ok(self.store.put_if_absent(&key, to_bytes(&key, claim)?).await?)
     }
 
-    /// Makes a claim whatever was there.
+    /// Makes a claim whatever was there; nothing tells of another one that was made at the same moment.
     pub async fn replace(&self, claim: &ArchiveClaim) -> Result<(), CatalogError> {
         let key = self.key(claim.timeline);
         Ok(self.store.put(&key, to_bytes(&key, claim)?).await?)

@@ -24,6 +24,9 @@ const GUARD: &str = "guard_001";
 /// Where the leases of one cluster lie.
 const LEASES: &str = "lease_001";
 
+/// Where WAL files lie whose names are taken by other content.
+const PARKED: &str = "parked_001";
+
 /// Where WAL-G keeps base backups.
 const WALG_BACKUPS: &str = "basebackups_005";
 
@@ -124,6 +127,16 @@ impl Layout {
         &self.cluster
     }
 
+    /// Prefix of everything that belongs to the cluster.
+    pub(super) fn all(&self) -> String {
+        format!("{}/", self.cluster)
+    }
+
+    /// Key of the mark that says that the store is this cluster's.
+    pub(super) fn cluster_mark(&self) -> Key {
+        legal(&format!("{}/cluster.json", self.cluster))
+    }
+
     /// Prefix of all records of backups.
     pub(super) fn records(&self) -> String {
         format!("{}/{RECORDS}/", self.cluster)
@@ -175,9 +188,21 @@ impl Layout {
         format!("{}/{WAL}/", self.cluster)
     }
 
+    /// Prefix of the records of who archives which timeline.
+    pub(super) fn claims(&self) -> String {
+        format!("{}/{GUARD}/timeline-", self.cluster)
+    }
+
     /// Key of the record of who archives this timeline.
     pub(super) fn claim(&self, timeline: TimelineId) -> Key {
-        legal(&format!("{}/{GUARD}/timeline-{:08X}.json", self.cluster, timeline.get()))
+        legal(&format!("{}{:08X}.json", self.claims(), timeline.get()))
+    }
+
+    /// The timeline of such a record; none for a foreign object.
+    pub(super) fn parse_claim(&self, key: &Key) -> Option<TimelineId> {
+        let number = key.as_str().strip_prefix(&self.claims())?.strip_suffix(".json")?;
+        let timeline = TimelineId::new(u32::from_str_radix(number, 16).ok()?).ok()?;
+        (self.claim(timeline) == *key).then_some(timeline)
     }
 
     /// Prefix of all archived segments of one timeline, of which the first digits of their place are given.
@@ -204,6 +229,15 @@ impl Layout {
     /// Key of one archived file; the extension names the compression and is empty for none.
     pub(super) fn wal_file(&self, name: WalFileName, extension: &str) -> Key {
         legal(&format!("{}{name}{extension}", self.wal()))
+    }
+
+    /// Key of a file whose name is taken by other content; `content` tells it from those.
+    ///
+    /// The name is divided, so that WAL-G's deletions do not know it for one.
+    pub(super) fn parked(&self, name: WalFileName, content: &str, extension: &str) -> Key {
+        let name = name.to_string();
+        let (timeline, rest) = name.split_at(8.min(name.len()));
+        legal(&format!("{}/{PARKED}/{timeline}-{rest}-{content}{extension}", self.cluster))
     }
 }
 
@@ -246,15 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn no_claim_and_no_lease_is_taken_for_a_segment_and_leases_are_read_back() {
+    fn nothing_beside_the_archive_is_taken_for_a_segment_and_leases_are_read_back() {
         let claim = layout().claim(TimelineId::new(0xABCD_EF01).unwrap());
         assert_eq!(claim.as_str(), "main/guard_001/timeline-ABCDEF01.json");
+        assert_eq!(layout().parse_claim(&claim), TimelineId::new(0xABCD_EF01).ok());
+        assert_eq!(layout().parse_claim(&Key::parse("main/guard_001/timeline-1.json").unwrap()), None);
         for token in [1, 10, u64::MAX] {
             let lease = layout().lease(token);
             assert_eq!(layout().parse_lease(&lease), Some(token));
             for key in [&claim, &lease] {
                 assert!(key.as_str().split(|letter: char| !letter.is_ascii_hexdigit()).all(|run| run.len() < 24), "{key}");
             }
+        }
+        for name in ["ABCDEF0100000002000000AB.partial", "ABCDEF01.history", "ABCDEF0100000002000000AB.00000028.backup"] {
+            let parked = layout().parked(name.parse().unwrap(), "0123456789abcdef", ".zst.age");
+            assert!(parked.as_str().split(|letter: char| !letter.is_ascii_hexdigit()).all(|run| run.len() < 24), "{parked}");
         }
         assert!(layout().lease(9) < layout().lease(10), "the order of keys is the order of tokens");
         assert_eq!(layout().parse_lease(&Key::parse("main/lease_001/1.json").unwrap()), None);

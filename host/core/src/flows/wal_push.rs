@@ -61,6 +61,7 @@ pub async fn wal_push(
         // What was there already does not prove that the next ones are ours to write: a machine that was rolled back a little also
         // begins with what it had archived.
         (PushOutcome::AlreadyStored, _) => Ok(WalPushed::AlreadyStored),
+        (PushOutcome::Parked, _) => Ok(WalPushed::Parked),
     }
 }
 
@@ -73,6 +74,8 @@ pub enum WalPushed {
     AlreadyStored,
     /// An earlier call pushed it ahead, and it has not changed since.
     Before,
+    /// Another server has left a `.partial` file of this name; this one is kept beside it.
+    Parked,
 }
 
 /// Why a file was not archived.

@@ -11,9 +11,9 @@ mod need;
 pub use contents::{ContentProblem, ContentReport, Progress};
 pub use error::VerifyError;
 
-use crate::catalog::{BackupName, CatalogError, WalGName};
+use crate::catalog::CatalogError;
 use crate::flows::archive_map::{self, ArchiveMap, SegmentSizeFound, SizeSource, TimelineOrigin};
-use crate::flows::{BackupKind, Ports};
+use crate::flows::{AnyBackupName, BackupKind, Ports};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalRange, WalSegmentSize};
 use need::{Base, Own};
 
@@ -30,15 +30,6 @@ pub struct VerifyRequest {
     pub server: Option<ServerPosition>,
     /// Whether objects are read, and how many at a time.
     pub depth: Depth,
-}
-
-/// The name of a backup, ours or WAL-G's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AnyBackupName {
-    /// A snapshot of ours.
-    Snapshot(BackupName),
-    /// A base backup of WAL-G.
-    WalG(WalGName),
 }
 
 /// Where the server is.
@@ -183,7 +174,7 @@ impl VerifyReport {
         archive_map::count(&self.missing) + foreign.map(|check| archive_map::count(&check.missing)).sum::<u64>()
     }
 
-    /// Fails with the worst of what was found: damage, then absence, then what could not be found out.
+    /// Fails with the worst of what was found: damage, then absence, then what could not be found out, then that there is no backup.
     pub fn verdict(&self) -> Result<(), VerifyError> {
         let histories =
             |wanted: fn(&TimelineOrigin) -> bool| self.histories.iter().filter(move |problem| wanted(&problem.origin)).count();
@@ -211,6 +202,7 @@ impl VerifyReport {
         if not_verified > 0 {
             return Err(VerifyError::NotVerified { count: not_verified });
         }
-        Ok(())
+        // Nothing is needed, and nothing can be restored: that is no success, whoever watches over it must know.
+        if self.backups.is_empty() { Err(VerifyError::NoBackups) } else { Ok(()) }
     }
 }

@@ -33,7 +33,8 @@ impl TimelineHistory {
 
     /// Reads the `.history` file of a timeline.
     ///
-    /// Fails on what PostgreSQL would refuse, and on forks that run backwards.
+    /// Fails on what PostgreSQL would refuse, on forks that run backwards, and where no ancestor is named: only the first timeline has
+    /// none.
     pub fn parse(timeline: TimelineId, text: &str) -> Result<Self, InvalidHistory> {
         let mut forks: Vec<Fork> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -50,6 +51,13 @@ impl TimelineHistory {
                 return Err(invalid("ancestors are listed from the oldest to the newest"));
             }
             forks.push(fork);
+        }
+        if forks.is_empty() && timeline > TimelineId::FIRST {
+            return Err(InvalidHistory {
+                timeline,
+                line: text.lines().count().max(1),
+                reason: "no ancestor is named up to its end",
+            });
         }
         Ok(Self { timeline, forks })
     }
@@ -153,9 +161,20 @@ mod tests {
 
     #[test]
     fn refuses_what_postgresql_refuses_and_forks_that_run_backwards() {
-        for text in
-            ["1", "1\t", "x\t0/1\t", "0\t0/1\t", "1 0-1", "4\t0/1\t", "5\t0/1\t", "2\t0/1\t\n1\t0/2\t", "1\t0/2\t\n2\t0/1\t"]
-        {
+        for text in [
+            "",
+            "\n",
+            "# a comment\n",
+            "1",
+            "1\t",
+            "x\t0/1\t",
+            "0\t0/1\t",
+            "1 0-1",
+            "4\t0/1\t",
+            "5\t0/1\t",
+            "2\t0/1\t\n1\t0/2\t",
+            "1\t0/2\t\n2\t0/1\t",
+        ] {
             assert!(TimelineHistory::parse(timeline(4), text).is_err(), "{text:?}");
         }
     }

@@ -1,7 +1,7 @@
-//! Removes what servers that no longer recover left in the spool.
+//! Removes what other servers, and this one before its machine was started, left in the spool.
 //!
-//! A process that tends prefetched segments empties its directory when it ends. One that was killed cannot; the next one, of
-//! whatever server, does it for it.
+//! A process that tends prefetched segments empties its directory when it ends; one that was killed cannot. Markers stay where
+//! nobody asks for their files any more. The next process that works ahead, for whatever server, removes both.
 
 use std::fs::File;
 use std::io;
@@ -10,17 +10,19 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::prefetched::{LIFETIME, LOCK};
-use super::{Place, age};
+use super::{FETCHED, PUSHED, Place, age};
 use crate::files;
 
-/// Removes the directories of prefetched segments that nobody tends and nobody has touched for long.
+/// Removes the directories of other servers that nobody tends and nobody has touched for long.
 pub(crate) fn sweep(place: &Place, now: Timestamp) -> io::Result<()> {
     for cluster in std::fs::read_dir(&place.root)? {
         let Ok(servers) = std::fs::read_dir(cluster?.path()) else { continue };
         for server in servers.flatten() {
-            let is_prefetched = server.file_name().to_str().is_some_and(|name| name.starts_with("fetched-"));
-            if is_prefetched && server.path() != place.fetched() && is_abandoned(&server.path(), now) {
-                remove(&server.path());
+            let path = server.path();
+            let is_a_servers =
+                server.file_name().to_str().is_some_and(|name| name.starts_with(PUSHED) || name.starts_with(FETCHED));
+            if is_a_servers && path != place.fetched() && path != place.pushed() && is_abandoned(&path, now) {
+                remove(&path);
             }
         }
     }

@@ -152,6 +152,29 @@ async fn bit_rot_in_the_ciphertext_is_found_with_an_identity_and_only_then() {
 }
 
 #[tokio::test]
+async fn a_retry_over_bit_rot_is_a_success_only_where_nobody_can_see_it() {
+    let (keys, stranger) = (Keys::new(), Keys::new());
+    for compression in compressions() {
+        let (place, settings) = (Place::new(), encrypting(compression, &[&keys]));
+        let with_key = with_identities(&settings, &[&keys]);
+        place.push(history(), ONE, &settings).await.unwrap();
+        assert_eq!(place.push(history(), ONE, &with_key).await.unwrap(), PushOutcome::AlreadyStored);
+        assert!(matches!(place.push(history(), OTHER, &with_key).await, Err(ArchiveError::Conflict { .. })));
+        let object = place.objects()[0].clone();
+        let mut body = place.read(&object).await;
+        let near_the_end = body.len() - 5;
+        body[near_the_end] ^= 1;
+        place.put(&object, body).await;
+        assert_eq!(place.push(history(), ONE, &with_key).await.unwrap_err().class(), ErrorClass::Corrupt);
+        // Whoever has only other keys, as after a change of them, knows as much as whoever has none.
+        for blind in [settings.clone(), with_identities(&settings, &[&stranger])] {
+            assert_eq!(place.push(history(), ONE, &blind).await.unwrap(), PushOutcome::AlreadyStored);
+            assert!(matches!(place.push(history(), OTHER, &blind).await, Err(ArchiveError::Conflict { .. })));
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_age_file_of_another_tool_is_read_with_its_key_and_never_taken_for_the_same_without() {
     let (keys, place) = (Keys::new(), Place::new());
     let recipient: age::x25519::Recipient = keys.public.parse().unwrap();

@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use stillframe_core::catalog::{ArchiveError, Compression, PushOutcome};
+use stillframe_core::catalog::{ArchiveError, Compression, PushOutcome, add_cluster};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::store::Store;
+use stillframe_core::store::{Key, PutOutcome, Store};
 use stillframe_core::testing::{InjectedFault, MemoryStore, WatchedStore, Watcher};
 
 use crate::hooked_store::{Operation, hooked};
@@ -129,7 +129,7 @@ async fn what_walg_keeps_beside_a_segment_does_not_hide_its_absence() {
 #[tokio::test]
 async fn a_file_that_arrives_while_it_is_looked_for_is_found() {
     for store in [MemoryStore::default(), MemoryStore::like_a_directory()] {
-        let (place, settings) = (Place { store, ..Place::new() }, plain(Compression::Lz4));
+        let (place, settings) = (Place::on(store), plain(Compression::Lz4));
         // Between the look for known forms and the listing that proves an absence.
         let arrives = async { place.put("00000002.history.zst", zstd::bulk::compress(ONE, 3).unwrap()).await };
         let store = hooked(&place.store, Operation::List, "00000002.history", arrives);
@@ -148,7 +148,8 @@ async fn every_form_is_listed_and_removed_with_all_that_belongs_to_it() {
     let settings = plain(Compression::Zstd(1));
     let files = place.archive(&settings).list().await.unwrap();
     assert_eq!(files.len(), 7);
-    let stored: u64 = place.store.snapshot().values().map(|body| body.len() as u64).sum();
+    let objects = place.store.snapshot().into_iter().filter(|(key, _)| key.as_str().contains("/wal_005/"));
+    let stored: u64 = objects.map(|(_, body)| body.len() as u64).sum();
     assert_eq!(files.iter().map(|file| file.size_bytes).sum::<u64>(), stored, "the digest beside a file counts as part of it");
     for file in &files {
         place.archive(&settings).remove(file).await.unwrap();
@@ -173,11 +174,11 @@ async fn the_form_that_is_written_now_is_found_with_one_request() {
 }
 
 #[tokio::test]
-async fn an_absence_is_proven_by_one_listing_and_so_is_every_other_form_found() {
+async fn an_absence_is_proven_by_two_listings_and_another_form_is_found_by_one() {
     let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
     let counted = WatchedStore::new(&place.store, Requests::default());
     assert_eq!(place.archive_on(&counted, &settings).fetch(history()).await.unwrap(), None);
-    assert_eq!(counted.take(), ["get .zst", "list"]);
+    assert_eq!(counted.take(), ["get .zst", "list", "list main/"]);
     place.push(history(), ONE, &plain(Compression::Lz4)).await.unwrap();
     assert_eq!(place.archive_on(&counted, &settings).fetch(history()).await.unwrap().unwrap(), ONE);
     assert_eq!(counted.take(), ["get .zst", "list", "get .lz4"]);
@@ -185,7 +186,7 @@ async fn an_absence_is_proven_by_one_listing_and_so_is_every_other_form_found() 
 
 #[tokio::test]
 async fn a_directory_is_listed_only_to_prove_an_absence() {
-    let (place, settings) = (Place { store: MemoryStore::like_a_directory(), ..Place::new() }, plain(Compression::Zstd(1)));
+    let (place, settings) = (Place::on(MemoryStore::like_a_directory()), plain(Compression::Zstd(1)));
     let counted = WatchedStore::new(&place.store, Requests::default());
     place.archive_on(&counted, &plain(Compression::Lz4)).push(history(), ONE.to_vec()).await.unwrap();
     assert_eq!(place.archive_on(&counted, &settings).fetch(history()).await.unwrap().unwrap(), ONE);
@@ -196,11 +197,64 @@ async fn a_directory_is_listed_only_to_prove_an_absence() {
 }
 
 #[tokio::test]
-async fn a_push_costs_one_look_and_one_write() {
+async fn a_segment_costs_one_look_and_one_write_and_what_two_servers_may_write_another_look() {
     let (place, settings) = (Place::new(), plain(Compression::Zstd(1)));
     let counted = WatchedStore::new(&place.store, Requests::default());
-    place.archive_on(&counted, &settings).push(history(), ONE.to_vec()).await.unwrap();
+    place.archive_on(&counted, &settings).push(segment_name(), segment_content()).await.unwrap();
     assert_eq!(counted.take(), ["list", "put_if_absent .zst"]);
+    place.archive_on(&counted, &settings).push(history(), ONE.to_vec()).await.unwrap();
+    assert_eq!(counted.take(), ["list", "put_if_absent .zst", "list"]);
+}
+
+#[tokio::test]
+async fn two_contents_in_two_forms_are_never_both_acknowledged() {
+    for file in ["00000002.history", "000000010000000000000003.partial", "000000010000000000000003.00000028.backup"] {
+        for (ours, theirs) in [(Compression::Zstd(1), Compression::Lz4), (Compression::None, Compression::Zstd(1))] {
+            for (late, class) in [(ONE, None), (OTHER, Some(ErrorClass::Refused))] {
+                let (place, file) = (Place::new(), file.parse().unwrap());
+                let suffix = if ours == Compression::None { "" } else { ".zst" };
+                let key: &'static str = format!("{file}{suffix}").leak();
+                // The other one comes after this one has seen that there is nothing, and is stored first.
+                let store = hooked(&place.store, Operation::PutIfAbsent, key, async {
+                    place.push(file, ONE, &plain(theirs)).await.unwrap();
+                });
+                let outcome = place.archive_on(&store, &plain(ours)).push(file, late.to_vec()).await;
+                assert_eq!(outcome.as_ref().err().map(Classify::class), class, "{outcome:?}");
+                // And on every repetition, with both of them there.
+                let again = place.push(file, late, &plain(ours)).await;
+                assert_eq!(again.as_ref().err().map(Classify::class), class, "{again:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_absence_is_proven_only_where_the_cluster_is_known() {
+    let settings = plain(Compression::Zstd(1));
+    for like_a_directory in [false, true] {
+        let store = || if like_a_directory { MemoryStore::like_a_directory() } else { MemoryStore::default() };
+        let place = Place::without_cluster(store());
+        // Another cluster of the store, whose name begins alike, is another one.
+        place.store.put(&Key::parse("main2/wal_005/000000010000000000000003.zst").unwrap(), "x".into()).await.unwrap();
+        for name in [history(), segment_name()] {
+            let error = place.archive(&settings).fetch(name).await.unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Config, "{error}");
+            assert!(error.to_string().contains("`main`") && error.to_string().contains("memory:"), "{error}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("`[cluster]`") && hint.contains("stillframe store create"), "{hint}");
+        }
+        // What WAL-G or an earlier push left below the name is as good as the mark.
+        for object in ["main/wal_005/000000010000000000000007.lz4", "main/basebackups_005/base_x_backup_stop_sentinel.json"] {
+            let place = Place::without_cluster(store());
+            place.store.put(&Key::parse(object).unwrap(), "x".into()).await.unwrap();
+            assert_eq!(place.archive(&settings).fetch(history()).await.unwrap(), None);
+        }
+        let _ = add_cluster(&place.store, &place.layout).await.unwrap();
+        let before = place.store.snapshot();
+        assert_eq!(place.archive(&settings).fetch(history()).await.unwrap(), None);
+        assert_eq!(add_cluster(&place.store, &place.layout).await.unwrap(), PutOutcome::AlreadyExists);
+        assert_eq!(place.store.snapshot(), before, "it may be added again");
+    }
 }
 
 /// Takes note of every request.
@@ -216,8 +270,9 @@ impl Requests {
 #[async_trait]
 impl Watcher for Requests {
     async fn before(&self, operation: Operation, target: &str) -> Result<(), InjectedFault> {
-        let suffix = target.strip_prefix("main/wal_005/00000002.history").unwrap();
-        self.0.lock().unwrap().push(format!("{} {suffix}", operation.as_str()).trim_end().to_owned());
+        let files = [history().to_string(), segment_name().to_string()];
+        let suffix = files.iter().find_map(|file| target.strip_prefix("main/wal_005/")?.strip_prefix(file.as_str()));
+        self.0.lock().unwrap().push(format!("{} {}", operation.as_str(), suffix.unwrap_or(target)).trim_end().to_owned());
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod encryption;
 #[expect(dead_code, reason = "the tests of the flows use the rest of it")]
 mod hooked_store;
 mod lookup;
+mod parked;
 mod place;
 mod sidecar;
 mod tools;

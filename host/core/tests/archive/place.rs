@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use stillframe_core::catalog::{
     ArchiveError, ArchiveSettings, ClusterName, Compression, Identities, IdentitySource, Layout, PushOutcome, Recipient,
-    SecretString, WalArchive,
+    SecretString, WalArchive, add_cluster,
 };
 use stillframe_core::postgres::{SystemIdentifier, WalFileName, WalSegment, WalSegmentSize};
 use stillframe_core::store::{Key, Store};
@@ -19,8 +20,20 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A store to which the cluster was added.
     pub(crate) fn new() -> Self {
-        Self { store: MemoryStore::default(), layout: Layout::new(ClusterName::try_from("main".to_owned()).unwrap()) }
+        Self::on(MemoryStore::default())
+    }
+
+    pub(crate) fn on(store: MemoryStore) -> Self {
+        let place = Self::without_cluster(store);
+        let _ = add_cluster(&place.store, &place.layout).now_or_never().unwrap().unwrap();
+        place
+    }
+
+    /// A store that knows nothing of the cluster.
+    pub(crate) fn without_cluster(store: MemoryStore) -> Self {
+        Self { store, layout: Layout::new(ClusterName::try_from("main".to_owned()).unwrap()) }
     }
 
     pub(crate) fn archive<'a>(&'a self, settings: &'a ArchiveSettings) -> WalArchive<'a> {
@@ -48,9 +61,14 @@ impl Place {
         self.store.get(&key(object)).await.unwrap().unwrap().to_vec()
     }
 
-    /// Names of all objects, without their directory.
+    /// Names of all objects of the archive, without their directory.
     pub(crate) fn objects(&self) -> Vec<String> {
-        self.store.snapshot().into_keys().map(|key| key.file_name().to_owned()).collect()
+        self.below("main/wal_005/")
+    }
+
+    /// What follows this prefix in the keys that begin with it.
+    pub(crate) fn below(&self, prefix: &str) -> Vec<String> {
+        self.store.snapshot().keys().filter_map(|key| key.as_str().strip_prefix(prefix)).map(str::to_owned).collect()
     }
 }
 

@@ -6,9 +6,10 @@ use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{Finding, GuardError, Guarding, Replaced, Verdict, admit, archive_accept, explain};
 use stillframe_core::postgres::{SystemIdentifier, TimelineId, WalFileName};
 use stillframe_core::store::{Key, PutOutcome, Store};
-use stillframe_core::testing::{FaultyStore, When};
+use stillframe_core::testing::{FaultyStore, WatchedStore, When};
 
-use crate::hooked_store::{Operation, hooked, unreadable};
+use crate::cluster::DataDirectory;
+use crate::hooked_store::{Hook, Operation, hooked, hooked_at, unreadable};
 use crate::house::{House, wal_key};
 
 fn timeline(number: u32) -> TimelineId {
@@ -186,14 +187,41 @@ async fn a_clone_is_refused_behind_at_and_ahead_of_the_head() {
 }
 
 #[tokio::test]
-async fn another_cluster_in_the_same_place_is_refused_until_it_is_accepted() {
+async fn the_archive_of_another_cluster_is_never_taken_over() {
     let (house, _) = archived().await;
     let upgraded = Instance { system_identifier: SystemIdentifier(43), ..instance("db1", 8) };
     let verdict = refused(push(&house, &upgraded, segment(1, 10)).await);
     assert_eq!(verdict.finding, Finding::OtherCluster);
     assert!(verdict.to_string().contains("42") && verdict.to_string().contains("43"), "{verdict}");
-    archive_accept(&house.ports(&house.store), &upgraded, timeline(1)).await.unwrap();
-    push(&house, &upgraded, segment(1, 10)).await.unwrap();
+    let before = house.store.snapshot();
+    // Also not where the other cluster has claimed another timeline only.
+    for number in [1, 2] {
+        let error = archive_accept(&house.ports(&house.store), &upgraded, timeline(number)).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Refused, "{error}");
+        assert!(error.to_string().contains("42") && error.to_string().contains("43"), "{error}");
+        for hint in [error.hint().unwrap(), verdict.hint().unwrap()] {
+            assert!(hint.contains("`[cluster]`") && hint.contains("store create") && hint.contains("backup"), "{hint}");
+            assert!(!hint.contains("archive accept"), "{hint}");
+        }
+    }
+    assert_eq!(house.store.snapshot(), before);
+    // Nor does it begin a timeline that the other one passed through before there were claims.
+    let house = House::new().await;
+    push(&house, &promoted(&instance("db1", 7), 2), segment(2, 10)).await.unwrap();
+    let before = house.store.snapshot();
+    let verdict = refused(push(&house, &upgraded, segment(1, 12)).await);
+    assert_eq!(verdict.finding, Finding::OtherCluster);
+    assert_eq!(house.store.snapshot(), before);
+}
+
+/// Content alone does not prove who wrote it: the healthy primary must not be told to restore itself.
+fn assert_both_causes_are_told(verdict: &Verdict) {
+    let (text, hint) = (verdict.to_string(), verdict.hint().unwrap());
+    assert!(text.contains("rolled back") && text.contains("a copy of it"), "{text}");
+    let told = ["position", "age", "`stillframe wal-show`", "newer than", "`[cluster]`"];
+    assert!(told.iter().all(|part| hint.contains(part)), "{hint}");
+    let (last, restoring) = (hint.rfind(';').unwrap(), hint.find("snapshot-fetch").unwrap());
+    assert!(restoring > last && hint[last..].contains("if it was rolled back") && hint[last..].contains("replaces"), "{hint}");
 }
 
 #[tokio::test]
@@ -202,7 +230,7 @@ async fn a_machine_that_was_rolled_back_is_told_so_and_a_copied_back_directory_t
     let verdict = refused(other_content(&house, &primary, segment(1, 6)).await);
     assert_eq!(verdict.finding, Finding::RolledBackContent);
     assert!(verdict.to_string().contains("rolled back") && verdict.to_string().contains("000000010000000000000009"), "{verdict}");
-    assert!(verdict.hint().unwrap().contains("snapshot-fetch"));
+    assert_both_causes_are_told(&verdict);
     // An old copy of the directory: what is archived is compared, and what is missing behind the head is not filled in.
     let copied_back = instance("db1", 8);
     assert_eq!(refused(other_content(&house, &copied_back, segment(1, 6)).await).finding, Finding::RolledBackContent);
@@ -263,7 +291,7 @@ async fn content_that_differs_where_nobody_has_claimed_is_explained_all_the_same
     let (house, primary) = (House::new().await, instance("db1", 7));
     let verdict = explain(&house.ports(&house.store), &primary, segment(1, 3)).await;
     assert_eq!(verdict.finding, Finding::Unclaimed);
-    assert!(verdict.hint().is_some());
+    assert_both_causes_are_told(&verdict);
     let other = explain(&house.ports(&house.store), &primary, name("00000002.history")).await;
     assert_eq!(other.finding, Finding::OtherHistory);
     let partial = explain(&house.ports(&house.store), &primary, name("000000010000000000000003.partial")).await;
@@ -358,4 +386,93 @@ async fn a_primary_whose_copy_was_faster_is_not_told_to_restore_itself() {
     let verdict = refused(other_content(&house, &primary, segment(1, 10)).await);
     assert_eq!(verdict.finding, Finding::OtherContent);
     assert!(!verdict.hint().unwrap().contains("snapshot-fetch"), "{:?}", verdict.hint());
+}
+
+#[tokio::test]
+async fn a_word_of_the_operator_is_not_undone_by_a_push_that_was_under_way() {
+    // While the push looks at what is archived, and between its write and its answer.
+    for nth in [2, 3] {
+        let (house, _) = archived().await;
+        let accept = async {
+            archive_accept(&house.ports(&house.store), &instance("db9", 70), timeline(1)).await.unwrap();
+        };
+        let store: WatchedStore<'_, Hook<'_>> = hooked_at(&house.store, Operation::Get, nth, "timeline-00000001.json", accept);
+        let pushed = push_to(&house, &store, &instance("db1", 8), segment(1, 10), "x").await;
+        assert_eq!(refused(pushed).finding, Finding::OtherInstance, "{nth}");
+        drop(store);
+        assert_eq!(owner(&house, 1).await.as_deref(), Some("db9"), "{nth}");
+    }
+}
+
+#[tokio::test]
+async fn a_timeline_beyond_the_known_one_is_claimed() {
+    let (house, _) = archived().await;
+    let early = Instance { is_in_recovery: false, ..standby("db2") };
+    push(&house, &early, segment(2, 10)).await.unwrap();
+    assert_eq!(owner(&house, 2).await.as_deref(), Some("db2"));
+}
+
+#[tokio::test]
+async fn a_directory_of_unknown_birth_is_not_taken_for_older() {
+    let (house, _) = archived().await;
+    let mut unknown = instance("db1", 8);
+    unknown.place.directory.born_at = None;
+    let verdict = refused(other_content(&house, &unknown, segment(1, 6)).await);
+    assert_eq!(verdict.finding, Finding::RolledBackContent);
+}
+
+#[tokio::test]
+async fn a_backup_history_passes_from_a_moved_directory_and_takes_no_claim() {
+    const BACKUP_HISTORIES: [&str; 2] = ["000000010000000000000005.00000028.backup", "00000001000000000000000A.00000028.backup"];
+    let (house, moved) = (archived().await.0, instance("db1", 8));
+    for other in BACKUP_HISTORIES {
+        push(&house, &moved, name(other)).await.unwrap();
+    }
+    let claim = Claims::new(&house.store, &house.layout).read(timeline(1)).await.unwrap().unwrap();
+    assert_eq!(claim.place.directory.inode, 7);
+    let unclaimed = House::new().await;
+    push(&unclaimed, &instance("db1", 7), name(BACKUP_HISTORIES[1])).await.unwrap();
+    assert_eq!(owner(&unclaimed, 1).await, None);
+}
+
+#[tokio::test]
+async fn what_is_no_segment_does_not_make_the_head_look_passed() {
+    let (house, _) = archived().await;
+    for other in ["00000001000000000000000A.00000028.backup.zst", "00000001000000000000000B.partial.zst"] {
+        house.put_wal(other, "x").await;
+    }
+    push(&house, &instance("db1", 8), segment(1, 10)).await.unwrap();
+}
+
+#[test]
+fn a_server_that_was_just_promoted_is_on_its_new_timeline() {
+    let data = DataDirectory::of_cluster(SystemIdentifier(42));
+    data.change_control(|control| {
+        control[16] = 6;
+        control[48..52].copy_from_slice(&1_u32.to_ne_bytes());
+        control[144..148].copy_from_slice(&2_u32.to_ne_bytes());
+    });
+    assert_eq!(Instance::observe(&data.path, "db1").unwrap().timeline, timeline(2));
+}
+
+#[tokio::test]
+async fn other_content_of_another_cluster_is_explained_by_the_cluster() {
+    let (house, _) = archived().await;
+    let upgraded = Instance { system_identifier: SystemIdentifier(43), ..instance("db1", 8) };
+    assert_eq!(explain(&house.ports(&house.store), &upgraded, segment(1, 9)).await.finding, Finding::OtherCluster);
+}
+
+#[tokio::test]
+async fn a_history_passes_whoever_has_claimed_its_timeline() {
+    let (house, _) = archived().await;
+    push(&house, &promoted(&instance("db2", 9), 2), segment(2, 10)).await.unwrap();
+    push(&house, &promoted(&instance("db3", 11), 2), name("00000002.history")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_segment_that_is_stored_as_it_is_counts_as_archived() {
+    let house = House::new().await;
+    house.put_wal("000000010000000000000009", "x").await;
+    admit(&house.ports(&house.store), Guarding::Refuse, &instance("db1", 7), segment(1, 9)).await.unwrap();
+    assert_eq!(owner(&house, 1).await, None);
 }

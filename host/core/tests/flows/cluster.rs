@@ -37,10 +37,20 @@ impl DataDirectory {
         control[8..12].copy_from_slice(&1300_u32.to_ne_bytes());
         control[12..16].copy_from_slice(&202_209_061_u32.to_ne_bytes());
         control[32..40].copy_from_slice(&0x0300_0028_u64.to_ne_bytes());
+        std::fs::write(path.join("global/pg_control"), control).unwrap();
+        let data = Self { base, path, cluster };
+        data.change_control(|_| {});
+        data
+    }
+
+    /// Changes `pg_control`, and gives it a true checksum.
+    pub(crate) fn change_control(&self, change: impl FnOnce(&mut [u8])) {
+        let path = self.path.join("global/pg_control");
+        let mut control = std::fs::read(&path).unwrap();
+        change(&mut control);
         let checksum = crc32c::crc32c(&control[..288]);
         control[288..292].copy_from_slice(&checksum.to_ne_bytes());
-        std::fs::write(path.join("global/pg_control"), control).unwrap();
-        Self { base, path, cluster }
+        std::fs::write(path, control).unwrap();
     }
 
     pub(crate) fn settings(&self) -> AheadSettings {

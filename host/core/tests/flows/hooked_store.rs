@@ -14,18 +14,33 @@ pub(crate) fn hooked<'a>(
     suffix: &'static str,
     act: impl Future<Output = ()> + Send + 'a,
 ) -> WatchedStore<'a, Hook<'a>> {
-    WatchedStore::new(inner, Hook(Mutex::new(Some((before, suffix, Box::pin(act))))))
+    hooked_at(inner, before, 1, suffix, act)
+}
+
+/// The same, before that is done for the n-th time.
+pub(crate) fn hooked_at<'a>(
+    inner: &'a MemoryStore,
+    before: Operation,
+    nth: usize,
+    suffix: &'static str,
+    act: impl Future<Output = ()> + Send + 'a,
+) -> WatchedStore<'a, Hook<'a>> {
+    WatchedStore::new(inner, Hook(Mutex::new(Some((before, nth, suffix, Box::pin(act))))))
 }
 
 type Act<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-pub(crate) struct Hook<'a>(Mutex<Option<(Operation, &'static str, Act<'a>)>>);
+pub(crate) struct Hook<'a>(Mutex<Option<(Operation, usize, &'static str, Act<'a>)>>);
 
 #[async_trait]
 impl Watcher for Hook<'_> {
     async fn before(&self, operation: Operation, target: &str) -> Result<(), InjectedFault> {
-        let act = self.0.lock().unwrap().take_if(|(before, suffix, _)| *before == operation && target.ends_with(*suffix));
-        if let Some((_, _, act)) = act {
+        let act = self.0.lock().unwrap().take_if(|(before, left, suffix, _)| {
+            let is_it = *before == operation && target.ends_with(*suffix);
+            *left -= usize::from(is_it);
+            is_it && *left == 0
+        });
+        if let Some((.., act)) = act {
             act.await;
         }
         Ok(())

@@ -10,8 +10,9 @@ use stillframe_core::spool::AheadSettings;
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, When};
 
+use crate::cluster::{DataDirectory, segment_content};
 use crate::hooked_store::unreadable;
-use crate::house::{House, pusher, segment_key};
+use crate::house::{House, pusher, segment_key, wal_key};
 
 const HISTORY: &str = "00000002.history";
 
@@ -33,6 +34,10 @@ impl Files {
 
 /// Nothing is done ahead.
 const ALONE: AheadSettings = AheadSettings { spool: None, workers: 1, push_files: 0, fetch_files: 0 };
+
+async fn push_at(house: &House, data_directory: &Path, path: &Path) -> Result<WalPushed, WalPushError> {
+    wal_push(&house.ports(&house.store), &ALONE, &pusher(data_directory), path, std::future::pending()).await
+}
 
 async fn push_file(house: &House, store: &dyn Store, path: &Path) -> Result<WalPushed, WalPushError> {
     let data_directory = path.parent().unwrap();
@@ -183,4 +188,41 @@ async fn a_segment_that_another_tool_cut_off_is_corrupt_and_leaves_nothing_behin
         assert_eq!(std::fs::read_dir(files.directory.path()).unwrap().count(), 1, "a temporary file stays behind");
         house.store.delete(&key).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_empty_history_is_neither_archived_nor_restored() {
+    let (house, files) = (House::new().await, Files::new());
+    let before = house.store.snapshot();
+    for nothing in ["", "\n# a comment\n"] {
+        assert_eq!(push(&house, &house.store, &files, nothing).await.unwrap_err().class(), ErrorClass::Corrupt);
+    }
+    assert_eq!(house.store.snapshot(), before);
+    let target = files.directory.path().join("restored");
+    for suffix in ["", ".zst", ".lz4", ".br", ".age", ".zst.age"] {
+        let object = format!("{HISTORY}{suffix}");
+        house.put_wal(&object, Bytes::new()).await;
+        assert_eq!(fetch(&house, &house.store, HISTORY, &target).await.unwrap_err().class(), ErrorClass::Corrupt, "{object}");
+        assert!(!target.exists());
+        house.store.delete(&wal_key(&object)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_double_failover_in_one_segment_does_not_block_the_new_primary() {
+    let house = House::new().await;
+    let data = DataDirectory::of(&house);
+    let (file, cluster) = ("000000010000000000000005.partial", house.server.facts().system_identifier);
+    let push = async |filling| push_at(&house, &data.path, &data.waits(file, &segment_content(5, cluster, filling))).await;
+    assert_eq!(push(1).await.unwrap(), WalPushed::Stored);
+    let archived = house.store.snapshot();
+    assert_eq!(push(2).await.unwrap(), WalPushed::Parked);
+    let parked = house.store.snapshot();
+    assert_eq!((push(2).await.unwrap(), push(1).await.unwrap()), (WalPushed::Parked, WalPushed::AlreadyStored));
+    assert_eq!(house.store.snapshot(), parked, "repetitions write nothing");
+    assert!(archived.iter().all(|(key, body)| parked.get(key) == Some(body)), "wal_never_overwritten");
+    let new: Vec<_> = parked.iter().filter(|(key, _)| !archived.contains_key(key)).collect();
+    assert_eq!(new.len(), 1);
+    assert!(new[0].0.as_str().starts_with("main/parked_001/"), "{}", new[0].0);
+    assert_eq!(zstd::stream::decode_all(&new[0].1[..]).unwrap(), segment_content(5, cluster, 2));
 }

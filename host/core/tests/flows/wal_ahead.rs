@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use stillframe_core::error::Classify;
+use bytes::Bytes;
+use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{WalPushError, WalPushed, wal_push};
 use stillframe_core::spool::AheadSettings;
 use stillframe_core::store::Store;
+use stillframe_core::testing::MemoryStore;
 
 use crate::cluster::{DataDirectory, TurnedClock, ports, segment_content, telling};
 use crate::hooked_store::{Operation, hooked};
@@ -82,13 +84,26 @@ async fn a_marker_does_not_stand_for_an_object_that_is_gone() {
 }
 
 #[tokio::test]
+async fn a_marker_does_not_stand_for_an_object_that_is_empty() {
+    for store in [MemoryStore::default(), MemoryStore::like_a_directory()] {
+        let (house, data) = waiting([5, 6]).await;
+        let house = House { store, ..house };
+        push(&house, &house.store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
+        assert!(data.spooled_file(&segment(6).to_string()).exists());
+        house.store.put(&segment_key(6), Bytes::new()).await.unwrap();
+        let error = push(&house, &house.store, &data, &data.wal(&segment(6).to_string())).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Corrupt, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_marker_does_not_stand_where_the_store_cannot_be_asked() {
     let (house, data) = waiting([5, 6]).await;
     let store = telling(&house.store);
     push(&house, &store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
     store.fail_at("000000010000000000000006");
     let error = push(&house, &store, &data, &data.wal(&segment(6).to_string())).await.unwrap_err();
-    assert_eq!(error.class(), stillframe_core::error::ErrorClass::Transient, "acknowledged unseen");
+    assert_eq!(error.class(), ErrorClass::Transient, "acknowledged unseen");
 }
 
 #[tokio::test]
@@ -166,6 +181,26 @@ async fn a_marker_of_another_server_or_cluster_name_does_not_count() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_boot_left_in_the_spool_is_removed() {
+    let (house, data) = waiting([5, 6]).await;
+    push(&house, &house.store, &data, &data.wal(&segment(5).to_string())).await.unwrap();
+    let of_this_boot = data.spooled_file(&segment(6).to_string());
+    let of_this_boot = of_this_boot.parent().unwrap();
+    let left =
+        ["pushed-0123456789abcdef", "pushed-fedcba9876543210", "notes-of-somebody"].map(|name| of_this_boot.with_file_name(name));
+    for directory in &left {
+        std::fs::create_dir(directory).unwrap();
+        std::fs::write(directory.join(segment(1).to_string()), "").unwrap();
+        let hours_ago = std::time::SystemTime::now() - Duration::from_hours(2);
+        std::fs::File::open(directory).unwrap().set_modified(hours_ago).unwrap();
+    }
+    std::fs::File::open(&left[1]).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    data.segment_waits(7);
+    push(&house, &house.store, &data, &data.wal(&segment(7).to_string())).await.unwrap();
+    assert!(!left[0].exists() && left[1].exists() && left[2].exists() && of_this_boot.exists());
+}
+
+#[tokio::test]
 async fn an_old_marker_does_not_count_and_is_swept() {
     let (house, data) = waiting([5, 6, 7]).await;
     let clock = TurnedClock::without_limits();
@@ -208,7 +243,7 @@ async fn a_failure_ahead_ends_the_batch_and_is_not_the_failure_of_the_file_asked
     assert!(!house.archived().await.contains(&segment(7).to_string()));
     assert_eq!(data.spooled(), [""; 0], "no marker for what is not stored");
     let error = push(&house, &store, &data, &data.wal(&segment(6).to_string())).await.unwrap_err();
-    assert_eq!(error.class(), stillframe_core::error::ErrorClass::Transient, "its own call tells its own failure");
+    assert_eq!(error.class(), ErrorClass::Transient, "its own call tells its own failure");
 }
 
 #[tokio::test]

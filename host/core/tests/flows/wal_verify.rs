@@ -360,11 +360,22 @@ async fn put_walg_without_position(house: &House) {
 }
 
 #[tokio::test]
-async fn without_any_backup_nothing_is_needed() {
+async fn without_any_backup_nothing_is_needed_and_that_is_no_success() {
     let house = House::new().await;
     house.archive(&[3, 9]).await;
-    let report = plainly(&house).await;
-    report.verdict().unwrap();
-    assert!(report.backups.is_empty() && report.needed.is_empty());
-    assert_eq!(pairs(&report.harmless), [(1, 4, 8)]);
+    for depth in [Depth::Names, DEEP] {
+        let report = verify(&house, &VerifyRequest { depth, ..VerifyRequest::default() }).await.unwrap();
+        let error = report.verdict().unwrap_err();
+        assert!(matches!(error, VerifyError::NoBackups) && error.class() == ErrorClass::Refused, "{error}");
+        assert!(error.hint().unwrap().contains("snapshot-push"));
+        assert!(report.backups.is_empty() && report.needed.is_empty());
+        assert_eq!(pairs(&report.harmless), [(1, 4, 8)]);
+    }
+    // One whose deletion has begun restores nothing either; one of WAL-G's does.
+    let backup = house.backup_at(1, 9, Permanence::Ordinary).await;
+    plainly(&house).await.verdict().unwrap();
+    let _ = Catalog::new(&house.store, &house.layout).condemn(&backup.sentinel.name, start_of_time()).await.unwrap();
+    assert!(matches!(plainly(&house).await.verdict(), Err(VerifyError::NoBackups)));
+    walg_backup(&house, 9, 9, false).await;
+    plainly(&house).await.verdict().unwrap();
 }

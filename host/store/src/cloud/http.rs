@@ -13,6 +13,7 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::remote::{Answer, Reason};
@@ -64,7 +65,7 @@ impl HttpService for Bridge {
     }
 }
 
-/// Code and message, of XML as both stores write it or of JSON as their token services do.
+/// Code and message, of XML as both stores write it or of JSON: as token services do, and as Google where an error is an object.
 fn refusal(head: &::http::response::Parts, body: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(body);
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -72,12 +73,42 @@ fn refusal(head: &::http::response::Parts, body: &[u8]) -> Answer {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         rest.split_once(&format!("</{name}>")).map(|(value, _)| value)
     };
-    let property = |name: &str| {
-        let (_, rest) = text.split_once(&format!("\"{name}\""))?;
-        let (_, rest) = rest.split_once('"')?;
-        rest.split_once('"').map(|(value, _)| value)
-    };
-    let code = header("x-ms-error-code").or_else(|| element("Code")).or_else(|| property("error"));
-    let message = element("Message").or_else(|| property("error_description"));
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let property = |pointers: &[&str]| pointers.iter().find_map(|pointer| json.pointer(pointer).and_then(Value::as_str));
+    let code = header("x-ms-error-code").or_else(|| element("Code"));
+    let code = code.or_else(|| property(&["/error", "/error/errors/0/reason", "/error/code", "/error/status"]));
+    let message = element("Message").or_else(|| property(&["/error_description", "/error/message"]));
     Answer::new(head.status.as_u16(), code, message, header("x-ms-request-id").or_else(|| header("x-guploader-uploadid")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    #[test]
+    fn reads_code_and_message_whatever_the_server_writes() {
+        let google = r#"{"error": {"code": 403, "message": "no \"storage.objects.get\" here", "errors": [{"message": "m", "reason": "forbidden"}]}}"#;
+        let newer = r#"{"error": {"code": 403, "message": "caller lacks a right", "status": "PERMISSION_DENIED"}}"#;
+        let token = r#"{"error": "invalid_grant", "error_description": "bad \"jwt\""}"#;
+        let xml = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+        for (body, expected) in [
+            (google, ["forbidden", "no \"storage.objects.get\" here"]),
+            (newer, ["PERMISSION_DENIED", "caller lacks a right"]),
+            (token, ["invalid_grant", "bad \"jwt\""]),
+            (xml, ["AccessDenied", "no"]),
+        ] {
+            let (head, ()) = ::http::Response::builder().status(403).body(()).unwrap().into_parts();
+            let answer = refusal(&head, body.as_bytes());
+            assert_eq!(answer.code, expected[0], "{body}");
+            assert!(answer.to_string().contains(expected[1]), "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_refusal_of_a_store_has_no_code() {
+        for body in ["", "<html>no</html>", "{\"error\": 7}", "[]", "{\"error\": {\"code\": 500}}"] {
+            let (head, ()) = ::http::Response::builder().status(500).body(()).unwrap().into_parts();
+            assert_eq!(refusal(&head, body.as_bytes()).code, "", "{body}");
+        }
+    }
 }

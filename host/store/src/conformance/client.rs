@@ -38,6 +38,10 @@ pub(super) async fn head(store: &Arc<dyn Store>, key: &Key) -> Option<u64> {
     store.head(key).await.unwrap()
 }
 
+pub(super) async fn look_up(store: &Arc<dyn Store>, keys: &[Key]) -> Option<Vec<bool>> {
+    store.look_up(keys).await.unwrap()
+}
+
 pub(super) async fn delete(store: &Arc<dyn Store>, key: &Key) {
     store.delete(key).await.unwrap();
 }

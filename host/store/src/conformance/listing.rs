@@ -26,7 +26,8 @@ pub(crate) async fn lists_three_thousand_keys_in_order_over_pages(store: &Arc<dy
         (0..OBJECTS).map(|number| ObjectEntry { key: numbered(prefix, number), size_bytes: (number % 7) as u64 }).collect();
     let below = format!("{prefix}/");
     assert!(all(store, &below).await == expected, "the list over pages is not the sorted list of what was put");
-    for limit in [1_000, 999, 331, 3_000, 3_001] {
+    // `all` has read pages of 1,000.
+    for limit in [999, 650, 3_000, 3_001] {
         let mut pages: Vec<ObjectEntry> = Vec::new();
         loop {
             let after = pages.last().map(|entry| entry.key.clone());

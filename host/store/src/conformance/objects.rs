@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stillframe_core::store::{MAX_KEY_BYTES, ObjectEntry, PutOutcome, Store};
 
-use super::client::{all, delete, get, head, key, keys, put, put_if_absent};
+use super::client::{all, delete, get, head, key, keys, look_up, put, put_if_absent};
 
 /// An object comes back byte for byte, and `head` knows its size.
 pub(crate) async fn gives_back_what_was_put(store: &Arc<dyn Store>, prefix: &str) {
@@ -25,6 +25,24 @@ pub(crate) async fn reports_an_absent_object_as_absent(store: &Arc<dyn Store>, p
         assert_eq!(head(store, &key(prefix, absent)).await, None, "{absent}");
     }
     assert_eq!(all(store, &format!("{prefix}/nowhere/")).await, []);
+}
+
+/// Each of several objects gets its own answer, also beside others, and none of no objects is no question.
+pub(crate) async fn looks_up_several_in_their_order(store: &Arc<dyn Store>, prefix: &str) {
+    let keys = ["b/2", "a/1", "absent", "b/3", "a/0", "a/1", "c/empty", "a/11"].map(|text| key(prefix, text));
+    let sizes = [Some(2), Some(1), None, None, None, Some(1), Some(0), None];
+    put(store, &keys[0], Bytes::from_static(b"xx")).await;
+    put(store, &keys[1], Bytes::from_static(b"x")).await;
+    put(store, &keys[6], Bytes::new()).await;
+    for (key, size) in keys.iter().zip(sizes) {
+        assert_eq!(head(store, key).await, size, "{key}");
+    }
+    // A store that cannot look up cheaply says so, whatever it is asked for.
+    let can = look_up(store, &[]).await;
+    assert!(can.as_ref().is_none_or(Vec::is_empty), "{can:?}");
+    let expected: Vec<bool> = sizes.iter().map(Option::is_some).collect();
+    assert_eq!(look_up(store, &keys).await, can.as_ref().map(|_| expected));
+    assert_eq!(look_up(store, &keys[2..3]).await, can.map(|_| vec![false]));
 }
 
 /// A second `put` replaces the whole object, also a longer one.

@@ -14,6 +14,8 @@ use super::answer::Answer;
 use super::marker::MARKER;
 use super::probe::Breach;
 use crate::MAX_OBJECT_BYTES;
+use crate::settings::SettingsError;
+use crate::url::without_secrets;
 
 /// Why an operation on a remote store failed.
 #[derive(Debug, Error)]
@@ -79,6 +81,12 @@ pub(crate) enum Fault {
         #[source]
         source: Reason,
     },
+}
+
+impl From<SettingsError> for Fault {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings { source: Reason::new(&error.to_string()) }
+    }
 }
 
 impl Classify for Fault {
@@ -151,7 +159,7 @@ impl Reason {
                 text.push_str(&part);
             }
         }
-        Self(without_queries(&text))
+        Self(without_url_secrets(&text))
     }
 
     /// A reason of ours.
@@ -181,9 +189,10 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
-/// Cuts the query off every URL: a shared access signature stands there.
-fn without_queries(text: &str) -> String {
+/// Cuts the user off every URL, and the query: a shared access signature stands there.
+fn without_url_secrets(text: &str) -> String {
     let word = |word: &str| match word.split_once('?') {
+        _ if word.contains("://") && word.contains('@') => without_secrets(word),
         Some((start, _)) if word.contains("://") || start.starts_with('/') => format!("{start}?…"),
         _ => word.to_owned(),
     };
@@ -201,6 +210,14 @@ mod tests {
         let error = io::Error::other("GET https://a.blob.example/c/x?sv=2026&sig=hunter2 failed\nwith /c/x?sig=hunter2&b");
         let text = Reason::of(&error).to_string();
         assert!(!text.contains("hunter2") && text.contains("https://a.blob.example/c/x?…"), "{text}");
+    }
+
+    #[test]
+    fn a_reason_never_shows_the_user_of_a_url() {
+        for text in ["cannot parse https://me:hunter2@host", "X=http://me:hunter2@host, Error: y", "http://me:hun?ter2@hunter2/"] {
+            let text = Reason::of(&io::Error::other(text)).to_string();
+            assert!(!text.contains("hun"), "{text}");
+        }
     }
 
     #[test]

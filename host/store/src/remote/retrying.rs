@@ -25,15 +25,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// A wire that tries again.
 pub(crate) struct Retrying {
     wire: Box<dyn Wire>,
-    url: String,
     max_attempts: NonZeroU32,
     clock: Box<dyn Clock>,
 }
 
 impl Retrying {
-    /// Makes at most `max_attempts` of everything, the first included; `url` is for the log.
-    pub(crate) fn new(wire: Box<dyn Wire>, url: String, max_attempts: NonZeroU32, clock: Box<dyn Clock>) -> Self {
-        Self { wire, url, max_attempts, clock }
+    /// Makes at most `max_attempts` of everything, the first included.
+    pub(crate) fn new(wire: Box<dyn Wire>, max_attempts: NonZeroU32, clock: Box<dyn Clock>) -> Self {
+        Self { wire, max_attempts, clock }
     }
 
     /// Attempts until there is an answer, a fault that stays, or no attempt left. The attempt gets its number, from 1.
@@ -49,7 +48,7 @@ impl Retrying {
                 outcome => return outcome,
             };
             let pause = pause(number)?;
-            let (store, max_attempts, cause) = (&self.url, self.max_attempts, chain(&fault));
+            let (store, max_attempts, cause) = (self.wire.name(), self.max_attempts, chain(&fault));
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(%store, operation, name, attempt = number, %max_attempts, pause_ms, %cause, "store operation is tried again");
             self.clock.sleep(pause).await;
@@ -73,6 +72,10 @@ impl Retrying {
 
 #[async_trait]
 impl Wire for Retrying {
+    fn name(&self) -> String {
+        self.wire.name()
+    }
+
     async fn get(&self, name: &str) -> Result<Option<Bytes>, Fault> {
         self.attempt("read", name, |_| self.wire.get(name)).await
     }

@@ -14,6 +14,9 @@ use super::fault::Fault;
 /// A place for objects, reached over a network. No method repeats anything.
 #[async_trait]
 pub(crate) trait Wire: Send + Sync {
+    /// Names the place, with the endpoint and the account that are really used; never with a secret.
+    fn name(&self) -> String;
+
     /// Reads a whole object; none when the server says that this object is absent.
     async fn get(&self, name: &str) -> Result<Option<Bytes>, Fault>;
 

@@ -19,7 +19,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_types::service_config::ServiceConfigKey;
 
+use super::credentials::FitForHeaders;
 use crate::remote::{Fault, Reason};
 use crate::settings::StoreSettings;
 use crate::transport::{CONNECT_TIMEOUT, Transport};
@@ -31,8 +33,8 @@ const REGION_OF_OTHERS: &str = "us-east-1";
 const SESSION_NAME: &str = "stillframe";
 
 /// Reads files and variables. Asks no server but that of the instance, for a region that nothing else names; credentials are asked
-/// for when they are first needed.
-pub(super) async fn client(settings: &StoreSettings) -> Result<Client, Fault> {
+/// for when they are first needed. Gives the name of the store too, which depends on the endpoint that is found.
+pub(super) async fn client(settings: &StoreSettings) -> Result<(Client, String), Fault> {
     let transport = Transport::new(settings.ca_cert_file.as_deref())?;
     let files = profile_files(settings)?;
     let provider = ProviderConfig::without_region()
@@ -49,11 +51,24 @@ pub(super) async fn client(settings: &StoreSettings) -> Result<Client, Fault> {
         loader = loader.credentials_provider(profile_credentials(settings, files, &provider.with_region(region)));
     }
     let mut config = loader.load().await;
+    let endpoint = settings.endpoint.clone().or_else(|| configured_endpoint(&config));
+    let settings = &settings.clone().at(endpoint)?;
     if let Some(role) = &settings.role_arn {
         let provider = AssumeRoleProvider::builder(role).session_name(SESSION_NAME).configure(&config).build().await;
         config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
     }
-    Ok(Client::from_conf(of_the_bucket(settings, &config)))
+    if let Some(provider) = config.credentials_provider() {
+        let fit = SharedCredentialsProvider::new(FitForHeaders(provider));
+        config = config.into_builder().credentials_provider(fit).build();
+    }
+    Ok((Client::from_conf(of_the_bucket(settings, &config)), settings.name()))
+}
+
+/// The endpoint of variables and profile: that of S3 alone, or else that of all services.
+fn configured_endpoint(config: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let of_s3 = config.service_config().and_then(|service| service.load_config(key));
+    of_s3.or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
 fn shared(settings: &StoreSettings, transport: &Transport) -> ConfigLoader {
@@ -78,7 +93,10 @@ fn of_the_bucket(settings: &StoreSettings, config: &SdkConfig) -> aws_sdk_s3::Co
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .force_path_style(settings.path_style.unwrap_or(settings.endpoint.is_some()));
     // Only here: the token service is not at the endpoint of the objects.
-    builder.set_endpoint_url(settings.endpoint.clone().or_else(|| config.endpoint_url().map(str::to_owned)));
+    builder.set_endpoint_url(settings.endpoint.clone());
+    if settings.endpoint.is_some() && config.region().is_none() {
+        builder.set_region(Some(Region::new(REGION_OF_OTHERS)));
+    }
     builder.build()
 }
 

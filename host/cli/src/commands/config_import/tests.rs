@@ -132,6 +132,10 @@ fn an_import_without_a_store_or_without_keys_says_so() {
     let failure = import(&options(directory.path()), "PGHOST=h\n").unwrap_err();
     assert_eq!(failure.class(), ErrorClass::Config);
     assert!(failure.hint().unwrap().contains("--from"));
-    let failure = import(&with_credentials(directory.path()), "WALG_FILE_PREFIX=/mnt/a/main\n").unwrap_err();
-    assert!(failure.chain()[0].contains("no keys"), "{:?}", failure.chain());
+    for keys in ["", "AWS_ACCESS_KEY_ID=hunter1\nAWS_SECRET_ACCESS_KEY=hunter2\n"] {
+        let settings = format!("WALG_FILE_PREFIX=/mnt/a/main\n{keys}");
+        let failure = import(&with_credentials(directory.path()), &settings).unwrap_err();
+        assert!(failure.chain()[0].contains("no keys"), "{:?}", failure.chain());
+        assert!(!directory.path().join("credentials").exists());
+    }
 }

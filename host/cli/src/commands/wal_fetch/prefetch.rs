@@ -8,7 +8,7 @@ use clap::Args;
 use stillframe_core::flows::{PrefetchRequest, wal_prefetch};
 use stillframe_core::postgres::{WalFileName, WalSegmentSize};
 
-use crate::common::Common;
+use crate::common::{Common, NoResult};
 use crate::exit::Failure;
 use crate::wiring::{World, terminated};
 
@@ -17,6 +17,8 @@ const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub struct Options {
+    #[command(flatten)]
+    no_result: NoResult,
     /// The segment that the server has
     served: WalFileName,
     /// Size of a segment in bytes
@@ -46,14 +48,18 @@ pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure
 
 /// Waits until the server that recovers to this destination has removed its lock file; for ever when it has none now.
 fn server_gone(destination: &Path) -> impl Future<Output = ()> {
-    let lock_file = destination.parent().and_then(Path::parent).map(|data_directory| data_directory.join("postmaster.pid"));
-    let lock_file = lock_file.filter(|path| path.exists());
+    let lock_file = lock_file(destination).filter(|path| path.exists());
     async move {
         let Some(lock_file) = lock_file else { return std::future::pending().await };
         while lock_file.exists() {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// The lock file of the server that recovers to this destination, in its data directory.
+pub(super) fn lock_file(destination: &Path) -> Option<PathBuf> {
+    destination.parent().and_then(Path::parent).map(|data_directory| data_directory.join("postmaster.pid"))
 }
 
 fn segment_size(text: &str) -> Result<WalSegmentSize, String> {

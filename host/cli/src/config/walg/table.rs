@@ -233,6 +233,11 @@ pub(super) fn is_of_walg_alone(name: &str) -> bool {
     name.starts_with("WALG_") || name.starts_with("WALE_") || matches!(name, "AWS_ENDPOINT" | "AWS_S3_FORCE_PATH_STYLE")
 }
 
+/// Whether a setting is known and not passed over.
+pub(super) fn changes_something(name: &str) -> bool {
+    find(name).is_some_and(|found| !matches!(found.setting.treatment, Passed(_)))
+}
+
 /// Whether every client of PostgreSQL reads this variable.
 pub(super) fn is_of_libpq(name: &str) -> bool {
     matches!(name, "PGDATA" | "PGPASSWORD") || find(name).is_some_and(|found| matches!(found.setting.treatment, Connection(_)))

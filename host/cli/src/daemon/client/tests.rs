@@ -16,7 +16,7 @@ fn finds_the_call_among_the_flags_that_every_command_takes() {
     for (config, line) in [
         (None, "wal-push --daemon /s pg_wal/X"),
         (Some("/c".into()), "--config /c wal-push --daemon=/s pg_wal/X"),
-        (Some("/c".into()), "-v wal-push pg_wal/X --daemon /s --config=/c --json -vv --verbose"),
+        (Some("/c".into()), "-v wal-push pg_wal/X --daemon /s --config=/c -vv --verbose"),
     ] {
         let push = Call { socket: "/s".into(), config, work: Work::Push { path: "pg_wal/X".into() } };
         assert_eq!(parse(line), Some(push), "{line}");
@@ -36,6 +36,7 @@ fn leaves_everything_else_to_the_plain_command() {
         "wal-fetch --daemon /s X",
         "wal-push --daemon /s --unknown pg_wal/X",
         "wal-push --help --daemon /s x",
+        "wal-push --json --daemon /s x",
         "backup-list --daemon /s",
         "--config wal-push --daemon /s",
         "--config /c --config=/d wal-push --daemon /s x",

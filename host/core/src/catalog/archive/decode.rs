@@ -61,12 +61,17 @@ pub(super) fn decode<W: Write + Send>(
     identities: &Identities,
     sink: &mut W,
 ) -> Result<Decoded, DecodeError> {
+    let proven = |decoded: Decoded| {
+        // A timeline that has a history has an ancestor. Of other files the header tells, or nobody asks.
+        let is_nothing = decoded.digest.size_bytes == 0 && matches!(name, WalFileName::History { .. });
+        if is_nothing { Err(Damage::Empty.into()) } else { Ok(decoded) }
+    };
     if !form.is_encrypted {
         let promise = sidecar.map(|line| digest::sha256_from_line(line, name)).transpose()?;
         let decoded = decompress(form.codec, body, sink)?;
         return match promise {
             Some(sha256) if sha256 != decoded.digest.sha256 => Err(Damage::Digest.into()),
-            _ => Ok(decoded),
+            _ => proven(decoded),
         };
     }
     let docket = envelope::read_docket(body, name)?;
@@ -74,7 +79,7 @@ pub(super) fn decode<W: Write + Send>(
     let decoded = decompress(form.codec, BufReader::with_capacity(BUFFER_BYTES, plain), sink)?;
     match docket {
         Some(docket) if !docket.is_of(&decoded.digest) => Err(Damage::Digest.into()),
-        _ => Ok(decoded),
+        _ => proven(decoded),
     }
 }
 

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::damage::Damage;
 use super::encode::EncodeError;
 use super::identity::IdentityError;
+use crate::catalog::ClusterName;
 use crate::error::{Classify, ErrorClass};
 use crate::postgres::{HeaderError, SystemIdentifier, WalFileName};
 use crate::store::{Key, StoreError};
@@ -84,6 +85,14 @@ pub enum ArchiveError {
         /// The server's cluster.
         ours: SystemIdentifier,
     },
+    /// Nothing of the cluster is in the store, so that what is not there is not proven to be absent.
+    #[error("the store {store} does not know the cluster `{cluster}`: nothing lies there under this name")]
+    UnknownCluster {
+        /// The name of the cluster.
+        cluster: ClusterName,
+        /// URL of the store.
+        store: String,
+    },
     /// The object was there and then was not.
     #[error("the archived object `{key}` vanished while it was compared")]
     Vanished {
@@ -108,7 +117,7 @@ impl Classify for ArchiveError {
         match self {
             Self::Store(error) => error.class(),
             Self::Conflict { .. } | Self::ForeignCluster { .. } => ErrorClass::Refused,
-            Self::UnknownForm { .. } | Self::Identity { .. } => ErrorClass::Config,
+            Self::UnknownForm { .. } | Self::Identity { .. } | Self::UnknownCluster { .. } => ErrorClass::Config,
             Self::Damaged { .. } | Self::History { .. } | Self::Header { .. } => ErrorClass::Corrupt,
             Self::Vanished { .. } | Self::Sink { .. } | Self::Encode { source: EncodeError::Read(_), .. } => ErrorClass::Transient,
             Self::Encode { .. } | Self::Worker(_) => ErrorClass::Internal,
@@ -122,6 +131,11 @@ impl Classify for ArchiveError {
                 Some(format!("decompress `{key}` with the tool that wrote it, and put it there again without its extension"))
             }
             Self::Identity { source, .. } => Some(source.hint()),
+            Self::UnknownCluster { .. } => Some(
+                "is `name` under `[cluster]` mistyped? if not, add the cluster to the store with `stillframe store create`, which \
+                 leaves everything else as it is"
+                    .to_owned(),
+            ),
             Self::Header { .. } => Some("another tool put it there; restore it from a copy of the store".to_owned()),
             Self::Conflict { .. } | Self::ForeignCluster { .. } => Some(
                 "two servers archive to one place, or this one was cloned or rolled back: give it a cluster name of its own"

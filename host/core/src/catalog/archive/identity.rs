@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use age::secrecy::ExposeSecret;
 pub use age::secrecy::SecretString;
@@ -73,17 +73,23 @@ pub struct Identities(Arc<Loading>);
 struct Loading {
     source: IdentitySource,
     loaded: OnceLock<Vec<Identity>>,
+    /// Held while they are read: whoever asks meanwhile waits, for each reading may ask a key service.
+    reading: Mutex<()>,
 }
 
 impl Identities {
     /// Takes them from this source, later.
     #[must_use]
     pub fn new(source: IdentitySource) -> Self {
-        Self(Arc::new(Loading { source, loaded: OnceLock::new() }))
+        Self(Arc::new(Loading { source, ..Loading::default() }))
     }
 
     /// Loads them, unless that was done. A failure is not remembered.
     pub(super) fn load(&self) -> Result<&[Identity], IdentityError> {
+        if let Some(loaded) = self.0.loaded.get() {
+            return Ok(loaded);
+        }
+        let _reading = self.0.reading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = self.0.loaded.get() {
             return Ok(loaded);
         }
@@ -223,6 +229,29 @@ mod tests {
         assert!(matches!(identities.load(), Err(IdentityError::Unreadable { .. })));
         assert_eq!((identities.load().unwrap().len(), identities.clone().load().unwrap().len()), (1, 1));
         assert_eq!(reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn those_who_ask_at_the_same_time_read_a_source_once() {
+        const READERS: usize = 8;
+        let (reads, text) = (Arc::new(AtomicUsize::new(0)), secret(&Identity::generate()));
+        let together = Arc::new(std::sync::Barrier::new(READERS));
+        let counter = Arc::clone(&reads);
+        let read: IdentityReader = Arc::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            std::thread::yield_now();
+            Ok(SecretString::from(text.clone()))
+        });
+        let identities = Identities::new(IdentitySource::Reader { origin: "x".to_owned(), read });
+        std::thread::scope(|scope| {
+            for _ in 0..READERS {
+                scope.spawn(|| {
+                    together.wait();
+                    assert_eq!(identities.load().unwrap().len(), 1);
+                });
+            }
+        });
+        assert_eq!(reads.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use super::identity::{Identities, IdentityError, IdentitySource, SecretString};
 use super::settings::{ArchiveSettings, Compression};
 use crate::postgres::WalFileName;
 
+/// A file that may hold anything, also nothing.
 fn name() -> WalFileName {
-    "00000002.history".parse().unwrap()
+    "000000010000000000000003.00000028.backup".parse().unwrap()
 }
 
 /// One key pair for all cases: making one takes longer than a case.

@@ -4,7 +4,11 @@
 //! system keeps inode and time of birth over restarts, and gives others to a copy. None of it tells a machine that was rolled back
 //! as a whole; only the content of what it archives does.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +21,12 @@ use crate::data_directory::{InspectError, read_control};
 use crate::error::{Classify, ErrorClass};
 use crate::files::FileError;
 use crate::postgres::{ControlFileError, PgControl, SystemIdentifier, TimelineId};
+
+/// What a running server leaves in its data directory; the second line is the path of that.
+const SERVER_FILE: &str = "postmaster.pid";
+
+/// It has some eight short lines.
+const MAX_SERVER_FILE_BYTES: u64 = 64 << 10;
 
 /// A server that archives, as it is at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +80,14 @@ impl fmt::Display for Place {
 impl Instance {
     /// Reads the facts; `name` is the host's, or what the operator chose instead.
     ///
+    /// Of several paths to the directory, as with a bind mount, the one counts that the server itself was started with, so that an
+    /// operator who is told another one speaks of the same place.
+    ///
     /// They change: a standby is promoted, a directory replaced. So this is done for every push, which costs two small reads.
     pub fn observe(data_directory: &Path, name: &str) -> Result<Self, InstanceError> {
         let unreadable = |path: &Path, source| InstanceError::Read { path: path.to_owned(), source };
+        let known = path_of_server(data_directory);
+        let data_directory = known.as_deref().unwrap_or(data_directory);
         let canonical = data_directory.canonicalize().map_err(|source| unreadable(data_directory, source))?;
         let metadata = canonical.metadata().map_err(|source| unreadable(&canonical, source))?;
         let born_at = metadata.created().ok().and_then(|time| Timestamp::try_from(time).ok());
@@ -88,6 +103,17 @@ impl Instance {
             is_in_recovery: control.is_in_recovery(),
         })
     }
+}
+
+/// The path by which the running server calls this directory; none when it does not run, or the file is that of another directory,
+/// of which this one is a copy.
+fn path_of_server(data_directory: &Path) -> Option<PathBuf> {
+    let mut text = Vec::new();
+    File::open(data_directory.join(SERVER_FILE)).ok()?.take(MAX_SERVER_FILE_BYTES).read_to_end(&mut text).ok()?;
+    let line = text.split(|byte| *byte == b'\n').nth(1)?;
+    let path = PathBuf::from(OsStr::from_bytes(line));
+    let (ours, theirs) = (data_directory.metadata().ok()?, path.metadata().ok()?);
+    (path.is_absolute() && (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())).then_some(path)
 }
 
 fn control_file(data_directory: &Path) -> Result<PgControl, InstanceError> {
@@ -164,6 +190,28 @@ mod tests {
         let second = Instance::observe(&path, "db1").unwrap();
         assert_eq!(second.place.data_directory, first.place.data_directory);
         assert!(!second.place.directory.is(&first.place.directory));
+    }
+
+    #[test]
+    fn of_several_paths_the_running_servers_own_is_taken_and_that_of_a_copied_file_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, link, copy) = (root.path().join("data"), root.path().join("link"), root.path().join("copy"));
+        data_directory(&path);
+        data_directory(&copy);
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(path_of_server(&path), None, "it does not run");
+        for (named, found) in [(&link, Some(link.clone())), (&copy, None), (&root.path().join("gone"), None)] {
+            std::fs::write(path.join(SERVER_FILE), format!("42\n{}\n1700000000\n5432\n", named.display())).unwrap();
+            assert_eq!(path_of_server(&path), found);
+            assert_eq!(
+                Instance::observe(&path, "db1").unwrap().place.data_directory,
+                path.canonicalize().unwrap().to_str().unwrap()
+            );
+        }
+        for damaged in ["", "42", "42\n\n", "42\n.\n"] {
+            std::fs::write(path.join(SERVER_FILE), damaged).unwrap();
+            assert_eq!(path_of_server(&path), None, "{damaged:?}");
+        }
     }
 
     #[test]

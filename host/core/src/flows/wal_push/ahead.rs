@@ -18,7 +18,7 @@ use crate::error;
 use crate::files::directory_of;
 use crate::flows::Ports;
 use crate::postgres::WalFileName;
-use crate::spool::{AheadSettings, Fingerprint, Markers, Place, SpoolError};
+use crate::spool::{AheadSettings, Fingerprint, Markers, Place, SpoolError, sweep};
 
 /// Says that PostgreSQL waits for a file to be archived.
 const READY: &str = ".ready";
@@ -33,6 +33,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Ahead<'a> {
     ports: &'a Ports<'a>,
     pusher: &'a Pusher<'a>,
+    place: Place,
     markers: Markers,
     workers: usize,
     files: usize,
@@ -52,11 +53,9 @@ impl<'a> Ahead<'a> {
         if settings.push_files == 0 || !is_in_wal_directory(data_directory, path) || !ready_path(data_directory, name).exists() {
             return None;
         }
-        let opened = Place::open(ports, settings, data_directory)
-            .and_then(|place| place.map(|place| Markers::open(&place, ports)).transpose())
-            .inspect_err(warn)
-            .ok()?;
-        Some(Self { ports, pusher, markers: opened?, workers: settings.workers.max(1), files: settings.push_files })
+        let place = Place::open(ports, settings, data_directory).inspect_err(warn).ok()??;
+        let markers = Markers::open(&place, ports).inspect_err(warn).ok()?;
+        Some(Self { ports, pusher, place, markers, workers: settings.workers.max(1), files: settings.push_files })
     }
 
     /// Whether the file was pushed ahead, as it is now, and the archive has it still. The marker is used up.
@@ -71,7 +70,9 @@ impl<'a> Ahead<'a> {
     ///
     /// The caller has stored the file `asked`, in this very call.
     pub(super) async fn push_others(&self, asked: WalFileName, stop: impl Future<Output = ()>) -> usize {
-        let _ = self.markers.sweep(self.ports.clock.now()).inspect_err(|error| tracing::debug!(%error, "the spool is not swept"));
+        let now = self.ports.clock.now();
+        let swept = self.markers.sweep(now).and_then(|()| sweep(&self.place, now));
+        let _ = swept.inspect_err(|error| tracing::debug!(%error, "the spool is not swept"));
         let (histories, others): (VecDeque<_>, VecDeque<_>) =
             self.waiting(asked).into_iter().partition(|name| matches!(name, WalFileName::History { .. }));
         // A history claims its timeline: nothing of that timeline may be placed before the claim holds.
@@ -134,6 +135,8 @@ impl<'a> Ahead<'a> {
         }
         match segment::archive_file(self.ports, self.pusher, name, &path).await {
             Ok(PushOutcome::Stored | PushOutcome::AlreadyStored) => {}
+            // Durable, and yet not what the archive has under its name: whoever asks for it is told so.
+            Ok(PushOutcome::Parked) => return Ok(true),
             Err(WalPushError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         }

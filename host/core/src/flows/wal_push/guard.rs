@@ -9,6 +9,7 @@ mod verdict;
 
 use thiserror::Error;
 
+pub(in crate::flows) use verdict::OF_ANOTHER_CLUSTER;
 pub use verdict::{Finding, Verdict};
 
 use crate::catalog::{ArchiveClaim, CatalogError, Claims, Instance};
@@ -93,7 +94,10 @@ async fn judge(ports: &Ports<'_>, instance: &Instance, name: WalFileName) -> Res
                 PutOutcome::AlreadyExists => continue,
             }
         };
-        return judge_claim(ports, instance, name, claim).await;
+        match judge_claim(ports, instance, name, claim).await? {
+            Judgement::Admitted => return Ok(()),
+            Judgement::Changed => {}
+        }
     }
     Err(GuardError::Unsettled { key: claims.key(name.timeline()) })
 }
@@ -110,14 +114,32 @@ async fn make_first(
     if !matches!(name, WalFileName::Segment { .. }) || !is_at_head(claims, name).await? {
         return Ok(PutOutcome::Created);
     }
-    let outcome = claims.make(&claim(ports, instance, name)).await.map_err(GuardError::from)?;
+    // This timeline may be unclaimed because the cluster whose archive this is had left it before there were claims.
+    let is_foreign = |claim: &ArchiveClaim| claim.system_identifier != instance.system_identifier;
+    if let Some(foreign) = claims.all().await?.into_iter().find(is_foreign) {
+        return Err(GuardError::Refused(Box::new(verdict(ports, instance, name, Finding::OtherCluster, Some(foreign)).await)));
+    }
+    let outcome = claims.make(&claim(ports, instance, name)).await?;
     if outcome == PutOutcome::Created {
         tracing::info!(file = %name, "{} archives timeline {} from now on", instance.place, name.timeline());
     }
     Ok(outcome)
 }
 
-async fn judge_claim(ports: &Ports<'_>, instance: &Instance, name: WalFileName, found: ArchiveClaim) -> Result<(), GuardError> {
+/// What comes of a claim.
+enum Judgement {
+    /// The push is admitted.
+    Admitted,
+    /// There may be another claim now, which has to be judged.
+    Changed,
+}
+
+async fn judge_claim(
+    ports: &Ports<'_>,
+    instance: &Instance,
+    name: WalFileName,
+    found: ArchiveClaim,
+) -> Result<Judgement, GuardError> {
     let refuse = async |finding, found| Err(GuardError::Refused(Box::new(verdict(ports, instance, name, finding, found).await)));
     if found.system_identifier != instance.system_identifier {
         return refuse(Finding::OtherCluster, Some(found)).await;
@@ -126,14 +148,14 @@ async fn judge_claim(ports: &Ports<'_>, instance: &Instance, name: WalFileName, 
         return refuse(Finding::OtherInstance, Some(found)).await;
     }
     if found.place.directory.is(&instance.place.directory) || !matches!(name, WalFileName::Segment { .. }) {
-        return Ok(());
+        return Ok(Judgement::Admitted);
     }
     // The directory was made anew in its place: moved, or brought back from an old copy. An old copy begins again at or before the
     // head, with other content.
     let claims = ports.claims();
     let around = claims.surroundings(name).await?;
     if around.is_archived {
-        return Ok(());
+        return Ok(Judgement::Admitted);
     }
     if around.has_later {
         return refuse(Finding::RolledBack, Some(found)).await;
@@ -145,7 +167,19 @@ async fn judge_claim(ports: &Ports<'_>, instance: &Instance, name: WalFileName, 
         instance.place,
         name.timeline()
     );
-    Ok(claims.replace(&claim(ports, instance, name)).await?)
+    take_over(&claims, &found, &claim(ports, instance, name)).await
+}
+
+/// Replaces a claim that is still the one that was judged; what is there afterwards has to be judged again.
+///
+/// A store cannot replace an object on the condition that it is unchanged. What remains is the moment between the look and the
+/// write: an `archive accept` whose write falls there is undone, and must be said again. Until then, whoever has the host name and
+/// the path of the claim that was there before archives as it did.
+async fn take_over(claims: &Claims<'_>, found: &ArchiveClaim, ours: &ArchiveClaim) -> Result<Judgement, GuardError> {
+    if claims.read(found.timeline).await?.as_ref() == Some(found) {
+        claims.replace(ours).await?;
+    }
+    Ok(Judgement::Changed)
 }
 
 fn claim(ports: &Ports<'_>, instance: &Instance, name: WalFileName) -> ArchiveClaim {
@@ -215,7 +249,7 @@ pub enum GuardError {
         source: CatalogError,
     },
     /// The claim comes and goes.
-    #[error("the claim `{key}` was made and removed again and again")]
+    #[error("the claim `{key}` was changed again and again while it was read")]
     Unsettled {
         /// Where it lies.
         key: Key,

@@ -5,9 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::guard::{self, GuardError};
+use super::guard::{self, GuardError, Verdict};
 use super::{Pusher, WalPushError};
 use crate::catalog::{ArchiveError, Content, Instance, InstanceError, PushOutcome};
+use crate::error::Classify;
 use crate::flows::Ports;
 use crate::postgres::{SegmentHeader, TimelineHistory, WalFileName};
 
@@ -39,15 +40,29 @@ pub(super) async fn archive_file(
             (text.into(), instance.ok())
         }
     };
+    // Shares the open file.
+    let parked = matches!(name, WalFileName::Partial { .. }).then(|| content.clone());
     // A text may be archived by hand, on a host without the cluster.
     let Some(instance) = instance else { return Ok(ports.archive().push(name, content).await?) };
     let admission = async { Ok(guard::admit(ports, pusher.guarding, &instance, name).await?) };
     match ports.archive().push_if(name, content, admission).await {
         Err(WalPushError::Archive(ArchiveError::Conflict { .. })) => {
-            Err(GuardError::Refused(Box::new(guard::explain(ports, &instance, name).await)).into())
+            let verdict = guard::explain(ports, &instance, name).await;
+            match parked {
+                Some(content) => Ok(park(ports, &verdict, content).await?),
+                None => Err(GuardError::Refused(Box::new(verdict)).into()),
+            }
         }
         outcome => outcome,
     }
+}
+
+/// Keeps a `.partial` whose name is taken, as two promotions from one timeline in one segment leave it. Neither server has done wrong,
+/// and PostgreSQL would ask for it for ever, before everything else that the new primary has to archive.
+async fn park(ports: &Ports<'_>, verdict: &Verdict, content: Content) -> Result<PushOutcome, ArchiveError> {
+    let key = ports.archive().park(verdict.name, content).await?;
+    tracing::warn!(hint = verdict.hint(), %key, "{verdict}; it is kept beside the archive");
+    Ok(PushOutcome::Parked)
 }
 
 /// Reads as much as a segment is known by; returns how much that is, and the size of the file.

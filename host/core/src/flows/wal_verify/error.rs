@@ -13,6 +13,9 @@ pub enum VerifyError {
     /// Archive or catalog could not be read.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// There is nothing that the archive could be verified against.
+    #[error("there is no backup, and so nothing to verify against")]
+    NoBackups,
     /// The named backup is not there.
     #[error("there is no backup `{0}`")]
     NoSuchBackup(String),
@@ -90,7 +93,8 @@ impl Classify for VerifyError {
         match self {
             Self::Map(error) => error.class(),
             // Missing files are no damage, and another try finds no more of them: they are named and do not exist.
-            Self::NoSuchBackup(_)
+            Self::NoBackups
+            | Self::NoSuchBackup(_)
             | Self::NoSuchTimeline(_)
             | Self::OtherCluster { .. }
             | Self::Missing { .. }
@@ -104,6 +108,7 @@ impl Classify for VerifyError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Map(error) => error.hint(),
+            Self::NoBackups => Some("take one with `stillframe snapshot-push`: WAL alone restores nothing".to_owned()),
             Self::NoSuchBackup(_) => Some("see the names with `stillframe backup-list`".to_owned()),
             Self::NoSuchTimeline(_) => Some("see the timelines with `stillframe wal-show`".to_owned()),
             Self::UnknownSegmentSize => {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{AnyBackupName, BackupCheck, HistoryProblem, ServerPosition, VerifyError, VerifyRequest};
+use super::{BackupCheck, HistoryProblem, ServerPosition, VerifyError, VerifyRequest};
 use crate::catalog::{Backup, Permanence, WalGBackup};
-use crate::flows::BackupKind;
 use crate::flows::archive_map::{self, ArchiveMap, TimelineFiles, TimelineOrigin, missing};
+use crate::flows::{AnyBackupName, BackupKind};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
 
 /// A backup that is verified.

@@ -7,6 +7,7 @@ use stillframe_core::error::ErrorClass;
 use stillframe_core::store::{Store as _, list};
 
 use super::scripted::{ScriptedWire, Strikes, broken};
+use crate::MAX_OBJECT_BYTES;
 use crate::remote::RemoteStore;
 use crate::testing::key;
 
@@ -19,7 +20,7 @@ fn marked() -> ScriptedWire {
 }
 
 fn store(wire: &ScriptedWire) -> RemoteStore {
-    RemoteStore::behind(Box::new(wire.clone()), "s3://bucket/prefix".to_owned())
+    RemoteStore::behind(Box::new(wire.clone()))
 }
 
 #[tokio::test]
@@ -131,6 +132,22 @@ async fn a_place_that_was_emptied_meanwhile_proves_no_absence_and_takes_no_write
         refill();
     }
     assert_eq!(wire.with(|state| state.objects.keys().cloned().collect::<Vec<_>>()), [MARKER, "a"]);
+}
+
+#[tokio::test]
+async fn refuses_an_object_that_it_could_not_read_again() {
+    let wire = marked();
+    let store = store(&wire);
+    // Nobody touches these bytes, so they take no memory.
+    let body = Bytes::from(vec![0; usize::try_from(MAX_OBJECT_BYTES).unwrap() + 1]);
+    let errors =
+        [store.put(&key("a"), body.clone()).await.unwrap_err(), store.put_if_absent(&key("a"), body.clone()).await.unwrap_err()];
+    for error in errors {
+        assert_eq!(error.class, ErrorClass::Corrupt);
+        assert!(error.source.to_string().contains("is larger than"), "{error:?}");
+    }
+    assert_eq!(wire.take_requests(), Vec::<String>::new());
+    store.put(&key("a"), body.slice(1..)).await.unwrap();
 }
 
 #[tokio::test]

@@ -17,8 +17,7 @@ const START: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn retrying(wire: &ScriptedWire, max_attempts: u32) -> (Retrying, ManualClock) {
     let clock = ManualClock::new(START);
-    let retrying =
-        Retrying::new(Box::new(wire.clone()), "s3://b/p".to_owned(), max_attempts.try_into().unwrap(), Box::new(clock.clone()));
+    let retrying = Retrying::new(Box::new(wire.clone()), max_attempts.try_into().unwrap(), Box::new(clock.clone()));
     (retrying, clock)
 }
 

@@ -68,6 +68,10 @@ pub(super) fn broken() -> Fault {
 
 #[async_trait]
 impl Wire for ScriptedWire {
+    fn name(&self) -> String {
+        "s3://bucket/prefix".to_owned()
+    }
+
     async fn get(&self, name: &str) -> Result<Option<Bytes>, Fault> {
         self.request("get", name, |objects| objects.get(name).cloned())
     }

@@ -57,3 +57,71 @@ async fn names_the_file_or_the_profile_that_has_no_credentials() {
         assert!(whole(&error).contains("credentials") && !whole(&error).contains(WRONG_SECRET), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn credentials_that_no_header_can_hold_are_refused_and_not_shown() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("credentials");
+    let keys = "aws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = B\n";
+    for text in [
+        format!("[default]\naws_access_key_id = A\n {WRONG_SECRET}\naws_secret_access_key = B\n"),
+        format!("[default]\n{keys}aws_session_token = two {WRONG_SECRET}\n"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = s3_store(&s3_settings("http://127.0.0.1:1", &file)).await.get(&key("x")).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Config, "{error:?}");
+        assert!(whole(&error).contains("no single word") && !whole(&error).contains(WRONG_SECRET), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_is_named_by_the_endpoint_that_a_profile_names() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("credentials");
+    let keys = "aws_access_key_id = A\naws_secret_access_key = B\n";
+    let text = format!("[default]\n{keys}endpoint_url = http://127.0.0.1:7/\n[profile other]\n{keys}[other]\n{keys}");
+    std::fs::write(&file, text).unwrap();
+    let named = s3_settings("http://127.0.0.1:8", &file);
+    let name = async |settings: &StoreSettings| s3_store(settings).await.url();
+    assert_eq!(name(&named).await, "s3://stillframe-tests/some/prefix (at http://127.0.0.1:8)", "`[store]` goes first");
+    let unnamed = StoreSettings { endpoint: None, region: Some("eu-west-1".to_owned()), ..named };
+    assert_eq!(name(&unnamed).await, "s3://stillframe-tests/some/prefix (at http://127.0.0.1:7, region eu-west-1)");
+    let other = StoreSettings { profile: Some("other".to_owned()), ..unnamed };
+    assert_eq!(name(&other).await, "s3://stillframe-tests/some/prefix (region eu-west-1)");
+}
+
+#[tokio::test]
+async fn an_endpoint_of_a_profile_is_refused_like_one_of_the_settings() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("credentials");
+    let keys = "[default]\naws_access_key_id = A\naws_secret_access_key = B\n";
+    let log = Log::of(tracing::Level::TRACE);
+    // The vendor's client takes the first for a URL and the second not.
+    for endpoint in ["http://me:hunter2@h", "http://me:hunter?2@h:9"] {
+        std::fs::write(&file, format!("{keys}endpoint_url = {endpoint}\nhunter2 3 = x\n")).unwrap();
+        let settings = StoreSettings { endpoint: None, region: Some("eu-west-1".to_owned()), ..s3_settings("", &file) };
+        let error = crate::open(&settings).await.err().unwrap();
+        assert!(error.class == ErrorClass::Config && whole(&error).contains("the endpoint `http://…"), "{error:?}");
+        assert!(!whole(&error).contains("hunter"), "{error:?}");
+    }
+    assert!(!log.text().contains("hunter"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn no_line_of_a_credentials_file_is_quoted_whatever_is_wrong_with_it() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("credentials");
+    for text in [
+        format!("aws_secret_access_key = {WRONG_SECRET}\n"),
+        format!("[default\naws_secret_access_key = {WRONG_SECRET}\n"),
+        format!("[default]\n = {WRONG_SECRET}\n"),
+        format!("[default]\naws_access_key_id = A\n  {WRONG_SECRET}\n"),
+        format!("[default]\naws_access_key_id =\n  {WRONG_SECRET}\naws_secret_access_key = x\n"),
+        format!("[default]\n{WRONG_SECRET}\n"),
+    ] {
+        std::fs::write(&file, &text).unwrap();
+        let settings = StoreSettings { max_attempts: 1.try_into().unwrap(), ..s3_settings("http://127.0.0.1:1", &file) };
+        let error = s3_store(&settings).await.get(&key("x")).await.unwrap_err();
+        assert!(!whole(&error).contains("hunter2"), "{text}: {error:?}");
+    }
+}

@@ -19,7 +19,7 @@ pub enum Finding {
     OtherCluster,
     /// The directory was made anew and is behind the archive: an old copy was put in its place.
     RolledBack,
-    /// This very instance has archived other content: it was rolled back as a whole.
+    /// As far as its facts tell, this very instance has archived other content: it was rolled back as a whole, or a copy wrote it.
     RolledBackContent,
     /// Another instance has archived other content.
     OtherContent,
@@ -61,11 +61,10 @@ impl fmt::Display for Verdict {
             ),
             Finding::OtherCluster => write!(
                 formatter,
-                "`{name}` is of the cluster {}, from {ours}, and timeline {timeline} is archived here by the cluster {}, {}, {}",
+                "`{name}` is of the cluster {}, from {ours}, and this is the archive of the cluster {}, {}",
                 self.instance.system_identifier,
                 self.claim.as_ref().map_or_else(String::new, |claim| claim.system_identifier.to_string()),
-                self.owner(),
-                self.reach()
+                self.owner()
             ),
             Finding::RolledBack => write!(
                 formatter,
@@ -75,8 +74,9 @@ impl fmt::Display for Verdict {
             ),
             Finding::RolledBackContent => write!(
                 formatter,
-                "this server, {ours}, has archived `{name}` before with other content, {}: it was rolled back, by a snapshot of the \
-                 machine or of its volume",
+                "`{name}` from {ours} is in the archive with other content, {}: either this server was rolled back, by a snapshot of the \
+                 machine or of its volume, or a copy of it, with the same host name and path or promoted elsewhere, has archived this \
+                 file",
                 self.reach()
             ),
             Finding::OtherContent => write!(
@@ -87,7 +87,8 @@ impl fmt::Display for Verdict {
             ),
             Finding::Unclaimed => write!(
                 formatter,
-                "`{name}` from {ours} is in the archive with other content, {}: this server was rolled back, or is one of two clones",
+                "`{name}` from {ours} is in the archive with other content, {}, and nobody knows whose: either this server was rolled back, \
+                 or a copy of it has archived this file",
                 self.reach()
             ),
             Finding::OtherPrimary => write!(
@@ -123,7 +124,12 @@ impl Verdict {
 }
 
 /// What ends it for a server that shall live on beside the archive.
-const OF_ITS_OWN: &str = "give it a `name` of its own under `[cluster]` and take a backup at once, or turn its archiving off";
+const OF_ITS_OWN: &str = "give it a `name` of its own under `[cluster]`, run `stillframe store create` and take a backup at once, or turn \
+                          its archiving off";
+
+/// The same for a cluster, as after `pg_upgrade`.
+pub(in crate::flows) const OF_ANOTHER_CLUSTER: &str = "the archive of another cluster is never taken over, as its histories would stop the standbys of this one: give the new cluster a \
+     `name` of its own under `[cluster]`, run `stillframe store create` and take a backup at once, or turn its archiving off";
 
 impl Classify for Verdict {
     fn class(&self) -> ErrorClass {
@@ -138,17 +144,18 @@ impl Classify for Verdict {
                 "if it is a copy, {OF_ITS_OWN}; if it has replaced the other server for good, run `stillframe archive accept` on it; \
                  {moved}"
             ),
-            Finding::OtherCluster => format!(
-                "{OF_ITS_OWN}; if it has taken the other cluster's place for good, as after pg_upgrade, run `stillframe archive accept` \
-                 on it"
-            ),
+            Finding::OtherCluster => OF_ANOTHER_CLUSTER.to_owned(),
             Finding::RolledBack => format!(
-                "to have the lost part back, restore with `stillframe snapshot-fetch`; to go on without it, {OF_ITS_OWN}; if it was \
-                 moved and has lost nothing, and the archive only lacks this file, run `stillframe archive accept` on it"
+                "to go on without the lost part, {OF_ITS_OWN}; if it was moved and has lost nothing, and the archive only lacks this file, \
+                 run `stillframe archive accept` on it; to have the lost part back, restore with `stillframe snapshot-fetch`, which \
+                 replaces the data of this server"
             ),
             Finding::RolledBackContent | Finding::Unclaimed => format!(
-                "to have the lost part back, restore with `stillframe snapshot-fetch`; to go on without it, or if it is a copy, \
-                 {OF_ITS_OWN}"
+                "find out which before anything else: compare the server's own position, `SELECT pg_current_wal_lsn()`, and the age of \
+                 the archived object with what you know, and look for a copy that archives here, with `stillframe wal-show` for timelines \
+                 newer than this server's; if it is a copy, stop its archiving; then, whichever of the two it is, this server can go on: \
+                 {OF_ITS_OWN}; only if it was rolled back, to have the lost part back, restore with `stillframe snapshot-fetch`, which \
+                 replaces the data of this server"
             ),
             Finding::OtherContent => OF_ITS_OWN.to_owned(),
             Finding::OtherPrimary => {
@@ -158,7 +165,7 @@ impl Classify for Verdict {
             }
             Finding::OtherHistory => format!("{OF_ITS_OWN}; or restore it again, which takes the next free timeline"),
             Finding::OtherPartial => {
-                "no recovery needs it; if both promotions were meant, move the archived one elsewhere".to_owned()
+                "both are kept, and no recovery asks for either; were both servers meant to be promoted?".to_owned()
             }
         })
     }
