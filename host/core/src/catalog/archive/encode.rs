@@ -17,6 +17,9 @@ use super::pieces;
 use super::settings::{ArchiveSettings, Compression};
 use crate::postgres::{SegmentHeader, SystemIdentifier, WalFileName};
 
+/// What frames and blocks add at most to content that is small.
+const SLACK_BYTES: usize = 4096;
+
 /// What is stored, and what it holds.
 pub(super) struct Encoded {
     pub(super) body: Bytes,
@@ -97,8 +100,11 @@ fn pour(content: &Content, to: &mut impl Write) -> Result<ContentDigest, EncodeE
 }
 
 /// A buffer with a place for the digest, which is known last and stands first.
+///
+/// Content that cannot be compressed fits as well: a buffer that grows is copied, and held twice meanwhile. What stays untouched
+/// takes no memory.
 fn with_room(content_size: usize) -> Vec<u8> {
-    let mut body = Vec::with_capacity(FRAME_LEN + content_size / 2);
+    let mut body = Vec::with_capacity(FRAME_LEN + content_size + content_size / 128 + SLACK_BYTES);
     body.resize(FRAME_LEN, 0);
     body
 }
