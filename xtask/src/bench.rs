@@ -13,6 +13,7 @@ use crate::sweep::Scratch;
 use crate::workspace::{Workspace, cargo, progress};
 
 mod burst;
+mod daemon;
 mod figure;
 mod memory;
 mod recording;

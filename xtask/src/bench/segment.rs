@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::daemon::measure_daemon;
 use super::figure::{Comparison, Figure, Target, measure};
 use super::stage::{Cluster, Codec, Stage, quiet};
 use crate::failure::Failure;
@@ -27,6 +28,9 @@ pub(super) fn measure_segments(stage: &Stage<'_>, mebibytes: usize, runs: usize)
         let path = fill(stage, &data, &full, content)?;
         figures.extend(pushes(stage, &cluster, &path, &format!("{mebibytes} MiB of {content}"), runs)?);
         figures.push(fetch(stage, &cluster, &path, &format!("{mebibytes} MiB of {content}"), runs)?);
+        if content == CONTENTS[0] {
+            figures.extend(measure_daemon(stage, &cluster, &path, &format!("{mebibytes} MiB of {content}"), runs)?);
+        }
     }
     Ok(figures)
 }
@@ -45,6 +49,13 @@ fn pushes(stage: &Stage<'_>, cluster: &Cluster, path: &Path, what: &str, runs: u
     let cp = || synced("cp", &[&segment, &copy]);
     let against = |name: &str, reference: &str, target| Comparison::new(format!("{name}, {what}"), reference, target);
     Ok(vec![
+        measure(
+            against("wal-push as it is", "pgBackRest as it is", Target::Ratio(0.5)),
+            runs,
+            forget,
+            || push(Codec::Default),
+            || peer(Codec::Default),
+        )?,
         measure(
             against("wal-push zstd", "pgBackRest zst", Target::Ratio(0.5)),
             runs,

@@ -31,13 +31,15 @@ pub(super) enum Codec {
     /// Stillframe's level is 1; the peer's is its own default, 3.
     Zstd,
     Lz4,
+    /// What each takes when nobody says anything: zstd, and gzip at level 6.
+    Default,
 }
 
 impl Codec {
     /// Stillframe's word.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Zstd => "zstd",
+            Self::Zstd | Self::Default => "zstd",
             Self::Lz4 => "lz4",
         }
     }
@@ -47,6 +49,7 @@ impl Codec {
         match self {
             Self::Zstd => "zst",
             Self::Lz4 => "lz4",
+            Self::Default => "gz",
         }
     }
 }
