@@ -69,6 +69,10 @@ fn a_host_without_a_private_key_archives_and_backs_up_and_says_why_it_cannot_res
     assert_eq!(finished.code(), Some(203), "{finished}");
     assert!(finished.stderr.contains("identity_file") && finished.stderr.contains("hint:"), "{finished}");
     assert!(!site.place("target").exists());
+    let destination = site.place("restored");
+    let refused = site.stillframe.run(["snapshot-fetch", destination.to_str().unwrap(), "LATEST"]);
+    assert_eq!(refused.code(), Some(3), "{refused}");
+    assert!(refused.stderr.contains("identity_file") && !destination.exists(), "before anything is restored: {refused}");
     let absent = site.stillframe.run(["wal-fetch", "0000000100000000000000FF", site.place("target").to_str().unwrap()]);
     assert_eq!(absent.code(), Some(1), "what is absent needs no key: {absent}");
     site.stillframe.succeed(["wal-verify"]);

@@ -88,7 +88,8 @@ pub async fn snapshot_fetch(
     Ok(FetchReport { backup, restored_by_provider, preparation })
 }
 
-/// Every segment of the backup must be in the archive, and those on the way to a position that is asked for.
+/// Every segment of the backup must be in the archive, and those on the way to a position that is asked for. The first one is read:
+/// an archive that is encrypted needs a private key here.
 async fn check_wal(ports: &Ports<'_>, sentinel: &Sentinel, target: &RecoveryTarget) -> Result<(), FetchError> {
     let files = ports.archive().list().await?;
     let size = sentinel.segment_size;
@@ -97,6 +98,11 @@ async fn check_wal(ports: &Ports<'_>, sentinel: &Sentinel, target: &RecoveryTarg
     let range = sentinel.wal_range();
     if let Some(missing) = range.segments().find(|segment| !archived.contains(segment)) {
         return Err(FetchError::WalMissing { name: sentinel.name.clone(), missing: missing.file_name(size) });
+    }
+    if let Some(object) =
+        ports.archive().find(WalSegment { timeline: sentinel.timeline, number: range.first }.file_name(size)).await?
+    {
+        object.write_to(std::io::sink()).await?;
     }
     if let RecoveryTarget::Lsn(position) = target {
         let last = WalSegment::containing(sentinel.timeline, *position, size).number;
