@@ -22,17 +22,17 @@ const NO_SEGMENT: &str = "0000000100000FFF00000000";
 /// Longest wait until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Measures a push of this segment, and a fetch that has nothing to do.
+/// Measures a push of this segment of the WAL directory, and a fetch that has nothing to do.
 pub(super) fn measure_daemon(
     stage: &Stage<'_>,
     cluster: &Cluster,
-    segment: &Path,
+    segment: &str,
     what: &str,
     runs: usize,
 ) -> Result<Vec<Figure>, Failure> {
     let socket = stage.home.join("daemon.socket").display().to_string();
     let _daemon = Daemon::start(stage, cluster, &socket)?;
-    let segment = segment.display().to_string();
+    let segment = format!("pg_wal/{segment}");
     let plain = |arguments: &[&str]| stage.stillframe(cluster, Codec::Zstd, arguments);
     Ok(vec![
         measure(

@@ -29,7 +29,8 @@ pub(super) fn measure_segments(stage: &Stage<'_>, mebibytes: usize, runs: usize)
         figures.extend(pushes(stage, &cluster, &path, &format!("{mebibytes} MiB of {content}"), runs)?);
         figures.push(fetch(stage, &cluster, &path, &format!("{mebibytes} MiB of {content}"), runs)?);
         if content == CONTENTS[0] {
-            figures.extend(measure_daemon(stage, &cluster, &path, &format!("{mebibytes} MiB of {content}"), runs)?);
+            let segment = full.file_name().unwrap_or_default().to_string_lossy();
+            figures.extend(measure_daemon(stage, &cluster, &segment, &format!("{mebibytes} MiB of {content}"), runs)?);
         }
     }
     Ok(figures)
