@@ -92,7 +92,7 @@ impl<'directory> Temporary<'directory> {
     /// What replaces an object needs a name to be renamed; what creates one does not.
     fn create(directory: BorrowedFd<'directory>, publication: Publication) -> Result<Self, Fault> {
         if publication == Publication::IfAbsent
-            && let Some(file) = nameless::open(directory, FILE_MODE).map_err(no_file)?
+            && let Some(file) = nameless::open(directory, FILE_MODE).map_err(|errno| no_file(directory, errno))?
         {
             return Ok(Self { directory, name: None, file });
         }
@@ -100,7 +100,7 @@ impl<'directory> Temporary<'directory> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(directory, name.as_str(), flags, Mode::from_raw_mode(FILE_MODE)) {
             Ok(file) => Ok(Self { directory, name: Some(name), file: file.into() }),
-            Err(errno) => Err(no_file(errno)),
+            Err(errno) => Err(no_file(directory, errno)),
         }
     }
 
@@ -159,9 +159,11 @@ impl Drop for Temporary<'_> {
     }
 }
 
-fn no_file(errno: Errno) -> Fault {
+fn no_file(directory: BorrowedFd<'_>, errno: Errno) -> Fault {
     match errno {
         Errno::NOENT => Fault::ParentVanishes,
+        // What ext4 says of a file without a name in a directory that was removed.
+        Errno::PERM if rustix::fs::fstat(directory).is_ok_and(|found| found.st_nlink == 0) => Fault::ParentVanishes,
         errno => Fault::at("create a temporary file")(errno),
     }
 }
@@ -171,4 +173,23 @@ fn fresh_name() -> Result<String, Fault> {
     // 16 digits: a WAL-G that shares the store takes 24 of them for a segment.
     let random = getrandom::u64().map_err(|source| Fault::NoRandomness { source })?;
     Ok(format!(".temporary-{random:016x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_a_deletion_removes_meanwhile_is_made_again_and_is_no_missing_right() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let root = Root::create(directory.path()).unwrap();
+        for publication in [Publication::IfAbsent, Publication::Replace] {
+            let branch = root.find_or_make(&["parent"]).unwrap().unwrap();
+            fs::remove_dir(directory.path().join("parent")).unwrap();
+            let met = publish_in(&root, branch.leaf(), "object", b"body", publication);
+            assert!(matches!(met, Err(Fault::ParentVanishes)), "{met:?}");
+        }
+    }
 }
