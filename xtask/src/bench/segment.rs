@@ -49,29 +49,14 @@ fn pushes(stage: &Stage<'_>, cluster: &Cluster, path: &Path, what: &str, runs: u
     let zstd = || synced("zstd", &["-1", "--quiet", "--force", &segment, "-o", &copy]);
     let cp = || synced("cp", &[&segment, &copy]);
     let against = |name: &str, reference: &str, target| Comparison::new(format!("{name}, {what}"), reference, target);
+    let beside_the_peer = |ours: &str, peers: &str, codec: Codec| {
+        measure(against(ours, peers, Target::Ratio(0.5)), runs, forget, || push(codec), || peer(codec))
+    };
     Ok(vec![
-        measure(
-            against("wal-push as it is", "pgBackRest as it is", Target::Ratio(0.5)),
-            runs,
-            forget,
-            || push(Codec::Default),
-            || peer(Codec::Default),
-        )?,
-        measure(
-            against("wal-push zstd", "pgBackRest zst", Target::Ratio(0.5)),
-            runs,
-            forget,
-            || push(Codec::Zstd),
-            || peer(Codec::Zstd),
-        )?,
+        beside_the_peer("wal-push as it is", "pgBackRest as it is", Codec::Default)?,
+        beside_the_peer("wal-push zstd", "pgBackRest zst", Codec::Zstd)?,
         measure(against("wal-push zstd", "zstd -1, sync", Target::Ratio(1.2)), runs, forget, || push(Codec::Zstd), zstd)?,
-        measure(
-            against("wal-push lz4", "pgBackRest lz4", Target::Ratio(0.5)),
-            runs,
-            forget,
-            || push(Codec::Lz4),
-            || peer(Codec::Lz4),
-        )?,
+        beside_the_peer("wal-push lz4", "pgBackRest lz4", Codec::Lz4)?,
         measure(against("wal-push zstd", "cp, sync", Target::Untargeted), runs, forget, || push(Codec::Zstd), cp)?,
     ])
 }
