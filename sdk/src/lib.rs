@@ -27,6 +27,8 @@ mod config;
 pub mod export;
 mod host;
 pub mod http;
+mod located;
+pub mod mount;
 mod provider;
 #[cfg(target_arch = "wasm32")]
 mod sandbox;
@@ -37,6 +39,7 @@ mod types;
 
 pub use config::parse_config;
 pub use host::{Host, Level};
+pub use located::Located;
 pub use provider::Provider;
 #[cfg(target_arch = "wasm32")]
 pub use sandbox::Sandbox;

@@ -72,9 +72,10 @@ impl Locator for LocalPaths {
 
 impl LocalPaths {
     fn describe(&self, mounts: &Mounts, role: DataRole, name: DataPathName, path: PathBuf) -> Result<DataPath, PathError> {
-        let Some(Mount { point, fs_type, source, device, .. }) = mounts.holding(&path) else {
+        let Some(mount) = mounts.holding(&path) else {
             return Err(PathError::NoMount { path });
         };
+        let Mount { point, fs_type, source, device, .. } = mount;
         let last = if role == DataRole::Data { vec![PgControl::PATH.to_owned()] } else { Vec::new() };
         Ok(DataPath {
             role,
@@ -82,7 +83,7 @@ impl LocalPaths {
             path,
             mount_point: point.clone(),
             fs_type: fs_type.clone(),
-            mount_source: source.clone(),
+            mount_source: mount.full_source(),
             devices: devices::stack(&self.kernel.sys, *device, source),
             skip: skip::patterns(role),
             last,

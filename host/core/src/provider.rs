@@ -7,10 +7,11 @@ mod error;
 mod types;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 pub use error::{ProviderError, ProviderFault};
 pub use types::{
-    BlockDevice, CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, Member, MemberState,
+    BlockDevice, CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, LockMode, Member, MemberState,
     OWNER_LABEL, ProviderDescription, ProviderName, RestoreDirectory, RestoreRequest, Restored, SetReference, SnapshotSet, Token,
     Volume,
 };
@@ -48,6 +49,12 @@ pub trait Provider: Send + Sync {
     /// Makes a set available as directories.
     async fn restore(&self, request: &RestoreRequest) -> Result<Restored, ProviderError>;
 
-    /// Undoes a restore.
+    /// Undoes a restore; takes the token of its request in place of a handle that was lost.
     async fn release(&self, handle: &str) -> Result<(), ProviderError>;
+
+    /// Locks a set until this moment; a later one prolongs an existing lock.
+    async fn lock(&self, handle: &str, mode: LockMode, until: Timestamp) -> Result<(), ProviderError>;
+
+    /// Lifts a lock.
+    async fn unlock(&self, handle: &str) -> Result<(), ProviderError>;
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stillframe_core::provider::{ProviderFault, ProviderName};
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::bindings::exports::stillframe::provider::{provider, restore};
+use crate::bindings::exports::stillframe::provider::{lock, provider, restore};
 use crate::bindings::stillframe::provider::types;
 use crate::capability::TreeAccess;
 use crate::convert;
@@ -43,6 +43,7 @@ pub(crate) struct Call {
     pub(crate) store: Store<State>,
     pub(crate) guest: provider::Guest,
     pub(crate) restore: Option<restore::Guest>,
+    pub(crate) lock: Option<lock::Guest>,
 }
 
 /// What a call of a guest comes back with.
@@ -66,7 +67,8 @@ impl Call {
         };
         let guest = linked.provider.load(&mut store, &instance).map_err(link::misfit)?;
         let restore = linked.restore.as_ref().map(|found| found.load(&mut store, &instance)).transpose().map_err(link::misfit)?;
-        Ok(Self { deadline, store, guest, restore })
+        let lock = linked.lock.as_ref().map(|found| found.load(&mut store, &instance)).transpose().map_err(link::misfit)?;
+        Ok(Self { deadline, store, guest, restore, lock })
     }
 
     /// Ends a call whose function returns a value.

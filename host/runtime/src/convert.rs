@@ -5,12 +5,13 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use jiff::Timestamp;
 use stillframe_core::provider::{
-    CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, Member, MemberState,
+    CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, LockMode, Member, MemberState,
     ProviderDescription, ProviderFault, ProviderName, RestoreRequest, Restored, SetReference, SnapshotSet, Token, Volume,
 };
 
-use crate::bindings::exports::stillframe::provider::{provider as wit_provider, restore as wit_restore};
+use crate::bindings::exports::stillframe::provider::{lock, provider as wit_provider, restore as wit_restore};
 use crate::bindings::stillframe::provider::types as wit;
 use crate::bounds::{self, at_most, bad, identifier, moment, quoted, words};
 use crate::roots;
@@ -72,6 +73,19 @@ pub(crate) fn create_request(
         labels: pairs(&request.labels),
         previous: request.previous.clone(),
     })
+}
+
+/// A lock's mode for the guest.
+pub(crate) fn lock_mode(mode: LockMode) -> lock::LockMode {
+    match mode {
+        LockMode::Governance => lock::LockMode::Governance,
+        LockMode::Compliance => lock::LockMode::Compliance,
+    }
+}
+
+/// A moment for the guest; one before 1970 is 0.
+pub(crate) fn milliseconds(moment: Timestamp) -> u64 {
+    u64::try_from(moment.as_millisecond()).unwrap_or(0)
 }
 
 /// A reference to a set.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stillframe_core::provider::ProviderFault;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
-use crate::bindings::exports::stillframe::provider::{provider, restore};
+use crate::bindings::exports::stillframe::provider::{lock, provider, restore};
 use crate::bindings::stillframe::provider::{aws, command, host, http, tree, types};
 use crate::capability::Capability;
 use crate::state::State;
@@ -20,6 +20,8 @@ pub(crate) struct Linked {
     pub(crate) provider: provider::GuestIndices,
     /// Optional in the interface.
     pub(crate) restore: Option<restore::GuestIndices>,
+    /// Likewise.
+    pub(crate) lock: Option<lock::GuestIndices>,
 }
 
 /// Links what the component imports and was granted, and nothing else.
@@ -63,7 +65,8 @@ fn finish(linker: &Linker<State>, component: &Component) -> Result<Linked, Provi
     let instance = linker.instantiate_pre(component).map_err(misfit)?;
     let provider = provider::GuestIndices::new(&instance).map_err(misfit)?;
     let restore = restore::GuestIndices::new(&instance).ok();
-    Ok(Linked { instance, provider, restore })
+    let lock = lock::GuestIndices::new(&instance).ok();
+    Ok(Linked { instance, provider, restore, lock })
 }
 
 /// A type, or a function of a later minor version, that this host does not have: the engine's text names it.

@@ -7,9 +7,10 @@ mod operations;
 use std::fmt;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use stillframe_core::provider::{
-    CreateRequest, DataPath, Deletion, Provider, ProviderDescription, ProviderError, ProviderFault, ProviderName, RestoreRequest,
-    Restored, SetReference, SnapshotSet, Volume,
+    CreateRequest, DataPath, Deletion, LockMode, Provider, ProviderDescription, ProviderError, ProviderFault, ProviderName,
+    RestoreRequest, Restored, SetReference, SnapshotSet, Volume,
 };
 
 use crate::capability::Capability;
@@ -52,6 +53,8 @@ enum Operation {
     Delete,
     Restore,
     Release,
+    Lock,
+    Unlock,
 }
 
 impl Operation {
@@ -67,12 +70,14 @@ impl Operation {
             Self::Delete => "delete the snapshot set",
             Self::Restore => "restore the snapshot set",
             Self::Release => "release the restored directories",
+            Self::Lock => "lock the snapshot set",
+            Self::Unlock => "unlock the snapshot set",
         }
     }
 
     fn deadline_secs(self) -> u64 {
         match self {
-            Self::Describe | Self::Check | Self::Resolve | Self::Get | Self::List => SHORT_DEADLINE_SECS,
+            Self::Describe | Self::Check | Self::Resolve | Self::Get | Self::List | Self::Lock | Self::Unlock => SHORT_DEADLINE_SECS,
             Self::Create => CREATE_DEADLINE_SECS,
             Self::Delete | Self::Restore | Self::Release => LONG_DEADLINE_SECS,
         }
@@ -144,6 +149,14 @@ impl Provider for WasmProvider {
 
     async fn release(&self, handle: &str) -> Result<(), ProviderError> {
         self.named(Operation::Release, self.call_release(handle).await)
+    }
+
+    async fn lock(&self, handle: &str, mode: LockMode, until: Timestamp) -> Result<(), ProviderError> {
+        self.named(Operation::Lock, self.call_lock(handle, mode, until).await)
+    }
+
+    async fn unlock(&self, handle: &str) -> Result<(), ProviderError> {
+        self.named(Operation::Unlock, self.call_unlock(handle).await)
     }
 }
 

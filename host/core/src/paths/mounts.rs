@@ -16,12 +16,21 @@ pub(super) struct Mount {
     parent: u32,
     /// Kernel numbers of its device, `major:minor`.
     pub(super) device: (u32, u32),
+    /// Directory of the file system that it shows: `/` unless it is a bind mount or a subvolume.
+    root: PathBuf,
     /// Where it is mounted.
     pub(super) point: PathBuf,
     /// `ext4`, `zfs`, ...
     pub(super) fs_type: String,
     /// `/dev/mapper/vg0-pg`, `tank/pg`, ...
     pub(super) source: String,
+}
+
+impl Mount {
+    /// Its source as `findmnt` writes it: with the directory in brackets when that is not the root of the file system.
+    pub(super) fn full_source(&self) -> String {
+        if self.root == Path::new("/") { self.source.clone() } else { format!("{}[{}]", self.source, self.root.display()) }
+    }
 }
 
 /// All mounts that this process sees.
@@ -70,10 +79,11 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let numbers = text(fields.next()?);
     let (major, minor) = numbers.split_once(':')?;
     let device = (major.parse().ok()?, minor.parse().ok()?);
-    let point = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
+    let root = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
+    let point = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
     let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
     let (fs_type, source) = (text(&unescape(tail.next()?)), text(&unescape(tail.next()?)));
-    Some(Mount { id, parent, device, point, fs_type, source })
+    Some(Mount { id, parent, device, root, point, fs_type, source })
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -124,6 +134,13 @@ mod tests {
         assert_eq!((mount.fs_type.as_str(), mount.source.as_str(), mount.device), ("zfs", "tank/fast\\disk", (0, 45)));
         assert_eq!(mount.point, Path::new("/srv/fast disk"));
         assert_eq!(mounts.0.len(), 5);
+    }
+
+    #[test]
+    fn tells_the_directory_that_a_bind_mount_or_a_subvolume_shows() {
+        let full = |path: &str| Mounts::parse(MOUNTINFO).holding(Path::new(path)).unwrap().full_source();
+        assert_eq!(full("/var/lib"), "/dev/vda1");
+        assert_eq!(full("/srv/pg"), "/dev/mapper/vg0-pg[/sub]");
     }
 
     #[test]

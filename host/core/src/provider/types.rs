@@ -139,7 +139,7 @@ pub struct DataPath {
     pub mount_point: PathBuf,
     /// File system type.
     pub fs_type: String,
-    /// Source of the mount.
+    /// Source of the mount; with the directory in brackets when the mount does not show the root of its file system.
     pub mount_source: String,
     /// Topmost first.
     pub devices: Vec<BlockDevice>,
@@ -284,6 +284,16 @@ pub struct Restored {
     pub handle: String,
     /// Where each data path is.
     pub directories: Vec<(DataPathName, PathBuf)>,
+}
+
+/// Who may lift a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMode {
+    /// Those with the right to.
+    Governance,
+    /// Nobody, before it expires.
+    Compliance,
 }
 
 /// What a provider can do beyond the obligatory.

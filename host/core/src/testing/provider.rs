@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::When;
 use crate::flows::ProviderSource;
 use crate::provider::{
-    CreateRequest, DataPath, Deletion, Features, Member, MemberState, OWNER_LABEL, Provider, ProviderDescription, ProviderError,
-    ProviderFault, ProviderName, RestoreRequest, Restored, SetReference, SnapshotSet, Volume,
+    CreateRequest, DataPath, Deletion, Features, LockMode, Member, MemberState, OWNER_LABEL, Provider, ProviderDescription,
+    ProviderError, ProviderFault, ProviderName, RestoreRequest, Restored, SetReference, SnapshotSet, Volume,
 };
 
 /// A call that a test may count or let fail.
@@ -32,6 +32,10 @@ pub enum ProviderCall {
     Restore,
     /// `release`
     Release,
+    /// `lock`
+    Lock,
+    /// `unlock`
+    Unlock,
 }
 
 /// How a call fails.
@@ -237,6 +241,14 @@ impl Provider for FakeProvider {
 
     async fn release(&self, _handle: &str) -> Result<(), ProviderError> {
         self.perform(ProviderCall::Release, |_| ()).await
+    }
+
+    async fn lock(&self, _handle: &str, _mode: LockMode, _until: Timestamp) -> Result<(), ProviderError> {
+        self.perform(ProviderCall::Lock, |_| ()).await
+    }
+
+    async fn unlock(&self, _handle: &str) -> Result<(), ProviderError> {
+        self.perform(ProviderCall::Unlock, |_| ()).await
     }
 }
 

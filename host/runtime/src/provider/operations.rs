@@ -1,12 +1,13 @@
 //! What each operation does: convert, call a fresh instance, convert back, check the answer.
 
+use jiff::Timestamp;
 use stillframe_core::provider::{
-    CreateRequest, DataPath, Deletion, ProviderDescription, ProviderFault, ProviderName, RestoreRequest, Restored, SetReference,
-    SnapshotSet, Volume,
+    CreateRequest, DataPath, Deletion, LockMode, ProviderDescription, ProviderFault, ProviderName, RestoreRequest, Restored,
+    SetReference, SnapshotSet, Volume,
 };
 
 use crate::answer::{self, Listing};
-use crate::bindings::exports::stillframe::provider::restore;
+use crate::bindings::exports::stillframe::provider::{lock, restore};
 use crate::bounds::bad;
 use crate::call::{Call, Setting};
 use crate::convert;
@@ -30,6 +31,9 @@ pub(crate) async fn describe(
     let description = convert::description(call.returned(returned)?)?;
     if description.features.restore && linked.restore.is_none() {
         return Err(bad("it has the feature `restore`, but does not export that interface"));
+    }
+    if description.features.lock && linked.lock.is_none() {
+        return Err(bad("it has the feature `lock`, but does not export that interface"));
     }
     Ok(description)
 }
@@ -110,6 +114,22 @@ impl WasmProvider {
         call.answered(returned)
     }
 
+    pub(super) async fn call_lock(&self, handle: &str, mode: LockMode, until: Timestamp) -> Result<(), ProviderFault> {
+        let until_ms = convert::milliseconds(until);
+        let mode = convert::lock_mode(mode);
+        let mut call = self.begin(Operation::Lock, self.configured()).await?;
+        let guest = exported_lock(call.lock.take())?;
+        let returned = call.deadline.limit(guest.call_lock_set(&mut call.store, &self.config, handle, mode, until_ms)).await;
+        call.answered(returned)
+    }
+
+    pub(super) async fn call_unlock(&self, handle: &str) -> Result<(), ProviderFault> {
+        let mut call = self.begin(Operation::Unlock, self.configured()).await?;
+        let guest = exported_lock(call.lock.take())?;
+        let returned = call.deadline.limit(guest.call_unlock_set(&mut call.store, &self.config, handle)).await;
+        call.answered(returned)
+    }
+
     async fn begin(&self, operation: Operation, roots: Option<Vec<TreeRoot>>) -> Result<Call, ProviderFault> {
         self.begin_until(self.deadline(operation), roots).await
     }
@@ -123,6 +143,10 @@ impl WasmProvider {
     fn configured(&self) -> Option<Vec<TreeRoot>> {
         self.tree.as_ref().map(roots::configured)
     }
+}
+
+fn exported_lock(guest: Option<lock::Guest>) -> Result<lock::Guest, ProviderFault> {
+    guest.ok_or_else(|| ProviderFault::Unsupported("`lock`: it does not export that interface".to_owned()))
 }
 
 fn exported(guest: Option<restore::Guest>) -> Result<restore::Guest, ProviderFault> {

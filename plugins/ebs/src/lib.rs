@@ -1,0 +1,1 @@
+//! Provider on Amazon EBS.

@@ -1,0 +1,1 @@
+//! Provider on LVM, thin and classic.
