@@ -4,6 +4,7 @@
 //! server and of the disk. Where they disagree there is no backup.
 
 mod devices;
+mod enclosed;
 mod error;
 mod mounts;
 mod skip;
@@ -58,13 +59,16 @@ impl Locator for LocalPaths {
         let describe = |role, name, path| self.describe(&mounts, role, name, path);
         let mut paths = vec![describe(DataRole::Data, DataPathName::Data, pgdata.clone())?];
         let wal = pgdata.join("pg_wal");
-        if wal.is_symlink() {
+        if wal.is_symlink() || enclosed::is_mounted(&mounts, &wal) {
             paths.push(describe(DataRole::Wal, DataPathName::Wal, resolve(&wal)?)?);
         }
         check_links(&pgdata, &facts.tablespaces)?;
         for tablespace in &facts.tablespaces {
             let location = resolve(&link_of(&pgdata, tablespace.oid))?;
             paths.push(describe(DataRole::Tablespace, DataPathName::Tablespace(tablespace.oid), location)?);
+        }
+        for path in paths.iter().filter(|path| path.role != DataRole::Wal) {
+            enclosed::check(&mounts, &path.path, &paths)?;
         }
         Ok(paths)
     }

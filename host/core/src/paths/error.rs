@@ -76,6 +76,22 @@ pub enum PathError {
         /// The link.
         path: PathBuf,
     },
+    /// Another file system is mounted inside.
+    #[error("`{}` is a mount point inside `{}`: a snapshot of the storage of the latter does not hold it", mount.display(), path.display())]
+    MountInside {
+        /// The data path.
+        path: PathBuf,
+        /// The mount point.
+        mount: PathBuf,
+    },
+    /// A subvolume lies inside, or another file system that no mount explains.
+    #[error("`{}` is a subvolume of its own inside `{}`: a snapshot of the latter does not hold it", inner.display(), path.display())]
+    OtherStorageInside {
+        /// The data path.
+        path: PathBuf,
+        /// The directory.
+        inner: PathBuf,
+    },
     /// The kernel does not tell where a path is mounted.
     #[error("no mount of this machine holds `{}`", path.display())]
     NoMount {
@@ -95,6 +111,8 @@ impl Classify for PathError {
             | Self::OtherDirectory { .. }
             | Self::LinkedDirectory { .. }
             | Self::TablespaceLink { .. }
+            | Self::MountInside { .. }
+            | Self::OtherStorageInside { .. }
             | Self::NoMount { .. } => ErrorClass::Config,
             Self::UnknownTablespace { .. } => ErrorClass::Refused,
         }
@@ -112,6 +130,9 @@ impl Classify for PathError {
             Self::TablespaceLink { .. } => "run this on the machine of the server; a moved link must be known to the server",
             Self::UnknownTablespace { .. } => {
                 "a tablespace may have been created or dropped just now: run it again; a link that stays is a leftover"
+            }
+            Self::MountInside { .. } | Self::OtherStorageInside { .. } => {
+                "only `pg_wal` and tablespaces may have storage of their own: move what it holds to the storage of the directory"
             }
             Self::NoMount { .. } => "run this where the server's file systems are mounted",
         };

@@ -64,6 +64,17 @@ impl Mounts {
         }
         Some(found)
     }
+
+    /// The mount whose mount point this is.
+    pub(super) fn at(&self, point: &Path) -> Option<&Mount> {
+        self.holding(point).filter(|mount| mount.point == point)
+    }
+
+    /// The mounts that are seen below a path.
+    pub(super) fn below(&self, path: &Path) -> impl Iterator<Item = &Mount> {
+        let is_inside = move |mount: &&Mount| mount.point != path && mount.point.starts_with(path);
+        self.0.iter().filter(is_inside).filter(|mount| self.at(&mount.point) == Some(mount))
+    }
 }
 
 /// The first of these mounts that a walk to the path meets.

@@ -54,6 +54,14 @@ impl Machine {
         LocalPaths { pgdata: self.root.join("pg/data"), kernel }.locate(&self.facts)
     }
 
+    /// Mounts one file system more, below PGDATA's.
+    fn mount_too(&self, name: &str, rest: &str) {
+        let mut mountinfo = fs::read_to_string(self.root.join("proc/self/mountinfo")).unwrap();
+        let id = mountinfo.lines().count() + 1;
+        mountinfo += &format!("{id} 2 0:{id} / {} rw - {rest} rw\n", self.root.join(name).display());
+        fs::write(self.root.join("proc/self/mountinfo"), mountinfo).unwrap();
+    }
+
     fn in_pgdata(&self, name: &str) -> PathBuf {
         self.root.join("pg/data").join(name)
     }
@@ -129,6 +137,35 @@ fn refuses_a_tablespace_whose_directory_is_gone() {
     let machine = Machine::new();
     fs::remove_dir(machine.root.join("fast disk/space")).unwrap();
     assert!(matches!(machine.locate(), Err(PathError::File(_))));
+}
+
+#[test]
+fn refuses_a_mount_inside_the_data_directory_that_no_snapshot_of_it_would_hold() {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.in_pgdata("base/5")).unwrap();
+    machine.mount_too("pg/data/base/5", "zfs tank/pg/base");
+    let error = machine.locate().unwrap_err().to_string();
+    assert!(error.contains("pg/data/base/5` is a mount point inside `"), "{error}");
+}
+
+#[test]
+fn a_mount_at_pg_wal_is_a_path_of_its_own() {
+    let machine = Machine::new();
+    fs::remove_file(machine.in_pgdata("pg_wal")).unwrap();
+    fs::create_dir(machine.in_pgdata("pg_wal")).unwrap();
+    machine.mount_too("pg/data/pg_wal", "xfs /dev/mapper/vg0-wal");
+    let found = machine.locate().unwrap();
+    assert_eq!((found[1].name.to_string(), found[1].path.clone()), ("wal".to_owned(), machine.in_pgdata("pg_wal")));
+    assert_eq!(found[1].mount_source, "/dev/mapper/vg0-wal");
+}
+
+#[test]
+fn snapshots_that_zfs_shows_and_settings_of_a_container_are_no_storage_inside() {
+    let machine = Machine::new();
+    fs::write(machine.in_pgdata("postgresql.conf"), "").unwrap();
+    machine.mount_too("pg/data/postgresql.conf", "ext4 /dev/vda1");
+    machine.mount_too("pg/data/.zfs/snapshot/daily", "zfs tank/pg@daily");
+    assert!(machine.locate().is_ok());
 }
 
 #[test]
