@@ -1,0 +1,55 @@
+//! Undoing a restore, by its token: unmount, remove the volumes, remove the directory.
+//!
+//! Found by what is there and not by what the restore meant to make, so that one that was killed anywhere is undone as well.
+
+use stillframe_sdk::command::Command;
+use stillframe_sdk::{Error, Host, Level, mount};
+
+use crate::Config;
+use crate::delete;
+use crate::layout::{self, CLONE_PREFIX, RestoreToken};
+use crate::report::{self, LogicalVolume};
+use crate::restore::{RESTORE, VOLUME};
+use crate::tags::Facts;
+
+pub(crate) fn release<H: Host + Command>(host: &H, config: &Config, handle: &str) -> Result<(), Error> {
+    let Some(token) = RestoreToken::new(handle) else { return Ok(()) };
+    let volumes = report::volumes(host, config)?;
+    let clones: Vec<(&LogicalVolume, usize)> =
+        volumes.iter().filter_map(|volume| Some((volume, clone_of(volume, &token)?))).collect();
+    refuse_foreign(host, config, &token, &clones)?;
+    for (_, index) in &clones {
+        mount::detach(host, &token.point(config, *index))?;
+    }
+    for (volume, _) in &clones {
+        delete::remove_volume(host, volume)?;
+    }
+    let directory = token.directory(config);
+    if let Err(error) = mount::remove_directory(host, &directory) {
+        // The volumes are gone. An empty directory more, or somebody's file in it, is no reason to do that again.
+        host.log(Level::Warn, &format!("`{directory}` is left behind: {error:?}"));
+    }
+    Ok(())
+}
+
+/// The place in the set of what this volume is a clone of, if it is one of this restore.
+fn clone_of(volume: &LogicalVolume, token: &RestoreToken) -> Option<usize> {
+    let facts = Facts::of(&volume.tags);
+    let ours = volume.name.starts_with(CLONE_PREFIX) && facts.text(RESTORE).as_deref() == Some(token.as_str());
+    facts.number(VOLUME).filter(|_| ours)
+}
+
+/// What somebody else has mounted in the restore's directory is not unmounted, and keeps everything there.
+fn refuse_foreign<H: Command>(
+    host: &H,
+    config: &Config,
+    token: &RestoreToken,
+    clones: &[(&LogicalVolume, usize)],
+) -> Result<(), Error> {
+    let ours =
+        |source: &str| clones.iter().any(|(volume, _)| mount::same_device(source, &layout::device(&volume.group, &volume.name)));
+    match mount::below(host, &token.directory(config))?.into_iter().find(|mounted| !ours(&mounted.source)) {
+        Some(mounted) => Err(Error::InUse(format!("`{}` is mounted at `{}`", mounted.source, mounted.point))),
+        None => Ok(()),
+    }
+}
