@@ -1,0 +1,140 @@
+//! Finding sets: one by its token or handle, or all of an owner.
+
+use stillframe_sdk::aws::Aws;
+use stillframe_sdk::{Error, Host, Level, MemberState, SetPage, SetReference, SnapshotSet, invalid};
+
+use crate::Config;
+use crate::ec2::{Ec2, Snapshot};
+use crate::handle::Handle;
+use crate::set::{self, Set, TOKEN};
+use crate::tags::{self, IN_VALUE, encode};
+
+/// The label that a listing selects by.
+pub(crate) const OWNER_LABEL: &str = "stillframe-owner";
+
+/// Most sets on one page, by the interface.
+const PAGE_LEN: usize = 100;
+
+/// First pause, and longest time, that a young set is looked for before it counts as gone.
+const YOUNG_LOOKS_MS: (u32, u32) = (1_000, 7_000);
+
+/// The same for a token, of which nobody knows the age.
+const TOKEN_LOOKS_MS: (u32, u32) = (1_000, 3_000);
+
+pub(crate) fn get_set<H: Host + Aws>(host: &H, config: &Config, reference: &SetReference) -> Result<Option<SnapshotSet>, Error> {
+    let ec2 = Ec2::impatient(host, config);
+    match reference {
+        SetReference::Handle(handle) => {
+            let handle = Handle::parse(handle, &config.region)?;
+            let young = Set::may_settle(handle.begin_ms, host.now_ms());
+            // Its handle says that it was cut: until EC2 has made up its mind, that is what is known.
+            let unseen = if young { MemberState::Cut } else { MemberState::Absent };
+            Ok(by_handle(&ec2, &handle)?.map(|set| set.describe(&handle, &unseen)))
+        }
+        SetReference::Token(token) => {
+            let (first, total) = TOKEN_LOOKS_MS;
+            let found = ec2.wait(first, total, || by_token(&ec2, token))?;
+            Ok(found.map(|set| describe(host, config, &set)))
+        }
+    }
+}
+
+/// The set with this handle; none when it is gone, and that is certain.
+pub(crate) fn by_handle<H: Host + Aws>(ec2: &Ec2<'_, H>, handle: &Handle) -> Result<Option<Set>, Error> {
+    let young = Set::may_settle(handle.begin_ms, ec2.host.now_ms());
+    let (first, total) = if young { YOUNG_LOOKS_MS } else { (0, 0) };
+    let mut snapshots = Vec::new();
+    // One of them is enough: it tells of the others.
+    ec2.wait(first, total, || {
+        snapshots = of_handle(ec2, handle)?;
+        Ok((!snapshots.is_empty()).then_some(()))
+    })?;
+    if snapshots.is_empty() {
+        prove_account(ec2, handle)?;
+        return Ok(None);
+    }
+    let damaged = || Error::Conflict(format!("a snapshot of {TOKEN} `{}` whose tags were changed", handle.token));
+    let set = set::sets(snapshots).into_iter().find(|set| set.record.begin_ms == handle.begin_ms).ok_or_else(damaged)?;
+    if set.snapshots.len() != handle.members.len() {
+        return Err(damaged());
+    }
+    Ok(Some(set))
+}
+
+/// The snapshots of a handle that can be seen; one that does not carry the handle's token is not touched by anything here.
+pub(crate) fn of_handle<H: Host + Aws>(ec2: &Ec2<'_, H>, handle: &Handle) -> Result<Vec<Snapshot>, Error> {
+    let snapshots = ec2.snapshots_by_id(&handle.ids())?;
+    match snapshots.iter().find(|snapshot| set::token_of(snapshot).as_ref() != Some(&handle.token)) {
+        Some(foreign) => Err(Error::Conflict(format!("{} without the tag `{TOKEN}` of this set", foreign.id))),
+        None => Ok(snapshots),
+    }
+}
+
+/// An empty answer proves nothing in another account, and what is taken for gone is forgotten, with the WAL that it needs.
+pub(crate) fn prove_account<H: Host + Aws>(ec2: &Ec2<'_, H>, handle: &Handle) -> Result<(), Error> {
+    if handle.account.is_empty() {
+        return Ok(());
+    }
+    let account = ec2.account()?;
+    if account != handle.account {
+        return Err(Error::Unauthenticated(format!(
+            "the set lies in the account {}, and the credentials are those of {account}",
+            handle.account
+        )));
+    }
+    Ok(())
+}
+
+/// The set that was cut for this token, as far as it can be seen.
+pub(crate) fn by_token<H: Host + Aws>(ec2: &Ec2<'_, H>, token: &str) -> Result<Option<Set>, Error> {
+    let mut sets = set::sets(of_token(ec2, token)?);
+    Ok(sets.pop())
+}
+
+/// Every snapshot that carries this token.
+pub(crate) fn of_token<H: Host + Aws>(ec2: &Ec2<'_, H>, token: &str) -> Result<Vec<Snapshot>, Error> {
+    let encoded = encode(token, IN_VALUE);
+    let mut snapshots = ec2.snapshots_tagged(TOKEN, tags::filter_value(&encoded))?;
+    snapshots.retain(|snapshot| set::token_of(snapshot).as_deref() == Some(token));
+    Ok(snapshots)
+}
+
+pub(crate) fn list_sets<H: Host + Aws>(host: &H, config: &Config, owner: &str, cursor: Option<&str>) -> Result<SetPage, Error> {
+    let after = cursor.map(parse_cursor).transpose()?;
+    let ec2 = Ec2::new(host, config);
+    let encoded = encode(owner, IN_VALUE);
+    // All of them each time: EC2 has no order, and its pages may part a set.
+    let snapshots = ec2.snapshots_tagged(OWNER_LABEL, tags::filter_value(&encoded))?;
+    if let Some(foreign) = snapshots.iter().find(|snapshot| set::token_of(snapshot).is_none()) {
+        host.log(Level::Warn, &format!("`{}` has the tag `{OWNER_LABEL}` and not `{TOKEN}`: it is passed over", foreign.id));
+    }
+    let mut sets = set::sets(snapshots);
+    sets.retain(|set| set.record.labels.iter().any(|(key, value)| key == OWNER_LABEL && value == owner));
+    sets.sort_unstable_by(|one, other| place(one).cmp(&place(other)));
+    if let Some((ms, token)) = &after {
+        sets.retain(|set| place(set) > (*ms, token));
+    }
+    let more = sets.len() > PAGE_LEN;
+    sets.truncate(PAGE_LEN);
+    let next = sets.last().filter(|_| more).map(|set| format!("{}:{}", set.record.begin_ms, set.record.token));
+    Ok(SetPage { sets: sets.iter().map(|set| describe(host, config, set)).collect(), next })
+}
+
+/// What is told of a set that was not asked for by its handle: what was not seen may never have been cut.
+fn describe(host: &impl Host, config: &Config, set: &Set) -> SnapshotSet {
+    let young = Set::may_settle(set.record.begin_ms, host.now_ms());
+    let unseen = if young { MemberState::Cutting } else { MemberState::Absent };
+    set.describe(&set.handle(&config.region), &unseen)
+}
+
+/// Oldest first; the token decides between two of the same millisecond.
+fn place(set: &Set) -> (u64, &str) {
+    (set.record.begin_ms, &set.record.token)
+}
+
+fn parse_cursor(cursor: &str) -> Result<(u64, &str), Error> {
+    cursor
+        .split_once(':')
+        .and_then(|(ms, token)| Some((ms.parse().ok()?, token)))
+        .ok_or_else(|| invalid("cursor", format!("`{cursor}` was not given by this provider")))
+}
