@@ -1,0 +1,60 @@
+//! Holds: ours on every snapshot, locks with a moment in their tag, and those of others.
+
+use stillframe_sdk::Error;
+use stillframe_sdk::command::Command;
+
+use crate::fault::{Failure, Fault};
+use crate::name::{HOLD_TAG, LOCK_TAG_PREFIX};
+use crate::zfs::{Hold, Zfs};
+
+/// Whose hold it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Ours, on every snapshot.
+    Set,
+    /// A lock until this moment, in milliseconds since 1970.
+    Lock(u64),
+    /// Somebody else's.
+    Foreign,
+}
+
+impl Hold {
+    pub(crate) fn owner(&self) -> Owner {
+        if self.tag == HOLD_TAG {
+            return Owner::Set;
+        }
+        let until_ms = self.tag.strip_prefix(LOCK_TAG_PREFIX).and_then(|until| until.parse().ok());
+        until_ms.map_or(Owner::Foreign, Owner::Lock)
+    }
+}
+
+/// Holds snapshots with this tag; one that is held already stays so.
+pub(crate) fn ensure<H: Command>(zfs: &Zfs<'_, H>, tag: &str, snapshots: &[String]) -> Result<(), Failure> {
+    match zfs.hold(tag, snapshots) {
+        Err(failure) if failure.fault == Fault::TagExists => {}
+        answer => return answer,
+    }
+    // Some of them were held: `zfs` goes on behind them, but what else went wrong would be lost in its words.
+    let held = zfs.holds(snapshots)?;
+    let missing = |snapshot: &&String| !held.iter().any(|hold| hold.tag == tag && hold.snapshot == **snapshot);
+    for snapshot in snapshots.iter().filter(missing) {
+        ignore(zfs.hold(tag, std::slice::from_ref(snapshot)), Fault::TagExists)?;
+    }
+    Ok(())
+}
+
+/// Releases one hold; one that is not there is released.
+pub(crate) fn release<H: Command>(zfs: &Zfs<'_, H>, hold: &Hold) -> Result<(), Error> {
+    match zfs.release(&hold.tag, &hold.snapshot) {
+        Err(failure) if failure.fault == Fault::NotFound => Ok(()),
+        answer => Ok(ignore(answer, Fault::TagAbsent)?),
+    }
+}
+
+/// A fault that means that it is done already.
+pub(crate) fn ignore(answer: Result<(), Failure>, fault: Fault) -> Result<(), Failure> {
+    match answer {
+        Err(failure) if failure.fault == fault => Ok(()),
+        answer => answer,
+    }
+}
