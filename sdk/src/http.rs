@@ -1,7 +1,6 @@
 //! The capability `http`: calls to other HTTPS services.
 //!
-//! Declared by version 1.0 of the interface, and not offered by Stillframe's host yet: it refuses to load a component that imports
-//! this, and says so.
+//! The host loads a component that imports this only if the operator grants it, and denies each call that the policy does not cover.
 
 use crate::Error;
 pub use crate::bindings::base::stillframe::provider::http::{HttpError, Request, Response};

@@ -172,7 +172,7 @@ fn damages(body: &[u8], other: &str) -> Vec<(&'static str, Vec<u8>, i32)> {
         changed.to_string().into_bytes()
     };
     vec![
-        ("a later format version", with("format_version", 2.into()), 3),
+        ("a later format version", with("format_version", 3.into()), 3),
         ("cut off", text[..text.len() / 2].into(), 6),
         ("empty", Vec::new(), 6),
         ("no JSON", b"<html>404</html>".to_vec(), 6),

@@ -3,10 +3,11 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    archive_accept, backup_mark, backup_show, config_show, delete, provider, snapshot_fetch, snapshot_push, store_create,
-    wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
+    archive_accept, backup_lock, backup_mark, backup_show, config_show, delete, provider, snapshot_fetch, snapshot_push,
+    snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
 };
 use crate::common::Common;
+use crate::progress::Choice;
 
 /// Snapshot backups for PostgreSQL: storage snapshots in backup mode, WAL in an archive, restore to any moment.
 #[derive(Debug, Parser)]
@@ -35,6 +36,8 @@ pub enum Command {
     SnapshotPush(snapshot_push::Options),
     /// Restore a backup into a new data directory and prepare its recovery
     SnapshotFetch(snapshot_fetch::Options),
+    /// Give back what a provider mounted, cloned or attached for a restore
+    SnapshotRelease(snapshot_release::Options),
     /// Archive a WAL file; PostgreSQL calls it as `archive_command`
     WalPush(wal_push::Options),
     /// Restore a WAL file; PostgreSQL calls it as `restore_command`
@@ -54,6 +57,8 @@ pub enum Command {
     BackupShow(backup_show::Options),
     /// Mark a backup as permanent, or as ordinary again
     BackupMark(backup_mark::Options),
+    /// Keep a backup from being deleted before a moment, or lift that lock
+    BackupLock(backup_lock::Options),
     /// Delete backups and the WAL that nobody needs; a dry run unless --confirm
     Delete(delete::Options),
     /// Show the configuration, or make one of the settings of WAL-G
@@ -74,6 +79,16 @@ impl Command {
     /// Whether it prints a result. Those without one are run by PostgreSQL or a service manager.
     pub fn has_result(&self) -> bool {
         !matches!(self, Self::WalPush(_) | Self::WalFetch(_) | Self::WalDaemon(_) | Self::WalPrefetch(_))
+    }
+
+    /// How it shows its progress, if it can last.
+    pub fn progress(&self) -> Option<Choice> {
+        match self {
+            Self::SnapshotPush(options) => Some(options.progress.progress),
+            Self::SnapshotFetch(options) => Some(options.progress.progress),
+            Self::Delete(options) => Some(options.progress.progress),
+            _ => None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod archive_accept;
 pub mod backup_list;
+pub mod backup_lock;
 pub mod backup_mark;
 pub mod backup_show;
 pub mod config_import;
@@ -10,6 +11,7 @@ pub mod delete;
 pub mod provider;
 pub mod snapshot_fetch;
 pub mod snapshot_push;
+pub mod snapshot_release;
 pub mod store_create;
 pub mod wal_daemon;
 pub mod wal_fetch;
@@ -42,11 +44,14 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::WalDaemon(options) => multi_threaded(wal_daemon::run(common, &options)),
         Command::SnapshotPush(options) => multi_threaded(snapshot_push::run(common, &options, json)),
         Command::SnapshotFetch(options) => multi_threaded(snapshot_fetch::run(common, &options, json)),
+        Command::SnapshotRelease(options) => multi_threaded(snapshot_release::run(common, &options, json)),
         Command::WalShow(options) => single_threaded(wal_show::run(common, &options, json)),
         Command::WalVerify(options) => multi_threaded(wal_verify::run(common, &options, json)),
-        Command::BackupList => single_threaded(backup_list::run(common, json)),
-        Command::BackupShow(options) => single_threaded(backup_show::run(common, &options, json)),
+        // These two ask providers about backups that are not known to be ready.
+        Command::BackupList => multi_threaded(backup_list::run(common, json)),
+        Command::BackupShow(options) => multi_threaded(backup_show::run(common, &options, json)),
         Command::BackupMark(options) => single_threaded(backup_mark::run(common, &options, json)),
+        Command::BackupLock(options) => multi_threaded(backup_lock::run(common, &options, json)),
         Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
         Command::Config(config_show::Command::Show) => config_show::run(common, json),
         Command::Config(config_show::Command::Import(options)) => config_import::run(&options, json),

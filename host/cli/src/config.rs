@@ -9,6 +9,7 @@ mod archive;
 mod error;
 mod keys;
 mod kind;
+mod paths;
 mod provider;
 mod reader;
 mod secrets;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stillframe_core::catalog::ClusterName;
-use stillframe_core::flows::PushDeadlines;
+use stillframe_core::flows::{PathRule, PushDeadlines};
 use stillframe_core::postgres::CheckpointMode;
 use stillframe_core::provider::ProviderName;
 use stillframe_runtime::{EngineKind, RuntimeSettings};
@@ -68,6 +69,8 @@ pub struct Config {
     pub runtime: RuntimeSettings,
     /// The providers.
     pub providers: BTreeMap<ProviderName, ProviderConfig>,
+    /// Which of them cuts which directory, where the file says so.
+    pub paths: Vec<PathRule>,
     /// Every value with its origin, for `config show`.
     pub values: BTreeMap<String, Value>,
     /// What was passed over and may surprise, for `config show`: no other command repeats it at every call.
@@ -88,9 +91,10 @@ impl Config {
             line: source.span().and_then(|span| Some(text.get(..span.start)?.matches('\n').count() + 1)),
             reason: source.message().to_owned(),
         })?;
-        let Gathered { values, providers, notices } = source::gather(&path, document, variables)?;
+        let Gathered { values, providers, paths, notices } = source::gather(&path, document, variables)?;
         let providers = provider::read_all(&path, providers)?;
-        Self::check(path, values, providers, notices)
+        let paths = paths::read_all(&path, paths, &providers)?;
+        Self::check(path, values, providers, paths, notices)
     }
 
     /// Where the file lies that the flag, the variable `STILLFRAME_CONFIG` or nobody names.
@@ -102,6 +106,7 @@ impl Config {
         path: PathBuf,
         values: BTreeMap<String, Value>,
         providers: BTreeMap<ProviderName, ProviderConfig>,
+        paths: Vec<PathRule>,
         notices: Vec<String>,
     ) -> Result<Self, ConfigError> {
         let read = Reader::new(&values)?;
@@ -139,6 +144,7 @@ impl Config {
                 cache: read.path("runtime.cache"),
             },
             providers,
+            paths,
             path,
             values,
             notices,

@@ -13,6 +13,7 @@ mod daemon;
 mod exit;
 mod output;
 mod parse;
+mod progress;
 mod wiring;
 
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(exit::code(ErrorClass::Usage, caller)) } else { ExitCode::SUCCESS };
         }
     };
+    progress::choose(args.command.progress());
     output::start_log(args.verbose);
     match commands::run(args.command, &args.common, args.json) {
         Ok(code) => code,

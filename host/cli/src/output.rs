@@ -6,11 +6,13 @@
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::exit::Failure;
+use crate::progress::{self, LogWriter, ProviderEvents};
 
 /// Version of all JSON output.
 const JSON_VERSION: u32 = 1;
@@ -26,13 +28,10 @@ pub fn start_log(verbose: u8) {
         _ => LevelFilter::TRACE,
     };
     let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(is_terminal)
-        .with_target(false)
-        .without_time()
-        .finish()
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter).with_ansi(is_terminal).with_target(false).without_time();
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter_fn(|metadata| ProviderEvents::leaves(metadata.target()))))
+        .with(ProviderEvents)
         .with(Targets::new().with_target(OUR_CRATES, level))
         .init();
 }
@@ -46,6 +45,7 @@ struct Envelope<T> {
 
 /// Prints a result.
 pub fn print<T: Serialize>(json: bool, content: &T, text: impl FnOnce() -> String) {
+    progress::end();
     let rendered = if json {
         serde_json::to_string_pretty(&Envelope { format_version: JSON_VERSION, content }).unwrap_or_else(|error| error.to_string())
     } else {
@@ -73,6 +73,14 @@ struct JsonError<'a> {
     hint: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct LastEvent<'a> {
+    event: &'static str,
+    message: &'a str,
+    causes: &'a [String],
+    hint: Option<&'a str>,
+}
+
 /// Prints a failure: what failed, its causes, and what the operator can do.
 pub fn print_failure(failure: &Failure, json: bool) {
     let chain = failure.chain();
@@ -84,6 +92,11 @@ pub fn print_failure(failure: &Failure, json: bool) {
             &JsonFailure { error: JsonError { class, message: message.to_owned(), causes, hint: failure.hint() } },
             String::new,
         );
+    }
+    progress::end();
+    if progress::is_json() {
+        progress::write_json(&LastEvent { event: "error", message, causes, hint: failure.hint() });
+        return;
     }
     let mut text = format!("error: {message}");
     for cause in causes {

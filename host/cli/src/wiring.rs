@@ -4,6 +4,7 @@
 //! plugin engine or a TLS set-up that they do not use.
 
 mod archiving;
+mod credentials;
 mod identity_command;
 mod signals;
 
@@ -14,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout, LeaseRequest, process_space};
 use stillframe_core::clock::{Clock, SystemClock};
-use stillframe_core::flows::{Ports, ProviderSource, Pusher};
+use stillframe_core::flows::{Ports, Progress, ProviderChoice, ProviderSource, Pusher};
 use stillframe_core::postgres::Connection;
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName, Token};
 use stillframe_core::spool::AheadSettings;
@@ -25,7 +26,9 @@ use stillframe_runtime::{Runtime, RuntimeSettings};
 use crate::common::Common;
 use crate::config::{Config, ConfigError, Origin, ProviderConfig, Variables, host_name};
 use crate::exit::Failure;
+use crate::progress::ShownProgress;
 
+use credentials::OperatorCredentials;
 pub use signals::{interrupted, terminated};
 
 /// Everything that a command needs.
@@ -35,6 +38,8 @@ pub struct World {
     archiving: ArchiveSettings,
     pub store: Arc<dyn Store>,
     pub providers: ConfiguredProviders,
+    /// Who is told how far a long step is.
+    pub progress: Box<dyn Progress>,
     variables: Variables,
     clock: SystemClock,
 }
@@ -48,7 +53,8 @@ impl World {
         let layout = Layout::new(config.cluster.clone());
         let archiving = archiving::settings(&config.archive);
         let providers = ConfiguredProviders::new(config.runtime.clone(), config.providers.clone());
-        Ok(Self { config, layout, archiving, store, providers, variables, clock: SystemClock })
+        let progress = Box::new(ShownProgress::default());
+        Ok(Self { config, layout, archiving, store, providers, progress, variables, clock: SystemClock })
     }
 
     /// The seams for a flow that archives nothing; for one that does, see [`Self::archiving_now`].
@@ -59,6 +65,7 @@ impl World {
             archiving: &self.archiving,
             clock: &self.clock,
             providers: &self.providers,
+            progress: &*self.progress,
         }
     }
 
@@ -165,19 +172,24 @@ impl ConfiguredProviders {
 
     /// The runtime.
     pub fn runtime(&self) -> &Runtime {
-        self.runtime.get_or_init(|| Runtime::new(self.settings.clone()))
+        self.runtime.get_or_init(|| Runtime::new(self.settings.clone()).with_credentials(Arc::new(OperatorCredentials)))
     }
 
-    /// Chooses the provider of a backup: the one that is named, the default, or the only one.
-    pub fn choose(&self, named: Option<&ProviderName>, default: Option<&ProviderName>) -> Result<ProviderName, ConfigError> {
-        match named.or(default) {
-            Some(name) if self.providers.contains_key(name) => Ok(name.clone()),
-            Some(name) => Err(ConfigError::NoSuchProvider { name: name.clone(), known: self.providers.keys().cloned().collect() }),
+    /// Chooses who cuts what: the rules of `[paths]`, and for everything else the provider that is named, the default, or the only
+    /// one. With rules there may be none: then they must be about everything.
+    pub fn choose(&self, named: Option<&ProviderName>, config: &Config) -> Result<ProviderChoice, ConfigError> {
+        let default = match named.or(config.default_provider.as_ref()) {
+            Some(name) if self.providers.contains_key(name) => Some(name.clone()),
+            Some(name) => {
+                return Err(ConfigError::NoSuchProvider { name: name.clone(), known: self.providers.keys().cloned().collect() });
+            }
             None => match self.providers.keys().next() {
-                Some(only) if self.providers.len() == 1 => Ok(only.clone()),
-                _ => Err(ConfigError::WhichProvider { count: self.providers.len() }),
+                Some(only) if self.providers.len() == 1 => Some(only.clone()),
+                _ if config.paths.is_empty() => return Err(ConfigError::WhichProvider { count: self.providers.len() }),
+                _ => None,
             },
-        }
+        };
+        Ok(ProviderChoice { default, rules: config.paths.clone() })
     }
 }
 

@@ -1,8 +1,8 @@
 //! The catalog: which backups exist, which are about to, and which WAL is archived.
 //!
 //! The intent is written before the first side effect of a backup, the sentinel as its very last step: a backup exists when its
-//! sentinel does. A sentinel never changes; what may change later (permanence, a deletion that has begun) lies in objects of its
-//! own beside it. Reading tells apart what is absent from what is unreadable, so that whoever deletes can fail closed.
+//! sentinel does. A sentinel never changes; what may change later (permanence, readiness, a lock, a deletion that has begun) lies in
+//! objects of its own beside it. Reading tells apart what is absent from what is unreadable, so that whoever deletes can fail closed.
 
 mod archive;
 mod cluster_mark;
@@ -12,8 +12,11 @@ mod guard;
 mod intent;
 mod layout;
 mod lease;
+mod lock;
 mod name;
+mod restores;
 mod sentinel;
+mod state;
 mod walg;
 
 use std::collections::BTreeMap;
@@ -30,11 +33,14 @@ pub use archive::{
 pub use cluster_mark::add_cluster;
 pub use error::CatalogError;
 pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
-pub use intent::Intent;
+pub use intent::{IntendedSet, Intent};
 pub use layout::{ClusterName, InvalidClusterName, Layout};
 pub use lease::{Lease, LeaseError, LeaseHolder, LeaseRequest, process_space};
+pub use lock::BackupLock;
 pub use name::{BackupName, InvalidBackupName};
-pub use sentinel::{BackupPath, Consistency, Permanence, Sentinel};
+pub use restores::{RestoreRecord, RestoredDirectory, RestoredPart, Restores};
+pub use sentinel::{BackupPath, BackupSet, BackupVolume, Consistency, Permanence, Sentinel};
+pub use state::BackupState;
 pub use walg::{InvalidWalGName, WalGBackup, WalGContents, WalGName};
 
 use crate::store::{self, Key, PutOutcome, Store, StoreError};
@@ -49,6 +55,31 @@ pub struct Backup {
     pub permanence: Permanence,
     /// Whether its deletion has begun: its snapshot may be gone, so nobody may restore from it.
     pub is_condemned: bool,
+    /// Whether its snapshots were ready, as far as anybody has asked.
+    pub state: BackupState,
+    /// The lock that was last put on it, which may have ended.
+    pub lock: Option<BackupLock>,
+}
+
+impl Backup {
+    /// A backup about which nothing is known but what was published.
+    #[must_use]
+    pub fn published(sentinel: Sentinel) -> Self {
+        let state = BackupState::of_sentinel(&sentinel);
+        Self { permanence: sentinel.permanence, sentinel, is_condemned: false, state, lock: None }
+    }
+
+    /// Whether its snapshots can never be restored.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state, BackupState::Failed(_))
+    }
+
+    /// Until when it may not be deleted; none when nothing keeps it now.
+    #[must_use]
+    pub fn locked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lock.map(|lock| lock.until).filter(|until| *until > now)
+    }
 }
 
 /// Everything that the catalog holds about one cluster.
@@ -191,9 +222,43 @@ impl<'a> Catalog<'a> {
         Ok(Some(if mark.permanent { Permanence::Permanent } else { Permanence::Ordinary }))
     }
 
+    /// Records what became of the snapshots of a published backup; gives what is recorded now. The first outcome is the last.
+    pub async fn settle_state(&self, name: &BackupName, state: &BackupState, now: Timestamp) -> Result<BackupState, CatalogError> {
+        let key = self.layout.record(name, Record::State);
+        let Some(body) = state.to_bytes(&key, now)? else { return Ok(state.clone()) };
+        // An earlier outcome stays; and a backup that was forgotten meanwhile must not come to life by it.
+        let _: PutOutcome = self.store.put_if_absent(&key, body).await?;
+        if !self.is_published(name).await? {
+            self.store.delete(&key).await?;
+        }
+        Ok(self.settled_state(name).await?.unwrap_or_else(|| state.clone()))
+    }
+
+    async fn settled_state(&self, name: &BackupName) -> Result<Option<BackupState>, CatalogError> {
+        let Some(body) = self.read(name, Record::State).await? else { return Ok(None) };
+        BackupState::from_bytes(&self.layout.record(name, Record::State), &body).map(Some)
+    }
+
+    /// Records the lock that the storage system has put on a backup.
+    pub async fn record_lock(&self, name: &BackupName, lock: BackupLock, now: Timestamp) -> Result<(), CatalogError> {
+        let key = self.layout.record(name, Record::Lock);
+        Ok(self.store.put(&key, lock.to_bytes(&key, now)?).await?)
+    }
+
+    /// Removes the record of a lock that was lifted.
+    pub async fn remove_lock(&self, name: &BackupName) -> Result<(), CatalogError> {
+        Ok(self.store.delete(&self.layout.record(name, Record::Lock)).await?)
+    }
+
+    async fn lock(&self, name: &BackupName) -> Result<Option<BackupLock>, CatalogError> {
+        let Some(body) = self.read(name, Record::Lock).await? else { return Ok(None) };
+        BackupLock::from_bytes(&self.layout.record(name, Record::Lock), &body).map(Some)
+    }
+
     /// Removes every record of a backup whose snapshots are gone. The mark of deletion goes last, so that an interruption is seen.
     pub async fn forget(&self, name: &BackupName) -> Result<(), CatalogError> {
-        for record in [Record::Sentinel, Record::Mark, Record::Intent, Record::Condemned] {
+        let before = [Record::Sentinel, Record::Mark, Record::State, Record::Lock, Record::Intent];
+        for record in before.into_iter().chain([Record::Condemned]) {
             self.store.delete(&self.layout.record(name, record)).await?;
         }
         Ok(())
@@ -223,7 +288,7 @@ impl<'a> Catalog<'a> {
     async fn read_backup(&self, name: &BackupName, records: &[Record], contents: &mut CatalogContents) -> Result<(), CatalogError> {
         let is_listed = |record| records.contains(&record);
         if is_listed(Record::Sentinel) {
-            return self.read_published(name, is_listed(Record::Condemned), contents).await;
+            return self.read_published(name, is_listed, contents).await;
         }
         if !is_listed(Record::Intent) {
             contents.remnants.push(name.clone());
@@ -232,7 +297,7 @@ impl<'a> Catalog<'a> {
         match self.read(name, Record::Intent).await? {
             Some(body) => contents.intents.push(Intent::from_bytes(&self.layout.record(name, Record::Intent), name, &body)?),
             // Gone since the listing: published meanwhile, or undone.
-            None => self.read_published(name, false, contents).await?,
+            None => self.read_published(name, |record| record != Record::Condemned, contents).await?,
         }
         Ok(())
     }
@@ -240,13 +305,23 @@ impl<'a> Catalog<'a> {
     async fn read_published(
         &self,
         name: &BackupName,
-        is_condemned: bool,
+        is_listed: impl Fn(Record) -> bool,
         contents: &mut CatalogContents,
     ) -> Result<(), CatalogError> {
         let Some(body) = self.read(name, Record::Sentinel).await? else { return Ok(()) };
         let sentinel = Sentinel::from_bytes(&self.layout.record(name, Record::Sentinel), name, &body)?;
-        let permanence = self.marked(name).await?.unwrap_or(sentinel.permanence);
-        contents.backups.push(Backup { sentinel, permanence, is_condemned });
+        let mut backup = Backup { is_condemned: is_listed(Record::Condemned), ..Backup::published(sentinel) };
+        if let Some(permanence) = self.marked(name).await? {
+            backup.permanence = permanence;
+        }
+        // Most backups have neither, and each question costs a request.
+        if is_listed(Record::State) {
+            backup.state = self.settled_state(name).await?.unwrap_or(backup.state);
+        }
+        if is_listed(Record::Lock) {
+            backup.lock = self.lock(name).await?;
+        }
+        contents.backups.push(backup);
         Ok(())
     }
 
@@ -267,7 +342,7 @@ impl<'a> Catalog<'a> {
     }
 }
 
-/// Version of every record's format. A reader refuses what it does not know.
+/// Version of the format of every record that has had one form so far. A reader refuses what it does not know.
 const FORMAT_VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]

@@ -45,6 +45,13 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
     sync_directory(directory)
 }
 
+/// Flushes the whole file system that holds a directory.
+pub fn sync_file_system(directory: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::new("flush the file system of", directory, source);
+    let opened = File::open(directory).map_err(failed)?;
+    rustix::fs::syncfs(opened).map_err(|errno| failed(errno.into()))
+}
+
 /// Replaces a file as a whole, for what need not survive a crash.
 pub fn write_unflushed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let mut file = Unfinished::beside(path, mode)?;

@@ -3,10 +3,15 @@
 mod any_backup_name;
 mod archive_accept;
 mod archive_map;
+mod backup_lock;
 mod backup_mark;
 mod delete;
+mod progress;
+mod readiness;
+mod release;
 mod snapshot_fetch;
 mod snapshot_push;
+mod snapshot_release;
 mod wal_fetch;
 mod wal_push;
 mod wal_show;
@@ -19,20 +24,27 @@ use async_trait::async_trait;
 pub use any_backup_name::{AnyBackupName, OfWalG};
 pub use archive_accept::{AcceptError, Accepted, Replaced, archive_accept};
 pub use archive_map::{MapError, SegmentSizeFound, SizeSource, TimelineOrigin};
+pub use backup_lock::{LockAction, LockError, backup_lock};
 pub use backup_mark::{MarkError, backup_mark};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};
+pub use progress::{LoggedProgress, NoProgress, Phase, Progress, Step};
+pub use readiness::settle_states;
+pub use release::ReleaseFault;
 pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, snapshot_fetch};
-pub use snapshot_push::{PushDeadlines, PushError, PushRequest, Server, snapshot_push};
+pub use snapshot_push::{
+    PathRule, PathSelector, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, snapshot_push,
+};
+pub use snapshot_release::{ReleaseError, ReleaseHosts, ReleaseReport, ReleaseRequest, RestoreSelector, snapshot_release};
 pub use wal_fetch::{PrefetchRequest, WalFetchError, WalFetched, wal_fetch, wal_prefetch};
 pub use wal_push::guard::{Finding, GuardError, Guarding, Verdict, admit, explain};
 pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push};
 pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
 pub use wal_verify::{
-    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, Progress, ServerPosition, VerifyError, VerifyReport,
+    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, ReadingProgress, ServerPosition, VerifyError, VerifyReport,
     VerifyRequest, wal_verify,
 };
 
-use crate::catalog::{ArchiveSettings, Catalog, Claims, Layout, Lease, LeaseError, LeaseRequest, WalArchive};
+use crate::catalog::{ArchiveSettings, Catalog, Claims, Layout, Lease, LeaseError, LeaseRequest, Restores, WalArchive};
 use crate::clock::Clock;
 use crate::provider::{Provider, ProviderError, ProviderName};
 use crate::store::Store;
@@ -49,11 +61,17 @@ pub struct Ports<'a> {
     pub clock: &'a dyn Clock,
     /// The configured providers.
     pub providers: &'a dyn ProviderSource,
+    /// Who is told how far a long step is.
+    pub progress: &'a dyn Progress,
 }
 
 impl Ports<'_> {
     fn catalog(&self) -> Catalog<'_> {
         Catalog::new(self.store, self.layout)
+    }
+
+    fn restores(&self) -> Restores<'_> {
+        Restores::new(self.store, self.layout)
     }
 
     fn claims(&self) -> Claims<'_> {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use error::PathError;
 
 use crate::data_directory::{linked_directory, read_control};
-use crate::files::FileError;
+use crate::files::{FileError, sync_file_system};
 use crate::postgres::{PgControl, ServerFacts, Tablespace};
 use crate::provider::{DataPath, DataPathName, DataRole};
 
@@ -25,6 +25,10 @@ use mounts::{Mount, Mounts};
 pub trait Locator: Send + Sync {
     /// PGDATA first, then `pg_wal` when it lies elsewhere, then the tablespaces; links resolved. Reads files, so it may block.
     fn locate(&self, facts: &ServerFacts) -> Result<Vec<DataPath>, PathError>;
+
+    /// Flushes the file systems of these paths. A snapshot of a disk holds what has reached the disk; PostgreSQL sees to its own
+    /// files, and nobody to a configuration that was edited, or a data directory that was copied, just now. Blocks.
+    fn flush(&self, paths: &[DataPath]) -> Result<(), PathError>;
 }
 
 /// The directories of a server on this machine.
@@ -71,6 +75,16 @@ impl Locator for LocalPaths {
             enclosed::check(&mounts, &path.path, &paths)?;
         }
         Ok(paths)
+    }
+
+    fn flush(&self, paths: &[DataPath]) -> Result<(), PathError> {
+        for (index, path) in paths.iter().enumerate() {
+            let is_flushed = paths[..index].iter().any(|earlier| earlier.mount_point == path.mount_point);
+            if !is_flushed {
+                sync_file_system(&path.path)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 pub use error::{ProviderError, ProviderFault};
 pub use types::{
-    BlockDevice, CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, LockMode, Member, MemberState,
-    OWNER_LABEL, ProviderDescription, ProviderName, RestoreDirectory, RestoreRequest, Restored, SetReference, SnapshotSet, Token,
-    Volume,
+    BlockDevice, CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, LockMode, Member,
+    MemberState, OWNER_LABEL, ProviderDescription, ProviderName, RestoreDirectory, RestoreRequest, Restored, SetReference,
+    SnapshotSet, Token, Volume,
 };
 
 /// A storage system that can take snapshots.

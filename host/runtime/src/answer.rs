@@ -4,6 +4,7 @@
 //! token or is not cut yet would be published as a backup that cannot be restored, and a foreign set in a listing would be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use stillframe_core::provider::{
     CreateRequest, DataPath, Member, MemberState, OWNER_LABEL, ProviderFault, RestoreRequest, Restored, SetReference, SnapshotSet,
@@ -121,14 +122,25 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// Every directory of the request is there, once.
-pub(crate) fn restored(restored: Restored, request: &RestoreRequest) -> Result<Restored, ProviderFault> {
-    let wanted: BTreeSet<_> = request.directories.iter().map(|directory| &directory.name).collect();
-    let given: BTreeSet<_> = restored.directories.iter().map(|(name, _)| name).collect();
-    if wanted != given || given.len() != restored.directories.len() {
-        return Err(bad("the directories that it restored are not the ones of the request"));
+/// Every directory of the request is there, once: where it was asked for, or strictly below what the operator grants for that.
+pub(crate) fn restored(restored: Restored, request: &RestoreRequest, below: &[PathBuf]) -> Result<Restored, ProviderFault> {
+    let mut open: BTreeMap<_, _> = request.directories.iter().map(|directory| (&directory.name, &directory.path)).collect();
+    let mut places = BTreeSet::new();
+    for (name, path) in &restored.directories {
+        let Some(asked) = open.remove(name) else {
+            return Err(bad("the directories that it restored are not the ones of the request"));
+        };
+        if path != asked && !below.iter().any(|below| path.starts_with(below) && path != below) {
+            let below: Vec<String> = below.iter().map(|below| format!("`{}`", below.display())).collect();
+            let granted = if below.is_empty() { String::new() } else { format!(", and does not lie below {}", below.join(" or ")) };
+            let found = quoted(&path.to_string_lossy());
+            return Err(bad(format!("it restored `{name}` to {found}, which is not the directory asked for{granted}")));
+        }
+        if !places.insert(path) {
+            return Err(bad(format!("it restored two directories to {}", quoted(&path.to_string_lossy()))));
+        }
     }
-    Ok(restored)
+    if open.is_empty() { Ok(restored) } else { Err(bad("the directories that it restored are not the ones of the request")) }
 }
 
 /// The volumes of a set; each has one member.

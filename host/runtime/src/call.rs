@@ -10,7 +10,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::exports::stillframe::provider::{lock, provider, restore};
 use crate::bindings::stillframe::provider::types;
-use crate::capability::TreeAccess;
+use crate::capability::{Access, TreeAccess};
 use crate::convert;
 use crate::deadline::{Deadline, Expired};
 use crate::fault;
@@ -33,8 +33,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) memory_bytes: u64,
     pub(crate) deadline: Deadline,
     pub(crate) leftovers: &'a Leftovers,
-    /// None: the capability is off.
+    /// None: the capability `tree` is off.
     pub(crate) roots: Option<Vec<TreeRoot>>,
+    /// None: the others are off.
+    pub(crate) access: Option<Arc<Access>>,
 }
 
 /// A call that is under way.
@@ -52,14 +54,14 @@ type Returned<T> = Result<wasmtime::Result<T>, Expired>;
 impl Call {
     /// Waits for what dropped calls have left, opens the roots and makes the instance.
     pub(crate) async fn begin(linked: &Linked, setting: Setting<'_>) -> Result<Self, ProviderFault> {
-        let Setting { provider, memory_bytes, deadline, leftovers, roots } = setting;
+        let Setting { provider, memory_bytes, deadline, leftovers, roots, access } = setting;
         deadline.limit(leftovers.settled()).await.map_err(fault::of_deadline)?;
         let work = Work::new(leftovers.clone());
         let tree = match roots {
             None => TreeAccess::Off,
             Some(roots) => TreeAccess::Roots(Arc::new(deadline.limit(open(&work, roots)).await.map_err(fault::of_deadline)??)),
         };
-        let state = State::new(provider.clone(), deadline, Limiter::new(memory_bytes), tree, work);
+        let state = State::new(provider.clone(), deadline, Limiter::new(memory_bytes), tree, access, work);
         let mut store = limited_store(linked, state);
         let instance = match deadline.limit(linked.instance.instantiate_async(&mut store)).await.map_err(fault::of_deadline)? {
             Ok(instance) => instance,

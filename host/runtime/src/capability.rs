@@ -1,18 +1,27 @@
 //! The capabilities of the interface: one module each for what a guest can call.
 //!
-//! `host` is always granted. A provider that imports one of the others gets it only if the operator grants it; what this version
-//! cannot grant is answered with `denied` while a provider describes itself, and refused before anything else is called.
+//! `host` is always granted. A component that imports one of the others is loaded only if the operator grants it, and then gets
+//! what its policy allows. While a provider describes itself, all of them answer `denied`.
 
-mod absent;
+mod aws;
+mod command;
 mod host;
+mod http;
 mod tree;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use aws::CredentialSource;
 pub(crate) use host::Chatter;
 pub(crate) use tree::TreeAccess;
+
+use crate::settings::Grants;
+use aws::AwsAccess;
+use command::CommandAccess;
+use http::HttpAccess;
 
 /// What a call is told that uses a capability in `describe`.
 const OFF: &str = "every capability is switched off while a provider describes itself";
@@ -29,6 +38,24 @@ pub enum Capability {
     Http,
     /// Reads and writes directory trees.
     Tree,
+}
+
+/// What the calls of one provider may use besides directory trees, made once when it is loaded.
+pub(crate) struct Access {
+    command: Option<CommandAccess>,
+    aws: Option<AwsAccess>,
+    http: Option<HttpAccess>,
+}
+
+impl Access {
+    /// What these grants give.
+    pub(crate) fn new(grants: Grants, command_prefix: Vec<String>, credentials: Option<Arc<dyn CredentialSource>>) -> Self {
+        Self {
+            command: grants.command.map(|grant| CommandAccess::new(grant, command_prefix)),
+            aws: grants.aws.map(|grant| AwsAccess::new(grant, credentials)),
+            http: grants.http.map(HttpAccess::new),
+        }
+    }
 }
 
 impl Capability {

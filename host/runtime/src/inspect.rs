@@ -11,7 +11,8 @@ use stillframe_core::provider::{ProviderDescription, ProviderName};
 use crate::capability::Capability;
 use crate::component::{Compiled, ComponentBytes};
 use crate::digest::Sha256;
-use crate::settings::{ComponentSource, ProviderSettings, TreeGrant};
+use crate::policy::{AwsGrant, CommandGrant, HttpGrant};
+use crate::settings::{ComponentSource, Grants, ProviderSettings, TreeGrant};
 use crate::text::clean;
 use crate::{link, provider, roots};
 
@@ -40,8 +41,12 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// What it exports.
     pub exports: Vec<String>,
-    /// The capabilities that it imports or asks for.
+    /// The capabilities that it imports, asks for or is granted.
     pub capabilities: Vec<CapabilityReport>,
+    /// Directories below which it may restore instead of the directories asked for.
+    pub restore_below: Vec<PathBuf>,
+    /// What every program of `command` is started through.
+    pub command_prefix: Vec<String>,
     /// Why it would not be loaded as it is configured; empty when it would.
     pub problems: Vec<String>,
     /// What it says about itself.
@@ -92,6 +97,8 @@ pub(crate) async fn inspection(
         imports: shown(&compiled.survey.imports),
         exports: shown(&compiled.survey.exports),
         capabilities: capabilities(settings, compiled, description.as_ref()),
+        restore_below: settings.grants.restore_below.clone(),
+        command_prefix: settings.command_prefix.clone(),
         problems: problems(settings, bytes, compiled),
         description,
         description_problem,
@@ -123,18 +130,32 @@ fn capabilities(
     for need in description.iter().flat_map(|description| &description.needs) {
         reasons.insert(need.capability.clone(), Some(need.reason.clone()));
     }
+    let mut granted = granted(&settings.grants);
+    for capability in granted.keys() {
+        reasons.entry(capability.to_string()).or_default();
+    }
     let report = |(capability, reason): (String, Option<String>)| CapabilityReport {
         imported: imported.iter().any(|imported| imported.as_str() == capability),
-        granted: if capability == Capability::Tree.as_str() { granted_trees(settings.grants.tree.as_ref()) } else { Vec::new() },
+        granted: granted.remove(capability.as_str()).unwrap_or_default(),
         capability,
         reason,
     };
     reasons.into_iter().map(report).collect()
 }
 
-/// A grant in words, one line for each thing that it allows.
-fn granted_trees(grant: Option<&TreeGrant>) -> Vec<String> {
-    let Some(grant) = grant else { return Vec::new() };
+/// Every grant in words, one line for each thing that it allows.
+fn granted(grants: &Grants) -> BTreeMap<&'static str, Vec<String>> {
+    let Grants { tree, command, aws, http, restore_below: _ } = grants;
+    let words = [
+        (Capability::Tree, tree.as_ref().map(granted_trees)),
+        (Capability::Command, command.as_ref().map(CommandGrant::explain)),
+        (Capability::Aws, aws.as_ref().map(AwsGrant::explain)),
+        (Capability::Http, http.as_ref().map(HttpGrant::explain)),
+    ];
+    words.into_iter().filter_map(|(capability, words)| Some((capability.as_str(), words?))).collect()
+}
+
+fn granted_trees(grant: &TreeGrant) -> Vec<String> {
     let roots = grant.roots.iter().map(|(name, path)| format!("read and write `{}` as `{name}`", path.display()));
     let data = grant
         .read_data

@@ -82,11 +82,13 @@ impl Survey {
 impl Grants {
     /// Why a component that imports this capability is not loaded; none when it is granted.
     fn refusal(&self, capability: Capability) -> Option<ProviderFault> {
-        match capability {
-            Capability::Tree if self.tree.is_some() => None,
-            Capability::Tree => Some(ProviderFault::NotGranted(capability.to_string())),
-            Capability::Command | Capability::Aws | Capability::Http => Some(ProviderFault::NotOffered(capability.to_string())),
-        }
+        let is_granted = match capability {
+            Capability::Tree => self.tree.is_some(),
+            Capability::Command => self.command.is_some(),
+            Capability::Aws => self.aws.is_some(),
+            Capability::Http => self.http.is_some(),
+        };
+        (!is_granted).then(|| ProviderFault::NotGranted(capability.to_string()))
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn accepts_what_is_granted_and_the_runtime_of_a_language() {
-        let grants = Grants { tree: Some(TreeGrant::default()) };
+        let grants = Grants { tree: Some(TreeGrant::default()), ..Grants::default() };
         let imports = [
             "stillframe:provider/types@1.0.0",
             "stillframe:provider/host@1.2.0",
@@ -161,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn names_each_capability_that_is_not_granted_or_not_offered() {
+    fn names_each_capability_that_is_not_granted() {
         let imports = ["stillframe:provider/tree@1.0.0", "stillframe:provider/command@1.0.0", "stillframe:provider/aws@1.0.0"];
         assert_eq!(
             faults(&imports, &[PROVIDER], &Grants::default()),
             [
-                "it needs the capability `command`, which this version of stillframe does not offer",
-                "it needs the capability `aws`, which this version of stillframe does not offer",
+                "it needs the capability `command`, which the configuration does not grant",
+                "it needs the capability `aws`, which the configuration does not grant",
                 "it needs the capability `tree`, which the configuration does not grant",
             ]
         );

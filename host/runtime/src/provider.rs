@@ -5,6 +5,8 @@
 mod operations;
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -13,7 +15,7 @@ use stillframe_core::provider::{
     RestoreRequest, Restored, SetReference, SnapshotSet, Volume,
 };
 
-use crate::capability::Capability;
+use crate::capability::{Access, Capability, CredentialSource};
 use crate::deadline::Deadline;
 use crate::link::Linked;
 use crate::preflight::Survey;
@@ -36,6 +38,8 @@ pub struct WasmProvider {
     limits: Limits,
     /// None also when the component does not import the capability.
     tree: Option<TreeGrant>,
+    access: Arc<Access>,
+    restore_below: Vec<PathBuf>,
     operations: Linked,
     description: Linked,
     leftovers: Leftovers,
@@ -77,7 +81,9 @@ impl Operation {
 
     fn deadline_secs(self) -> u64 {
         match self {
-            Self::Describe | Self::Check | Self::Resolve | Self::Get | Self::List | Self::Lock | Self::Unlock => SHORT_DEADLINE_SECS,
+            Self::Describe | Self::Check | Self::Resolve | Self::Get | Self::List | Self::Lock | Self::Unlock => {
+                SHORT_DEADLINE_SECS
+            }
             Self::Create => CREATE_DEADLINE_SECS,
             Self::Delete | Self::Restore | Self::Release => LONG_DEADLINE_SECS,
         }
@@ -85,13 +91,24 @@ impl Operation {
 }
 
 impl WasmProvider {
-    pub(crate) fn new(settings: ProviderSettings, survey: &Survey, operations: Linked, description: Linked) -> Self {
+    pub(crate) fn new(
+        settings: ProviderSettings,
+        survey: &Survey,
+        operations: Linked,
+        description: Linked,
+        credentials: Option<Arc<dyn CredentialSource>>,
+    ) -> Self {
         let imports_tree = survey.capabilities().contains(&Capability::Tree);
+        let mut grants = settings.grants;
+        let tree = grants.tree.take().filter(|_| imports_tree);
+        let restore_below = std::mem::take(&mut grants.restore_below);
         Self {
             name: settings.name,
             config: serde_json::Value::Object(settings.config).to_string(),
             limits: settings.limits,
-            tree: settings.grants.tree.filter(|_| imports_tree),
+            tree,
+            access: Arc::new(Access::new(grants, settings.command_prefix, credentials)),
+            restore_below,
             operations,
             description,
             leftovers: Leftovers::default(),

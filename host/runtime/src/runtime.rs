@@ -2,11 +2,13 @@
 //!
 //! The engine is made when the first component arrives, not before: most commands of the program never load one.
 
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stillframe_core::provider::{ProviderError, ProviderFault};
 use wasmtime::Engine;
 
+use crate::capability::CredentialSource;
 use crate::component::{Compiled, ComponentBytes};
 use crate::inspect::{self, Inspection};
 use crate::provider::WasmProvider;
@@ -14,9 +16,9 @@ use crate::settings::{ProviderSettings, RuntimeSettings};
 use crate::{cache, engine, link, roots};
 
 /// Loads providers into their sandbox. Its futures need a tokio runtime with its timer.
-#[derive(Debug)]
 pub struct Runtime {
     settings: RuntimeSettings,
+    credentials: Option<Arc<dyn CredentialSource>>,
     engine: Mutex<Option<Engine>>,
 }
 
@@ -24,7 +26,13 @@ impl Runtime {
     /// Keeps the settings; starts nothing.
     #[must_use]
     pub fn new(settings: RuntimeSettings) -> Self {
-        Self { settings, engine: Mutex::new(None) }
+        Self { settings, credentials: None, engine: Mutex::new(None) }
+    }
+
+    /// The same with a source of AWS credentials, which is asked when a provider first calls AWS.
+    #[must_use]
+    pub fn with_credentials(self, source: Arc<dyn CredentialSource>) -> Self {
+        Self { credentials: Some(source), ..self }
     }
 
     /// Loads a provider: its digest, its form, its version, its exports and its imports are checked before any of its code runs.
@@ -54,7 +62,7 @@ impl Runtime {
         }
         let operations = link::for_operations(&compiled.component, &compiled.survey.capabilities())?;
         let description = link::for_description(&compiled.component)?;
-        Ok(WasmProvider::new(settings, &compiled.survey, operations, description))
+        Ok(WasmProvider::new(settings, &compiled.survey, operations, description, self.credentials.clone()))
     }
 
     /// Compiles away from the threads that drive futures: a large component takes seconds.
@@ -76,5 +84,12 @@ impl Runtime {
         let started =
             engine::start(self.settings.engine, cache.as_ref()).map_err(|error| ProviderFault::Unusable(error.to_string()))?;
         Ok(engine.insert(started).clone())
+    }
+}
+
+impl fmt::Debug for Runtime {
+    /// Without the source of credentials: what it says of itself is not for a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Runtime").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

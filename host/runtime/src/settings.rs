@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use stillframe_core::provider::ProviderName;
 
 use crate::digest::Sha256;
+use crate::policy::{AwsGrant, CommandGrant, HttpGrant};
 
 /// Memory that a provider gets unless the operator decides otherwise: four times what the measured ones needed.
 pub(crate) const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
@@ -44,6 +45,8 @@ pub struct ProviderSettings {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// What it may use.
     pub grants: Grants,
+    /// Put before every program that it runs, with its arguments: `/usr/bin/sudo -n`. The first one is an absolute path.
+    pub command_prefix: Vec<String>,
     /// How much it may use.
     pub limits: Limits,
 }
@@ -65,14 +68,19 @@ pub enum ComponentSource {
     },
 }
 
-/// The capabilities that the operator grants to one provider.
-///
-/// Version 1.0 of the interface also declares `command`, `aws` and `http`. This host does not offer them yet, so there is no way to
-/// grant them, and a component that imports one is refused with `ProviderFault::NotOffered`.
+/// What the operator grants to one provider; see [`crate::policy`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Directory trees.
     pub tree: Option<TreeGrant>,
+    /// Programs.
+    pub command: Option<CommandGrant>,
+    /// AWS.
+    pub aws: Option<AwsGrant>,
+    /// HTTPS services.
+    pub http: Option<HttpGrant>,
+    /// Directories strictly below which `restore-set` may put what it restores, in place of the directories asked for.
+    pub restore_below: Vec<PathBuf>,
 }
 
 /// Which directory trees a provider may reach.

@@ -2,12 +2,14 @@
 
 mod tail;
 
+use std::sync::Arc;
+
 use stillframe_core::provider::ProviderName;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::stillframe::provider::types;
-use crate::capability::{Chatter, TreeAccess};
+use crate::capability::{Access, Chatter, TreeAccess};
 use crate::deadline::Deadline;
 use crate::limiter::Limiter;
 use crate::work::Work;
@@ -28,6 +30,8 @@ pub(crate) struct State {
     pub(crate) chatter: Chatter,
     pub(crate) stderr: Tail,
     pub(crate) tree: TreeAccess,
+    /// None while the provider describes itself: then every capability is off.
+    pub(crate) access: Option<Arc<Access>>,
     /// Whether a clone was asked for that shares its files with the source.
     pub(crate) has_shared_a_source: bool,
     pub(crate) work: Work,
@@ -37,7 +41,14 @@ pub(crate) struct State {
 
 impl State {
     /// Prepares the state of an instance that has nothing yet.
-    pub(crate) fn new(provider: ProviderName, deadline: Deadline, limiter: Limiter, tree: TreeAccess, work: Work) -> Self {
+    pub(crate) fn new(
+        provider: ProviderName,
+        deadline: Deadline,
+        limiter: Limiter,
+        tree: TreeAccess,
+        access: Option<Arc<Access>>,
+        work: Work,
+    ) -> Self {
         let stderr = Tail::default();
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(MAX_RESOURCES);
@@ -49,6 +60,7 @@ impl State {
             chatter: Chatter::default(),
             stderr,
             tree,
+            access,
             has_shared_a_source: false,
             work,
             wasi,

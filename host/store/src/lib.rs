@@ -18,6 +18,7 @@ mod url;
 
 pub use local::LocalStore;
 pub use open::{create, open};
+pub use s3::{AwsIdentity, AwsIdentityError, aws_credentials};
 pub use settings::{DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, Encryption, SettingsError, StoreSettings};
 pub use url::{InvalidStoreUrl, Location, StoreUrl};
 

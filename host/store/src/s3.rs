@@ -23,7 +23,10 @@ mod body;
 mod connect;
 mod credentials;
 mod failure;
+mod identity;
 mod upload;
+
+pub use identity::{AwsIdentity, AwsIdentityError, aws_credentials};
 
 #[cfg(test)]
 mod tests;

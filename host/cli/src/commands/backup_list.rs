@@ -1,14 +1,16 @@
 //! `backup-list`: every backup, oldest first, what is not one yet, and the base backups that WAL-G keeps in the same place.
 //!
+//! The providers of backups that are not known to be ready are asked, and what they say is recorded; no others are.
 //! In JSON those of WAL-G stand in a list of their own: whoever takes a name out of `backups` can restore it with us.
 
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use stillframe_core::catalog::{Backup, Catalog, WalGBackup};
+use stillframe_core::catalog::{Backup, Catalog, RestoreRecord, Restores, WalGBackup};
+use stillframe_core::flows::settle_states;
 
-use super::view::{BackupView, WalGView, remarks, walg_remarks};
+use super::view::{BackupView, RestoreView, WalGView, providers, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, or_dash, print, table};
@@ -20,6 +22,7 @@ struct Listing {
     walg_backups: Vec<WalGView>,
     walg_unfinished: Vec<String>,
     intents: Vec<IntentView>,
+    restores: Vec<RestoreView>,
     unreadable: Vec<String>,
 }
 
@@ -29,6 +32,7 @@ struct IntentView {
     begun_at: String,
     expires_at: String,
     provider: String,
+    providers: Vec<String>,
     hostname: String,
 }
 
@@ -36,7 +40,9 @@ struct IntentView {
 pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
     let world = World::open(common).await?;
     let catalog = Catalog::new(&*world.store, &world.layout);
-    let (contents, walg) = (catalog.contents().await?, catalog.walg().await?);
+    let (mut contents, walg) = (catalog.contents().await?, catalog.walg().await?);
+    settle_states(&world.ports(), &mut contents).await;
+    let (restores, unreadable_restores) = Restores::new(&*world.store, &world.layout).all().await?;
     let listing = Listing {
         backups: contents.backups.iter().map(BackupView::from).collect(),
         walg_backups: walg.backups.iter().map(WalGView::from).collect(),
@@ -48,42 +54,70 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
                 backup_name: intent.name.to_string(),
                 begun_at: intent.begun_at.to_string(),
                 expires_at: intent.expires_at.to_string(),
-                provider: intent.provider.to_string(),
+                provider: intent.requests.last().map(|request| request.provider.to_string()).unwrap_or_default(),
+                providers: intent.requests.iter().map(|request| request.provider.to_string()).collect(),
                 hostname: intent.hostname.clone(),
             })
             .collect(),
-        unreadable: contents.unreadable.iter().chain(&walg.unreadable).map(ToString::to_string).collect(),
+        restores: restores.iter().map(RestoreView::from).collect(),
+        unreadable: contents
+            .unreadable
+            .iter()
+            .chain(&walg.unreadable)
+            .chain(&unreadable_restores)
+            .map(ToString::to_string)
+            .collect(),
     };
     print(json, &listing, || {
-        let mut rows: Vec<Vec<String>> = contents.backups.iter().map(row).collect();
+        let mut rows: Vec<Vec<String>> = contents.backups.iter().map(|backup| row(backup, &restores)).collect();
         rows.extend(walg.backups.iter().map(walg_row));
         // By the moment of their end, whosever they are; those without one first.
         rows.sort_by(|one, other| one[2].cmp(&other[2]));
         rows.extend(walg.unfinished.iter().map(|name| unfinished_row(&name.to_string(), "WAL-G", "-")));
         let begun = contents.intents.iter();
-        rows.extend(begun.map(|intent| unfinished_row(&intent.name.to_string(), "snapshot", &intent.provider.to_string())));
-        if rows.is_empty() {
+        rows.extend(begun.map(|intent| {
+            let providers: Vec<String> = intent.requests.iter().map(|request| request.provider.to_string()).collect();
+            unfinished_row(&intent.name.to_string(), "snapshot", &providers.join(", "))
+        }));
+        let mut text = if rows.is_empty() {
             "no backups".to_owned()
         } else {
             table(&["NAME", "KIND", "FINISHED", "AT LSN", "PROVIDER", "SIZE", "REMARKS"], &rows)
+        };
+        if !restores.is_empty() {
+            let rows: Vec<Vec<String>> = restores.iter().map(restore_row).collect();
+            text.push_str("\n\nrestores to be released one day with `stillframe snapshot-release`:\n");
+            text.push_str(&table(&["TOKEN", "BACKUP", "HOST", "DESTINATION", "SINCE"], &rows));
         }
+        text
     });
     // What is listed is right; that it is not all must not go unnoticed.
-    let complete = contents.complete().and_then(|_| walg.complete());
+    let complete = contents.complete().map(drop).and(walg.complete().map(drop));
+    let complete = complete.and(unreadable_restores.into_iter().next().map_or(Ok(()), Err));
     complete.map_err(|error| Failure::from(error).beside_a_result())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(backup: &Backup) -> Vec<String> {
+fn row(backup: &Backup, restores: &[RestoreRecord]) -> Vec<String> {
     let sentinel = &backup.sentinel;
     vec![
         sentinel.name.to_string(),
         "snapshot".to_owned(),
         moment(sentinel.finished_at),
         sentinel.stop_lsn.to_string(),
-        sentinel.provider.to_string(),
+        providers(backup),
         or_dash(sentinel.size_bytes().map(bytes)),
-        remarks(backup),
+        remarks(backup, restores),
+    ]
+}
+
+fn restore_row(record: &RestoreRecord) -> Vec<String> {
+    vec![
+        record.token.0.clone(),
+        record.backup.to_string(),
+        record.hostname.clone(),
+        record.destination.display().to_string(),
+        moment(record.begun_at),
     ]
 }
 

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use stillframe_core::catalog::{Backup, Catalog, WalGBackup, WalGName};
-use stillframe_core::flows::{AnyBackupName, MarkError, VerifyError};
+use stillframe_core::catalog::{Backup, BackupSet, BackupState, Catalog, RestoreRecord, Restores, WalGBackup, WalGName};
+use stillframe_core::flows::{AnyBackupName, MarkError, VerifyError, settle_states};
 use stillframe_core::postgres::Lsn;
 
-use super::view::{BackupView, RangeView, WalGView, remarks, walg_remarks};
+use super::view::{BackupView, RangeView, RestoreView, WalGView, consistency, providers, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, print};
@@ -29,7 +29,10 @@ struct Details {
     backup_label: String,
     tablespace_map: String,
     paths: serde_json::Value,
+    /// Of PGDATA; `sets` has all.
     snapshot: serde_json::Value,
+    sets: serde_json::Value,
+    restores: Vec<RestoreView>,
 }
 
 /// Shows.
@@ -40,22 +43,31 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         AnyBackupName::WalG(name) => return show_walg(&catalog, name, json).await,
         AnyBackupName::Snapshot(name) => name,
     };
-    let contents = catalog.contents().await?;
+    let mut contents = catalog.contents().await?;
+    contents.backups.retain(|backup| &backup.sentinel.name == name);
+    settle_states(&world.ports(), &mut contents).await;
     let Some(backup) = contents.find(name) else {
         for error in contents.unreadable {
             tracing::warn!(%error, "left out");
         }
         return Err(MarkError::NoSuchBackup(name.clone()).into());
     };
+    let (mut restores, unreadable) = Restores::new(&*world.store, &world.layout).all().await?;
+    for error in unreadable {
+        tracing::warn!(%error, "left out");
+    }
+    restores.retain(|record| &record.backup == name);
     let sentinel = &backup.sentinel;
     let details = Details {
         backup: BackupView::from(backup),
         backup_label: String::from_utf8_lossy(sentinel.backup_label.as_bytes()).into_owned(),
         tablespace_map: String::from_utf8_lossy(sentinel.tablespace_map.as_bytes()).into_owned(),
         paths: serde_json::to_value(&sentinel.paths).unwrap_or_default(),
-        snapshot: serde_json::to_value(&sentinel.snapshot).unwrap_or_default(),
+        snapshot: sentinel.sets.last().and_then(|set| serde_json::to_value(&set.snapshot).ok()).unwrap_or_default(),
+        sets: serde_json::to_value(&sentinel.sets).unwrap_or_default(),
+        restores: restores.iter().map(RestoreView::from).collect(),
     };
-    print(json, &details, || describe(backup));
+    print(json, &details, || describe(backup, &restores));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -102,7 +114,7 @@ fn describe_walg(backup: &WalGBackup) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn describe(backup: &Backup) -> String {
+fn describe(backup: &Backup, restores: &[RestoreRecord]) -> String {
     let sentinel = &backup.sentinel;
     let wal = RangeView::new(sentinel.wal_range(), sentinel.segment_size);
     let mut lines = vec![
@@ -116,17 +128,56 @@ fn describe(backup: &Backup) -> String {
         format!("system identifier  {}", sentinel.system_identifier),
         format!("host               {}", sentinel.hostname),
         format!("data directory     {}", sentinel.data_directory.display()),
-        format!("provider           {}", sentinel.provider),
+        format!("provider           {}", providers(backup)),
+        format!("state              {}", state(&backup.state)),
+        format!("consistency        {}", consistency(sentinel.consistency)),
         format!("size               {}", sentinel.size_bytes().map_or_else(|| "unknown".to_owned(), bytes)),
     ];
     lines.extend(sentinel.paths.iter().map(|path| format!("directory          {} {}", path.name, path.path.display())));
-    lines.extend(sentinel.snapshot.members.iter().map(|member| format!("snapshot           {} {}", member.volume, member.id)));
+    lines.extend(sentinel.sets.iter().flat_map(|set| volumes(backup, set)));
     if let Some(data) = &sentinel.user_data {
         lines.push(format!("user data          {data}"));
     }
-    let remarks = remarks(backup);
+    lines.extend(restores.iter().map(|record| {
+        format!(
+            "restored           {} on {}, since {}: {}",
+            record.destination.display(),
+            record.hostname,
+            record.begun_at,
+            record.token.0
+        )
+    }));
+    let remarks = remarks(backup, restores);
     if !remarks.is_empty() {
         lines.push(format!("remarks            {remarks}"));
     }
     lines.join("\n")
+}
+
+fn state(state: &BackupState) -> String {
+    match state {
+        BackupState::Cut => "cut: the storage system has not said yet that it is ready".to_owned(),
+        BackupState::Ready => "ready".to_owned(),
+        BackupState::Failed(reason) => format!("failed: {reason}"),
+    }
+}
+
+/// One line for each volume: its place in the cutting order, what lies on it, and its snapshot.
+fn volumes(backup: &Backup, set: &BackupSet) -> Vec<String> {
+    let describe = |(volume, id): (&String, &String)| {
+        let known = set.volume(volume);
+        // A backup of an older version does not say what lies where.
+        let held = known.map_or_else(
+            || "not recorded".to_owned(),
+            |known| {
+                let paths = backup.sentinel.paths.iter().filter(|path| known.paths.contains(&path.name));
+                paths.map(|path| path.name.to_string()).collect::<Vec<_>>().join(", ")
+            },
+        );
+        let order = known.map_or_else(|| "?".to_owned(), |known| known.cut_order.to_string());
+        format!("volume {order:<11} {held} on {volume}, {} {id}", set.provider)
+    };
+    let mut members: Vec<_> = set.snapshot.members.iter().collect();
+    members.sort_by_key(|member| set.volume(&member.volume).map(|volume| volume.cut_order));
+    members.into_iter().map(|member| describe((&member.volume, &member.id))).collect()
 }

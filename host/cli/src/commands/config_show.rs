@@ -26,6 +26,7 @@ struct Shown {
     file: String,
     values: BTreeMap<&'static str, ShownValue>,
     providers: Vec<String>,
+    paths: BTreeMap<String, String>,
     notices: Vec<String>,
 }
 
@@ -54,6 +55,7 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             })
             .collect(),
         providers: config.providers.keys().map(ToString::to_string).collect(),
+        paths: config.paths.iter().map(|rule| (rule.selector.to_string(), rule.provider.to_string())).collect(),
         notices: config.notices,
     };
     print(json, &shown, || {
@@ -67,6 +69,9 @@ pub fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             .collect();
         let providers = if shown.providers.is_empty() { "none".to_owned() } else { shown.providers.join(", ") };
         let mut text = format!("{}\n\nproviders: {providers}", table(&["KEY", "VALUE", "ORIGIN", "MEANING"], &rows));
+        for (path, provider) in &shown.paths {
+            text.push_str(&["\n", path, " is cut by ", provider].concat());
+        }
         for notice in &shown.notices {
             text.push_str("\n\nnotice: ");
             text.push_str(notice);

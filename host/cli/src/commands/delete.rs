@@ -14,6 +14,7 @@ use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, count, print, table};
 use crate::parse;
+use crate::progress::ProgressOptions;
 use crate::wiring::{World, lease_request};
 
 #[derive(Debug, Args)]
@@ -23,6 +24,8 @@ pub struct Options {
     /// Delete; without it, only show what would be deleted
     #[arg(long, global = true)]
     confirm: bool,
+    #[command(flatten)]
+    pub progress: ProgressOptions,
 }
 
 #[derive(Debug, Subcommand)]

@@ -92,7 +92,11 @@ fn describe(name: &ProviderName, provider: &ProviderConfig, inspection: &Inspect
         lines.push(format!("says         nothing: {problem}"));
     }
     for capability in &inspection.capabilities {
-        let reason = capability.reason.as_deref().unwrap_or("it does not say why");
+        let reason = match &capability.reason {
+            Some(reason) => reason,
+            None if capability.imported => "it does not say why",
+            None => "nothing of it, although it is granted",
+        };
         lines.push(format!("wants        {}: {reason}", capability.capability));
         if capability.granted.is_empty() {
             lines.push("granted      nothing".to_owned());
@@ -102,6 +106,12 @@ fn describe(name: &ProviderName, provider: &ProviderConfig, inspection: &Inspect
     if provider.settings.grants == Grants::default() && inspection.capabilities.is_empty() {
         lines.push("wants        nothing".to_owned());
     }
+    if !inspection.command_prefix.is_empty() {
+        lines.push(format!("granted      every program is started through `{}`", inspection.command_prefix.join(" ")));
+    }
+    lines.extend(inspection.restore_below.iter().map(|directory| {
+        format!("granted      a restore may lie below `{}`, and the directory asked for becomes a link to it", directory.display())
+    }));
     lines.extend(inspection.problems.iter().map(|problem| format!("problem      {problem}")));
     if let Some(description) = &inspection.description {
         lines.push(format!("keys         {}", keys(&description.config_schema)));

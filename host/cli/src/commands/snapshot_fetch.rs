@@ -8,17 +8,19 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
+use stillframe_core::catalog::RestoreRecord;
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{AnyBackupName, BackupSelector, FetchReport, FetchRequest, Isolation, snapshot_fetch};
 use stillframe_core::postgres::Lsn;
 
-use super::view::BackupView;
+use super::view::{BackupView, RestoreView};
 use crate::common::Common;
-use crate::config::Config;
+use crate::config::{Config, host_name};
 use crate::exit::Failure;
 use crate::output::print;
 use crate::parse;
+use crate::progress::ProgressOptions;
 use crate::wiring::{World, interrupted, new_token, program};
 
 #[derive(Debug, Args)]
@@ -64,6 +66,8 @@ pub struct Options {
     /// For tests: accept a snapshot that changed with the live cluster
     #[arg(long)]
     allow_not_isolated: bool,
+    #[command(flatten)]
+    pub progress: ProgressOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -124,6 +128,8 @@ impl Classify for RunAsRoot {
 struct FetchView {
     destination: PathBuf,
     restored_by_provider: bool,
+    /// What must be released one day; null when the data lies in its place.
+    restore: Option<RestoreView>,
     #[serde(flatten)]
     backup: BackupView,
 }
@@ -139,6 +145,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     let restored = FetchView {
         destination: request.destination.clone(),
         restored_by_provider: report.restored_by_provider,
+        restore: report.restore.as_ref().map(RestoreView::from),
         backup: BackupView::from(&report.backup),
     };
     print(json, &restored, || describe(&report, &request));
@@ -172,6 +179,7 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
         token: new_token()?,
         snapshot_roots: roots.collect(),
+        hostname: host_name(),
     })
 }
 
@@ -207,10 +215,20 @@ fn describe(report: &FetchReport, request: &FetchRequest) -> String {
     let how = if report.restored_by_provider { "restored by the provider" } else { "prepared as mounted" };
     let destination = request.destination.display();
     let warning = archiving_warning(request.recovery.archiving, &request.destination).unwrap_or_default();
+    let release = report.restore.as_ref().map(release_note).unwrap_or_default();
     format!(
         "{} is {how} in {destination}\n\
-         next: start the server there, for instance with `pg_ctl -D {destination} start`; it recovers by itself{warning}",
+         next: start the server there, for instance with `pg_ctl -D {destination} start`; it recovers by itself{warning}{release}",
         report.backup.sentinel.name,
+    )
+}
+
+/// What a restore costs that lies elsewhere, and how it ends.
+fn release_note(record: &RestoreRecord) -> String {
+    let destination = record.destination.display();
+    format!(
+        "\nnote: {destination} is a link to what the provider made of the snapshot, which is kept as long; when you are done, stop \
+         the server and run `stillframe snapshot-release {destination}`"
     )
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use stillframe_core::catalog::Permanence;
-use stillframe_core::flows::{Isolation, PushRequest, Server, snapshot_push};
+use stillframe_core::flows::{Isolation, PushRequest, Readiness, Server, snapshot_push};
 use stillframe_core::paths::{KernelFiles, LocalPaths};
 use stillframe_core::provider::ProviderName;
 
@@ -13,13 +13,20 @@ use crate::common::Common;
 use crate::config::host_name;
 use crate::exit::Failure;
 use crate::output::print;
+use crate::progress::ProgressOptions;
 use crate::wiring::{World, interrupted, lease_request};
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The provider that cuts the snapshot [default: `backup.provider`, or the only one that is configured]
+    /// The provider of every directory that `[paths]` in the configuration does not name
+    ///
+    /// By default the one that `backup.provider` names, or the only one that is configured. What `[paths]` says of a directory
+    /// counts all the same: where its data lies does not change by a flag.
     #[arg(long, value_parser = |text: &str| ProviderName::try_from(text.to_owned()))]
     provider: Option<ProviderName>,
+    /// Publish as soon as the WAL is archived: `backup-list` asks later whether the snapshots became ready
+    #[arg(long)]
+    no_wait: bool,
     /// No retention rule deletes this backup
     #[arg(long, short)]
     permanent: bool,
@@ -29,6 +36,8 @@ pub struct Options {
     /// For tests: accept a snapshot that changes with the live cluster
     #[arg(long)]
     allow_not_isolated: bool,
+    #[command(flatten)]
+    pub progress: ProgressOptions,
 }
 
 fn json_value(text: &str) -> Result<serde_json::Value, String> {
@@ -38,14 +47,15 @@ fn json_value(text: &str) -> Result<serde_json::Value, String> {
 /// Takes a backup.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
     let world = World::open(common).await?;
-    let provider = world.providers.choose(options.provider.as_ref(), world.config.default_provider.as_ref())?;
+    let providers = world.providers.choose(options.provider.as_ref(), &world.config)?;
     let (name, token) = world.new_identity()?;
     let request = PushRequest {
         name,
         token,
-        provider,
+        providers,
         permanence: if options.permanent { Permanence::Permanent } else { Permanence::Ordinary },
         user_data: options.add_user_data.clone(),
+        readiness: if options.no_wait { Readiness::Later } else { Readiness::Awaited },
         checkpoint: world.config.checkpoint,
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
         hostname: host_name(),

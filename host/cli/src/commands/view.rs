@@ -1,12 +1,13 @@
 //! Backups and stretches of WAL as the commands show them: stable names, system identifiers as text.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use stillframe_core::catalog::{Backup, Permanence, WalGBackup};
+use stillframe_core::catalog::{Backup, BackupState, Consistency, Permanence, RestoreRecord, WalGBackup};
 use stillframe_core::flows::BackupKind;
 use stillframe_core::postgres::{WalRange, WalSegment, WalSegmentSize};
 
-use crate::output::applying;
+use crate::output::{applying, count};
 
 /// One backup in JSON.
 #[derive(Serialize)]
@@ -30,7 +31,12 @@ pub struct BackupView {
     is_isolated: bool,
     consistency: Value,
     from_standby: bool,
+    /// Of PGDATA; `providers` has all.
     provider: String,
+    providers: Vec<String>,
+    state: &'static str,
+    failure: Option<String>,
+    locked_until: Option<String>,
     size_bytes: Option<u64>,
     user_data: Option<Value>,
 }
@@ -55,10 +61,17 @@ impl From<&Backup> for BackupView {
             data_dir: sentinel.data_directory.display().to_string(),
             is_permanent: backup.permanence == Permanence::Permanent,
             is_condemned: backup.is_condemned,
-            is_isolated: sentinel.snapshot.isolated,
+            is_isolated: sentinel.is_isolated(),
             consistency: serde_json::to_value(sentinel.consistency).unwrap_or_default(),
             from_standby: sentinel.from_standby,
-            provider: sentinel.provider.to_string(),
+            provider: sentinel.sets.last().map(|set| set.provider.to_string()).unwrap_or_default(),
+            providers: sentinel.sets.iter().map(|set| set.provider.to_string()).collect(),
+            state: backup.state.as_str(),
+            failure: match &backup.state {
+                BackupState::Failed(reason) => Some(reason.clone()),
+                BackupState::Cut | BackupState::Ready => None,
+            },
+            locked_until: backup.lock.map(|lock| lock.until.to_string()),
             size_bytes: sentinel.size_bytes(),
             user_data: sentinel.user_data.clone(),
         }
@@ -66,13 +79,58 @@ impl From<&Backup> for BackupView {
 }
 
 /// What is special about a backup, in words.
-pub fn remarks(backup: &Backup) -> String {
+pub fn remarks(backup: &Backup, restores: &[RestoreRecord]) -> String {
+    let locked = backup.locked_until(Timestamp::now()).map(|until| format!("locked until {until}")).unwrap_or_default();
+    let copies = restores.iter().filter(|record| record.backup == backup.sentinel.name).count();
+    let in_use = count(copies, "restore");
     applying(&[
         (backup.permanence == Permanence::Permanent, "permanent"),
-        (!backup.sentinel.snapshot.isolated, "not isolated"),
+        (!locked.is_empty(), &locked),
+        (backup.state == BackupState::Cut, "not ready yet"),
+        (backup.has_failed(), "failed"),
+        (!backup.sentinel.is_isolated(), "not isolated"),
         (backup.sentinel.from_standby, "from a standby"),
         (backup.is_condemned, "being deleted"),
+        (copies > 0, &in_use),
     ])
+}
+
+/// All providers of a backup, in cutting order.
+pub fn providers(backup: &Backup) -> String {
+    backup.sentinel.sets.iter().map(|set| set.provider.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Why the parts of a backup fit together, in words.
+pub fn consistency(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Atomic => "atomic: all volumes were cut at one instant",
+        Consistency::CoveredByBackupMode => "covered by backup mode: replaying the WAL of the backup makes the cuts one",
+        Consistency::NotIsolated => "none: it changes with the live cluster",
+    }
+}
+
+/// A restore that has not been released, in JSON.
+#[derive(Serialize)]
+pub struct RestoreView {
+    token: String,
+    backup_name: String,
+    hostname: String,
+    destination: String,
+    begun_at: String,
+    providers: Vec<String>,
+}
+
+impl From<&RestoreRecord> for RestoreView {
+    fn from(record: &RestoreRecord) -> Self {
+        Self {
+            token: record.token.0.clone(),
+            backup_name: record.backup.to_string(),
+            hostname: record.hostname.clone(),
+            destination: record.destination.display().to_string(),
+            begun_at: record.begun_at.to_string(),
+            providers: record.parts.iter().map(|part| part.provider.to_string()).collect(),
+        }
+    }
 }
 
 /// One base backup of WAL-G in JSON. What its records do not say is null.

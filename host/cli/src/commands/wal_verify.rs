@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 use stillframe_core::flows::{
-    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, Progress, SegmentSizeFound, ServerPosition, VerifyReport,
-    VerifyRequest, wal_verify,
+    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, ReadingProgress, SegmentSizeFound, ServerPosition,
+    VerifyReport, VerifyRequest, wal_verify,
 };
 use stillframe_core::postgres::{TimelineId, WalSegment, WalSegmentSize};
 
@@ -135,7 +135,7 @@ async fn server_position(world: &World, allowed_lag: u64) -> Result<ServerPositi
     })
 }
 
-fn show_progress(is_terminal: bool, progress: Progress) {
+fn show_progress(is_terminal: bool, progress: ReadingProgress) {
     if is_terminal {
         let end = if progress.done == progress.total { "\n" } else { "" };
         let mut output = std::io::stderr().lock();

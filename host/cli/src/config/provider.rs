@@ -1,35 +1,41 @@
 //! The sections `[provider.NAME]`: which component, what it is granted, and what is handed to it.
 //!
-//! A bundled provider needs no path and comes with the narrowest grants that let it work; every other one names its file, the
-//! SHA-256 that the operator accepted, and each grant. Keys that are not ours are the provider's own, and it checks them.
+//! A bundled provider needs no path and comes with a policy: the narrowest grants that let it work, in which the operator can
+//! replace any capability. Every other provider names its file, the SHA-256 that the operator accepted, and each grant. Keys
+//! that are not ours are the provider's own, and it checks them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use stillframe_core::provider::ProviderName;
-use stillframe_runtime::{ComponentSource, Grants, Limits, ProviderSettings, Sha256, TreeGrant};
+use stillframe_runtime::policy::{Policy, PolicyError};
+use stillframe_runtime::{ComponentSource, Limits, ProviderSettings, Sha256};
 
 use super::source::unknown;
 use super::{ConfigError, Origin};
 
 /// A component that is part of this program.
+#[derive(Debug)]
 pub struct Bundled {
     /// Its name.
     pub name: &'static str,
     component: &'static [u8],
-    /// Its own key that names the directory that it is granted, and the name under which it knows it.
-    root: (&'static str, &'static str),
+    policy: &'static str,
 }
 
-/// The components that are part of this program.
+impl Bundled {
+    /// What it is granted unless the operator says otherwise. Read when a section needs it: most calls of the program are of
+    /// PostgreSQL for one WAL file.
+    pub fn policy(&self) -> Result<Policy, PolicyError> {
+        Policy::parse(self.policy)
+    }
+}
+
+/// The components that are part of this program, as the build has found them.
 pub const fn bundled() -> &'static [Bundled] {
-    const HARDLINK: Bundled = Bundled {
-        name: "hardlink",
-        component: include_bytes!(concat!(env!("OUT_DIR"), "/hardlink.wasm")),
-        root: ("root", "snapshots"),
-    };
-    &[HARDLINK]
+    include!(concat!(env!("OUT_DIR"), "/bundled.rs"))
 }
 
 /// One configured provider.
@@ -47,7 +53,7 @@ impl ProviderConfig {
 }
 
 /// Keys of a section that are ours.
-const OWN_KEYS: [&str; 6] = ["plugin", "component", "sha256", "deadline_secs", "memory_mib", "grants"];
+const OWN_KEYS: [&str; 7] = ["plugin", "component", "sha256", "deadline_secs", "memory_mib", "grants", "command_prefix"];
 
 /// What is ours in a section.
 #[derive(Deserialize, Default)]
@@ -59,24 +65,9 @@ struct Own {
     deadline_secs: Option<u64>,
     memory_mib: Option<u64>,
     #[serde(default)]
-    grants: OwnGrants,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct OwnGrants {
-    tree: Option<OwnTree>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct OwnTree {
+    grants: Policy,
     #[serde(default)]
-    roots: BTreeMap<String, PathBuf>,
-    #[serde(default)]
-    read_data: bool,
-    #[serde(default)]
-    write_restore: bool,
+    command_prefix: Vec<String>,
 }
 
 /// Reads all sections.
@@ -101,52 +92,76 @@ fn read(name: &ProviderName, section: toml::Table, origin: &Origin) -> Result<Pr
         reason,
     };
     let (own, theirs): (toml::Table, toml::Table) = section.into_iter().partition(|(key, _)| OWN_KEYS.contains(&key.as_str()));
-    let own: Own = own.try_into().map_err(|error: toml::de::Error| invalid("", error.message().to_owned()))?;
-    let Ok(serde_json::Value::Object(config)) = serde_json::to_value(&theirs) else {
+    let own: Own = own.try_into().map_err(|error: toml::de::Error| invalid("", told(&error)))?;
+    let Ok(Value::Object(mut config)) = serde_json::to_value(&theirs) else {
         return Err(invalid("", "it holds what JSON cannot express".to_owned()));
     };
-    let limits = Limits {
-        deadline_secs: own.deadline_secs,
-        memory_bytes: own.memory_mib.map_or(Limits::default().memory_bytes, |mebibytes| mebibytes.saturating_mul(1 << 20)),
-    };
-    let mut grants = Grants { tree: own.grants.tree.map(TreeGrant::from) };
-    let component = match (&own.component, &own.plugin) {
+    if !own.grants.defaults().is_empty() {
+        return Err(invalid(
+            "grants.defaults",
+            format!("only a bundled provider has defaults: write its keys under `[provider.{name}]`"),
+        ));
+    }
+    let (component, policy) = match (own.component, own.plugin) {
         (Some(_), Some(_)) => return Err(invalid("plugin", "`component` already says where it comes from".to_owned())),
         (Some(path), None) if !path.is_absolute() => {
             return Err(invalid("component", format!("`{}` is not an absolute path", path.display())));
         }
-        (Some(path), None) => ComponentSource::File { path: path.clone(), sha256: own.sha256 },
+        (Some(path), None) => (ComponentSource::File { path, sha256: own.sha256 }, own.grants),
         (None, plugin) => {
             let plugin = plugin.as_deref().unwrap_or(name.as_str());
-            let Some(bundled) = bundled().iter().find(|bundled| bundled.name == plugin) else {
-                let known = bundled().iter().map(|bundled| bundled.name);
-                return Err(match unknown(plugin, origin, known) {
-                    ConfigError::Unknown { nearest: Some(nearest), .. } => {
-                        invalid("", format!("no provider `{plugin}` is bundled; did you mean `{nearest}`?"))
-                    }
-                    _ => invalid("", format!("no provider `{plugin}` is bundled; name its file with `component` and `sha256`")),
-                });
-            };
-            if grants.tree.is_none() {
-                grants.tree = Some(default_grant(bundled, &config).map_err(|reason| invalid(bundled.root.0, reason))?);
-            }
-            ComponentSource::Embedded { bytes: bundled.component }
+            let bundled = find(plugin, origin).map_err(|reason| invalid("", reason))?;
+            let policy = bundled.policy().map_err(|error| invalid("", error.to_string()))?;
+            fill(&mut config, policy.defaults());
+            (ComponentSource::Embedded { bytes: bundled.component }, policy.replaced_by(own.grants))
         }
     };
-    Ok(ProviderConfig { settings: ProviderSettings { name: name.clone(), component, config, grants, limits } })
+    let grants = policy.resolve(&config).map_err(|error| match error {
+        PolicyError::Key { key, reason } => invalid(&key, reason),
+        PolicyError::Rule { place, reason } => invalid(&format!("grants.{place}"), reason),
+    })?;
+    let memory_bytes = own.memory_mib.map_or(Limits::default().memory_bytes, |mebibytes| mebibytes.saturating_mul(1 << 20));
+    let limits = Limits { deadline_secs: own.deadline_secs, memory_bytes };
+    let command_prefix = checked_prefix(own.command_prefix).map_err(|reason| invalid("command_prefix", reason))?;
+    Ok(ProviderConfig { settings: ProviderSettings { name: name.clone(), component, config, grants, command_prefix, limits } })
 }
 
-/// The narrowest grant with which a bundled provider works: its own directory, the data to be cloned, the restore to be filled.
-fn default_grant(bundled: &Bundled, config: &serde_json::Map<String, serde_json::Value>) -> Result<TreeGrant, String> {
-    let (key, root) = bundled.root;
-    let path = config.get(key).ok_or_else(|| "it is missing: name the directory for the snapshots".to_owned())?;
-    let path = path.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
-    let path = path.ok_or_else(|| "it must be an absolute path".to_owned())?;
-    Ok(TreeGrant { roots: BTreeMap::from([(root.to_owned(), path)]), read_data: true, write_restore: true })
+/// A wrong type, with its place below the section. The text of the file is not shown: it may hold a password.
+fn told(error: &toml::de::Error) -> String {
+    error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
-impl From<OwnTree> for TreeGrant {
-    fn from(own: OwnTree) -> Self {
-        Self { roots: own.roots, read_data: own.read_data, write_restore: own.write_restore }
+/// The bundled provider of this name, or what is wrong with the name.
+fn find(plugin: &str, origin: &Origin) -> Result<&'static Bundled, String> {
+    if let Some(found) = bundled().iter().find(|bundled| bundled.name == plugin) {
+        return Ok(found);
+    }
+    let known = bundled().iter().map(|bundled| bundled.name);
+    Err(match unknown(plugin, origin, known) {
+        ConfigError::Unknown { nearest: Some(nearest), .. } => {
+            format!("no provider `{plugin}` is bundled; did you mean `{nearest}`?")
+        }
+        _ => format!("no provider `{plugin}` is bundled; name its file with `component` and `sha256`"),
+    })
+}
+
+/// Keys that the operator left out, as the provider's policy has them.
+fn fill(config: &mut Map<String, Value>, defaults: &Map<String, Value>) {
+    for (key, value) in defaults {
+        config.entry(key.clone()).or_insert_with(|| value.clone());
     }
 }
+
+/// What every program is started through, if anything.
+fn checked_prefix(prefix: Vec<String>) -> Result<Vec<String>, String> {
+    match prefix.first() {
+        Some(first) if !Path::new(first).is_absolute() => Err(format!("`{first}` is not an absolute path")),
+        _ if prefix.iter().any(|word| word.is_empty() || word.contains(char::is_control)) => {
+            Err("a word of it is empty or holds control characters".to_owned())
+        }
+        _ => Ok(prefix),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,8 @@ pub(super) struct Gathered {
     pub values: BTreeMap<String, Value>,
     /// The file's sections `[provider.*]`.
     pub providers: toml::Table,
+    /// The file's section `[paths]`.
+    pub paths: toml::Table,
     /// What was passed over, for `config show`.
     pub notices: Vec<String>,
 }
@@ -71,11 +73,12 @@ pub(super) fn gather(path: &Path, mut document: toml::Table, variables: &Variabl
     if let Some(key) = secrets::private_key_in(&document) {
         return Err(ConfigError::PrivateKey { key, origin });
     }
-    let providers = match document.remove("provider") {
-        None => toml::Table::new(),
-        Some(toml::Value::Table(table)) => table,
-        Some(_) => return Err(not_a_section("provider", &origin)),
+    let mut table_of_names = |section: &str| match document.remove(section) {
+        None => Ok(toml::Table::new()),
+        Some(toml::Value::Table(table)) => Ok(table),
+        Some(_) => Err(not_a_section(section, &origin)),
     };
+    let (providers, paths) = (table_of_names("provider")?, table_of_names("paths")?);
     let defaults = KEYS.iter().filter_map(|key| Some((key.name.to_owned(), key.default?)));
     let mut values: BTreeMap<String, Value> = defaults.map(|(key, default)| (key, Value::new(default, Origin::Default))).collect();
 
@@ -89,7 +92,7 @@ pub(super) fn gather(path: &Path, mut document: toml::Table, variables: &Variabl
     }
     for (section, content) in document {
         if !sections().any(|known| known == section) {
-            return Err(unknown(&section, &origin, sections().chain(["provider"])));
+            return Err(unknown(&section, &origin, sections().chain(["paths", "provider"])));
         }
         let toml::Value::Table(content) = content else { return Err(not_a_section(&section, &origin)) };
         for (name, value) in content {
@@ -107,7 +110,7 @@ pub(super) fn gather(path: &Path, mut document: toml::Table, variables: &Variabl
     }
     overrule(&mut values, variables)?;
     let notices = walg::fill(&mut values, variables)?;
-    Ok(Gathered { values, providers, notices })
+    Ok(Gathered { values, providers, paths, notices })
 }
 
 /// The name of this host, as the kernel has it.

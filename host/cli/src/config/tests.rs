@@ -19,7 +19,7 @@ url = "file:///var/lib/stillframe/store"
 root = "/var/lib/stillframe/snapshots"
 "#;
 
-fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+pub(super) fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("stillframe.toml");
     std::fs::write(&path, text).unwrap();

@@ -20,12 +20,35 @@ pub(super) fn to_bytes<T: Serialize>(key: &Key, record: &T) -> Result<Bytes, Cat
     Ok(text.into())
 }
 
-/// Reads a record. The version is looked at first: a newer record may have any other shape.
+/// Reads a record of a kind that has had one form so far.
 pub(super) fn from_bytes<T: DeserializeOwned>(key: &Key, body: &[u8]) -> Result<T, CatalogError> {
+    version(key, body, FORMAT_VERSION)?;
+    serde_json::from_slice(body).map_err(|source| CatalogError::Malformed { key: key.clone(), source })
+}
+
+/// Reads a record of a kind whose form has changed: `upgrade` makes the newest form of an older one.
+pub(super) fn from_older_bytes<T: DeserializeOwned>(
+    key: &Key,
+    body: &[u8],
+    newest: u32,
+    upgrade: impl FnOnce(u32, &mut serde_json::Map<String, serde_json::Value>),
+) -> Result<T, CatalogError> {
+    let found = version(key, body, newest)?;
     let malformed = |source| CatalogError::Malformed { key: key.clone(), source };
-    let versioned: Versioned = serde_json::from_slice(body).map_err(malformed)?;
-    if versioned.format_version != FORMAT_VERSION {
-        return Err(CatalogError::UnknownVersion { key: key.clone(), found: versioned.format_version });
+    if found == newest {
+        return serde_json::from_slice(body).map_err(malformed);
     }
-    serde_json::from_slice(body).map_err(malformed)
+    let mut record = serde_json::from_slice(body).map_err(malformed)?;
+    upgrade(found, &mut record);
+    serde_json::from_value(record.into()).map_err(malformed)
+}
+
+/// The version is looked at first: a newer record may have any other shape.
+fn version(key: &Key, body: &[u8], newest: u32) -> Result<u32, CatalogError> {
+    let versioned: Versioned =
+        serde_json::from_slice(body).map_err(|source| CatalogError::Malformed { key: key.clone(), source })?;
+    match versioned.format_version {
+        found if (1..=newest).contains(&found) => Ok(found),
+        found => Err(CatalogError::UnknownVersion { key: key.clone(), found, newest }),
+    }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{BackupName, FORMAT_VERSION};
+use super::BackupName;
 use crate::error::{Classify, ErrorClass};
 use crate::store::{Key, StoreError};
 
@@ -30,12 +30,14 @@ pub enum CatalogError {
         reason: String,
     },
     /// A record of another version of Stillframe.
-    #[error("the catalog record `{key}` has format version {found}, and this version of Stillframe knows {FORMAT_VERSION}")]
+    #[error("the catalog record `{key}` has format version {found}, and this version of Stillframe knows {newest}")]
     UnknownVersion {
         /// Its key.
         key: Key,
         /// Its version.
         found: u32,
+        /// The newest that is known.
+        newest: u32,
     },
     /// An object that nobody of this version put there.
     #[error("the catalog holds an unknown object `{key}`")]

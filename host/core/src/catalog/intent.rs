@@ -1,26 +1,27 @@
 //! The intent: what a backup announces before its first side effect.
 //!
-//! It holds the token by which the provider can be asked what became of the backup, and the WAL position from which on nothing
+//! It holds the tokens by which each provider can be asked what became of the backup, and the WAL position from which on nothing
 //! may be deleted while it runs. Its expiry tells a running backup from one that was killed.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupName, CatalogError, FORMAT_VERSION, codec};
+use super::{BackupName, CatalogError, codec};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalSegmentSize};
 use crate::provider::{ProviderName, Token};
 use crate::store::Key;
+
+/// Version of the record: version 1 had one request, beside everything else.
+const INTENT_VERSION: u32 = 2;
 
 /// A backup that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// Name of the backup.
     pub name: BackupName,
-    /// Token of its request to the provider.
-    pub token: Token,
-    /// The provider.
-    pub provider: ProviderName,
+    /// What is asked of each provider, in cutting order.
+    pub requests: Vec<IntendedSet>,
     /// The cluster.
     pub system_identifier: SystemIdentifier,
     /// Its timeline at the beginning.
@@ -37,13 +38,22 @@ pub struct Intent {
     pub hostname: String,
 }
 
+/// What one provider is asked to cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntendedSet {
+    /// The provider.
+    pub provider: ProviderName,
+    /// Token of the request.
+    pub token: Token,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
     format_version: u32,
     name: BackupName,
-    token: Token,
-    provider: ProviderName,
+    requests: Vec<IntendedSet>,
     system_identifier: SystemIdentifier,
     timeline: TimelineId,
     wal_position: Lsn,
@@ -56,10 +66,9 @@ struct Stored {
 impl Intent {
     pub(super) fn to_bytes(&self, key: &Key) -> Result<Bytes, CatalogError> {
         let stored = Stored {
-            format_version: FORMAT_VERSION,
+            format_version: INTENT_VERSION,
             name: self.name.clone(),
-            token: self.token.clone(),
-            provider: self.provider.clone(),
+            requests: self.requests.clone(),
             system_identifier: self.system_identifier,
             timeline: self.timeline,
             wal_position: self.wal_position,
@@ -72,14 +81,21 @@ impl Intent {
     }
 
     pub(super) fn from_bytes(key: &Key, name: &BackupName, body: &[u8]) -> Result<Self, CatalogError> {
-        let stored: Stored = codec::from_bytes(key, body)?;
+        let stored: Stored = codec::from_older_bytes(key, body, INTENT_VERSION, |_, record| {
+            let request = ["provider", "token"].into_iter().filter_map(|name| record.remove_entry(name)).collect();
+            record.insert("requests".to_owned(), vec![serde_json::Value::Object(request)].into());
+        })?;
+        let inconsistent = |reason: String| CatalogError::Inconsistent { key: key.clone(), reason };
         if &stored.name != name {
-            return Err(CatalogError::Inconsistent { key: key.clone(), reason: format!("it is about `{}`", stored.name) });
+            return Err(inconsistent(format!("it is about `{}`", stored.name)));
+        }
+        // Who settles it would find nothing to delete, and forget what was cut.
+        if stored.requests.is_empty() {
+            return Err(inconsistent("it names no provider".to_owned()));
         }
         Ok(Self {
             name: stored.name,
-            token: stored.token,
-            provider: stored.provider,
+            requests: stored.requests,
             system_identifier: stored.system_identifier,
             timeline: stored.timeline,
             wal_position: stored.wal_position,

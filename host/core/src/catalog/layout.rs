@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::{BackupName, WalGName};
 use crate::postgres::{TimelineId, WalFileName};
+use crate::provider::Token;
 use crate::store::Key;
 
 /// Where our own records lie.
@@ -23,6 +24,9 @@ const GUARD: &str = "guard_001";
 
 /// Where the leases of one cluster lie.
 const LEASES: &str = "lease_001";
+
+/// Where it is recorded what is restored, and where.
+const RESTORES: &str = "restores_001";
 
 /// Where WAL files lie whose names are taken by other content.
 const PARKED: &str = "parked_001";
@@ -83,17 +87,21 @@ pub(super) enum Record {
     Intent,
     Sentinel,
     Mark,
+    State,
+    Lock,
     Condemned,
 }
 
 impl Record {
-    const ALL: [Self; 4] = [Self::Intent, Self::Sentinel, Self::Mark, Self::Condemned];
+    const ALL: [Self; 6] = [Self::Intent, Self::Sentinel, Self::Mark, Self::State, Self::Lock, Self::Condemned];
 
     fn file_name(self) -> &'static str {
         match self {
             Self::Intent => "intent.json",
             Self::Sentinel => "sentinel.json",
             Self::Mark => "mark.json",
+            Self::State => "state.json",
+            Self::Lock => "lock.json",
             Self::Condemned => "condemned.json",
         }
     }
@@ -226,6 +234,19 @@ impl Layout {
         (self.lease(token) == *key).then_some(token)
     }
 
+    /// Prefix of the records of restores.
+    pub(super) fn restores(&self) -> String {
+        format!("{}/{RESTORES}/", self.cluster)
+    }
+
+    /// Key of the record of a restore. Its token is divided: WAL-G would take 24 hexadecimal digits in a row for a segment.
+    pub(super) fn restore(&self, token: &Token) -> Key {
+        let legal_letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+        let letters: Vec<char> = token.0.chars().take(128).map(legal_letter).collect();
+        let groups: Vec<String> = letters.chunks(8).map(|group| group.iter().collect()).collect();
+        legal(&format!("{}{}.json", self.restores(), groups.join("-")))
+    }
+
     /// Key of one archived file; the extension names the compression and is empty for none.
     pub(super) fn wal_file(&self, name: WalFileName, extension: &str) -> Key {
         legal(&format!("{}{name}{extension}", self.wal()))
@@ -296,6 +317,8 @@ mod tests {
             let parked = layout().parked(name.parse().unwrap(), "0123456789abcdef", ".zst.age");
             assert!(parked.as_str().split(|letter: char| !letter.is_ascii_hexdigit()).all(|run| run.len() < 24), "{parked}");
         }
+        let restore = layout().restore(&Token("0123456789abcdef0123456789abcdef".to_owned()));
+        assert_eq!(restore.as_str(), "main/restores_001/01234567-89abcdef-01234567-89abcdef.json");
         assert!(layout().lease(9) < layout().lease(10), "the order of keys is the order of tokens");
         assert_eq!(layout().parse_lease(&Key::parse("main/lease_001/1.json").unwrap()), None);
     }

@@ -9,10 +9,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupName, CatalogError, FORMAT_VERSION, codec};
+use super::{BackupName, CatalogError, codec};
 use crate::postgres::{BackupLabel, Lsn, PgVersion, SystemIdentifier, TablespaceMap, TimelineId, WalRange, WalSegmentSize};
-use crate::provider::{DataPathName, DataRole, ProviderName, SnapshotSet};
+use crate::provider::{DataPathName, DataRole, Labels, ProviderName, SnapshotSet};
 use crate::store::Key;
+
+/// Version of the record: version 1 had one set, and did not say what lies on which volume.
+const SENTINEL_VERSION: u32 = 2;
 
 /// Whether retention may delete a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,40 @@ pub struct BackupPath {
     pub role: DataRole,
     /// Where it was, links resolved.
     pub path: PathBuf,
+}
+
+/// What one provider holds of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupSet {
+    /// The provider.
+    pub provider: ProviderName,
+    /// What it made.
+    pub snapshot: SnapshotSet,
+    /// What was cut, in cutting order; empty in a backup of an older version, which does not say.
+    pub volumes: Vec<BackupVolume>,
+}
+
+/// One volume of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupVolume {
+    /// The provider's id, which the member of the set repeats.
+    pub id: String,
+    /// The directories that lie on it.
+    pub paths: Vec<DataPathName>,
+    /// Its place in the cutting order of the whole backup, from 1.
+    pub cut_order: u32,
+    /// Facts for people.
+    pub attributes: Labels,
+}
+
+impl BackupSet {
+    /// What this set holds of one volume; none when the set does not say.
+    #[must_use]
+    pub fn volume(&self, id: &str) -> Option<&BackupVolume> {
+        self.volumes.iter().find(|volume| volume.id == id)
+    }
 }
 
 /// The committed record of a backup.
@@ -80,10 +117,8 @@ pub struct Sentinel {
     pub permanence: Permanence,
     /// What the operator added.
     pub user_data: Option<serde_json::Value>,
-    /// The provider.
-    pub provider: ProviderName,
-    /// What the provider made.
-    pub snapshot: SnapshotSet,
+    /// One for each provider, in cutting order: the last one holds PGDATA.
+    pub sets: Vec<BackupSet>,
     /// The directories of the cluster.
     pub paths: Vec<BackupPath>,
     /// Why the parts fit together.
@@ -99,10 +134,29 @@ impl Sentinel {
         WalRange::of_backup(self.timeline, self.start_lsn, self.stop_lsn, self.segment_size)
     }
 
-    /// Bytes of data in the snapshot set, where the provider knows all of them.
+    /// Bytes of data in all snapshots, where the providers know all of them.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
-        self.snapshot.members.iter().map(|member| member.size_bytes).sum()
+        self.sets.iter().flat_map(|set| &set.snapshot.members).map(|member| member.size_bytes).sum()
+    }
+
+    /// Whether nothing of it changes with the live cluster.
+    #[must_use]
+    pub fn is_isolated(&self) -> bool {
+        self.sets.iter().all(|set| set.snapshot.isolated)
+    }
+
+    /// The set of this provider.
+    #[must_use]
+    pub fn set_of(&self, provider: &ProviderName) -> Option<&BackupSet> {
+        self.sets.iter().find(|set| &set.provider == provider)
+    }
+
+    /// The directories that a set of this backup holds.
+    pub fn paths_in<'a>(&'a self, set: &'a BackupSet) -> impl Iterator<Item = &'a BackupPath> {
+        let is_held =
+            move |path: &&BackupPath| set.volumes.is_empty() || set.volumes.iter().any(|volume| volume.paths.contains(&path.name));
+        self.paths.iter().filter(is_held)
     }
 
     pub(super) fn to_bytes(&self, key: &Key) -> Result<Bytes, CatalogError> {
@@ -110,7 +164,12 @@ impl Sentinel {
     }
 
     pub(super) fn from_bytes(key: &Key, name: &BackupName, body: &[u8]) -> Result<Self, CatalogError> {
-        let stored: Stored = codec::from_bytes(key, body)?;
+        let stored: Stored = codec::from_older_bytes(key, body, SENTINEL_VERSION, |_, record| {
+            let parts = [("Provider", "provider"), ("Snapshot", "snapshot")];
+            let set = parts.into_iter().filter_map(|(old, new)| Some((new.to_owned(), record.remove(old)?)));
+            let set: serde_json::Map<_, _> = set.chain([("volumes".to_owned(), Vec::<u8>::new().into())]).collect();
+            record.insert("Sets".to_owned(), vec![serde_json::Value::Object(set)].into());
+        })?;
         let inconsistent = |reason: String| CatalogError::Inconsistent { key: key.clone(), reason };
         if &stored.name != name {
             return Err(inconsistent(format!("it is about `{}`", stored.name)));
@@ -121,8 +180,34 @@ impl Sentinel {
         if !stored.paths.iter().any(|path| path.name == DataPathName::Data) {
             return Err(inconsistent("it names no data directory".to_owned()));
         }
+        check_sets(&stored.sets, &stored.paths).map_err(inconsistent)?;
         Ok(stored.into())
     }
+}
+
+/// A restore takes each directory from the volume that holds it: none may be missing, and none be there twice.
+fn check_sets(sets: &[BackupSet], paths: &[BackupPath]) -> Result<(), String> {
+    // Of an older version, which had one set and did not say more.
+    if let [only] = sets
+        && only.volumes.is_empty()
+    {
+        return Ok(());
+    }
+    for path in paths {
+        let volumes = sets.iter().flat_map(|set| &set.volumes).filter(|volume| volume.paths.contains(&path.name)).count();
+        if volumes != 1 {
+            return Err(format!("`{}` lies on {volumes} of its volumes", path.name));
+        }
+    }
+    for (number, set) in sets.iter().enumerate() {
+        if sets[..number].iter().any(|other| other.provider == set.provider) {
+            return Err(format!("the provider `{}` has two sets", set.provider));
+        }
+        if let Some(volume) = set.volumes.iter().find(|volume| set.snapshot.members.iter().all(|held| held.volume != volume.id)) {
+            return Err(format!("the volume `{}` has no snapshot", volume.id));
+        }
+    }
+    Ok(())
 }
 
 /// The form in the store. Keys in WAL-G's spelling first, ours after them.
@@ -166,10 +251,8 @@ struct Stored {
     timeline: TimelineId,
     #[serde(rename = "WalSegmentSize")]
     wal_segment_size: WalSegmentSize,
-    #[serde(rename = "Provider")]
-    provider: ProviderName,
-    #[serde(rename = "Snapshot")]
-    snapshot: SnapshotSet,
+    #[serde(rename = "Sets")]
+    sets: Vec<BackupSet>,
     #[serde(rename = "Paths")]
     paths: Vec<BackupPath>,
     #[serde(rename = "Consistency")]
@@ -181,7 +264,7 @@ struct Stored {
 impl From<&Sentinel> for Stored {
     fn from(sentinel: &Sentinel) -> Self {
         Self {
-            format_version: FORMAT_VERSION,
+            format_version: SENTINEL_VERSION,
             name: sentinel.name.clone(),
             lsn: sentinel.start_lsn,
             finish_lsn: sentinel.stop_lsn,
@@ -201,8 +284,7 @@ impl From<&Sentinel> for Stored {
             tablespace_map: sentinel.tablespace_map.clone(),
             timeline: sentinel.timeline,
             wal_segment_size: sentinel.segment_size,
-            provider: sentinel.provider.clone(),
-            snapshot: sentinel.snapshot.clone(),
+            sets: sentinel.sets.clone(),
             paths: sentinel.paths.clone(),
             consistency: sentinel.consistency,
             from_standby: sentinel.from_standby,
@@ -228,8 +310,7 @@ impl From<Stored> for Sentinel {
             tablespace_map: stored.tablespace_map,
             permanence: if stored.is_permanent { Permanence::Permanent } else { Permanence::Ordinary },
             user_data: stored.user_data,
-            provider: stored.provider,
-            snapshot: stored.snapshot,
+            sets: stored.sets,
             paths: stored.paths,
             consistency: stored.consistency,
             from_standby: stored.from_standby,

@@ -117,7 +117,7 @@ pub(crate) fn linked_directory(directory: &Path) -> Option<PathBuf> {
 }
 
 /// The process of a server that runs on the directory.
-pub(super) fn running_server(directory: &Path) -> Result<Option<u32>, FileError> {
+pub(crate) fn running_server(directory: &Path) -> Result<Option<u32>, FileError> {
     let here = std::fs::metadata(directory).map_err(|source| FileError::new("read", directory, source))?;
     let contents = read_if_present(&directory.join("postmaster.pid"))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&contents);

@@ -4,20 +4,21 @@
 //! WAL goes last, after the catalog has been read again: a backup that began meanwhile protects what it needs. An interruption
 //! anywhere is finished by the next run. Planning calls no provider and takes no lease; the deed is done under it.
 
+mod backup;
+mod error;
+
 use std::collections::BTreeSet;
 
-use thiserror::Error;
+pub use error::DeleteError;
+
+use backup::{Fate, delete_backup, forget, settle};
 
 use crate::catalog::{
-    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, CatalogError, Intent, Lease, LeaseError, LeaseRequest,
-    Permanence, WalArchive, WalGContents,
+    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, Lease, LeaseRequest, WalArchive, WalGContents,
 };
-use crate::error::{Classify, ErrorClass};
-use crate::flows::Ports;
+use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
-use crate::provider::{Deletion, MemberState, ProviderError, SetReference, SnapshotSet};
-use crate::retention::{Ancestry, DeletePlan, Leftover, PlanError, Reason, RetentionRule, plan, release_wal};
-use crate::store::PutOutcome;
+use crate::retention::{Ancestry, DeletePlan, Leftover, Reason, RetentionRule, plan, release_wal};
 
 /// WAL files that are deleted on one proof of the lease: a few seconds' worth in an object store.
 const WAL_BATCH: usize = 50;
@@ -109,8 +110,16 @@ async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, 
         Ok(now) => now,
         Err(error) => return report.failures.push(("everything".to_owned(), error)),
     };
-    for backup in plan.removed_backups() {
+    let (begun_at, total) = (ports.clock.now(), plan.removed_backups().count() as u64);
+    for (done, backup) in plan.removed_backups().enumerate() {
         let name = &backup.sentinel.name;
+        ports.progress.report(&Step {
+            subject: Some(name.to_string()),
+            done: Some(done as u64),
+            total: Some(total),
+            waited: ports.clock.now().duration_since(begun_at).unsigned_abs(),
+            ..Step::begun(Phase::DeleteBackups)
+        });
         match now.backups.iter().find(|decision| &decision.backup.sentinel.name == name).map(|decision| &decision.reason) {
             Some(Reason::Remove(_)) => {}
             Some(Reason::Keep(_)) => {
@@ -149,80 +158,6 @@ async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, 
     }
 }
 
-/// What became of one backup.
-enum Fate {
-    Gone,
-    Pending,
-    Spared,
-}
-
-async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
-    let sentinel = &backup.sentinel;
-    let (catalog, name) = (ports.catalog(), &sentinel.name);
-    // Before the catalog changes: a provider that is not even configured must not cost the backup.
-    let provider = ports.providers.open(&sentinel.provider).await?;
-    // Nor one whose storage cannot be reached: its WAL would go, and its snapshot stay.
-    let found = provider.get(&SetReference::Handle(sentinel.snapshot.handle.clone())).await?;
-    lease.prove().await?;
-    let condemned = catalog.condemn(name, ports.clock.now()).await?;
-    // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other. A
-    // condemnation that somebody else has made since the plan is not ours to take back.
-    let is_ours = condemned == PutOutcome::Created || backup.is_condemned;
-    if is_ours && found.is_some_and(|set| is_whole(&set)) && catalog.marked(name).await? == Some(Permanence::Permanent) {
-        catalog.pardon(name).await?;
-        return Ok(Fate::Spared);
-    }
-    lease.prove().await?;
-    let outcome = provider.delete(&sentinel.snapshot.handle).await?;
-    tracing::info!(backup = %name, ?outcome, "snapshot deleted");
-    if outcome == Deletion::Pending {
-        return Ok(Fate::Pending);
-    }
-    forget(ports, lease, name).await?;
-    Ok(Fate::Gone)
-}
-
-/// Removes the records of a backup whose snapshot is gone.
-async fn forget(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupName) -> Result<(), DeleteError> {
-    lease.prove().await?;
-    Ok(ports.catalog().forget(name).await?)
-}
-
-/// Whether nothing of the set has been deleted yet.
-fn is_whole(set: &SnapshotSet) -> bool {
-    set.members.iter().all(|member| matches!(member.state, MemberState::Cut | MemberState::Ready))
-}
-
-/// Ends a backup that was interrupted: by its token the provider knows what it cut.
-///
-/// It is condemned first. Should it live after all, behind a clock that is off, then either this sees its sentinel, or the backup
-/// sees that it was given up. An intent beside a sentinel is left: it still accounts for the snapshot if the sentinel goes again.
-async fn settle(ports: &Ports<'_>, lease: &Lease<'_>, intent: &Intent) -> Result<(), DeleteError> {
-    let (catalog, name) = (ports.catalog(), &intent.name);
-    let provider = ports.providers.open(&intent.provider).await?;
-    let found = provider.get(&SetReference::Token(intent.token.clone())).await?;
-    if catalog.is_published(name).await? {
-        return Ok(());
-    }
-    lease.prove().await?;
-    let condemned = catalog.condemn(name, ports.clock.now()).await?;
-    if catalog.is_published(name).await? {
-        if condemned == PutOutcome::Created {
-            catalog.pardon(name).await?;
-        }
-        return Ok(());
-    }
-    if let Some(set) = found {
-        lease.prove().await?;
-        if provider.delete(&set.handle).await? == Deletion::Pending {
-            return Err(DeleteError::StillDeleting(name.clone()));
-        }
-    }
-    lease.prove().await?;
-    catalog.remove_intent(name).await?;
-    Ok(catalog.pardon(name).await?)
-}
-
 /// Deletes WAL, oldest first, that the plan released and that nobody has come to need since.
 async fn delete_wal(
     ports: &Ports<'_>,
@@ -240,9 +175,16 @@ async fn delete_wal(
     let now = release_wal(rule, &kept, &contents.intents, &files, ancestry, &walg, ports.clock.now());
     let released: BTreeSet<&str> =
         now.iter().filter(|decision| decision.kept_for.is_none()).map(|decision| decision.file.key.as_str()).collect();
+    let (begun_at, total) = (ports.clock.now(), released.len() as u64);
     for (number, file) in plan.removed_wal().filter(|file| released.contains(file.key.as_str())).enumerate() {
         // A backup that begins after the lease was lost was not in that second look.
         if number % WAL_BATCH == 0 {
+            ports.progress.report(&Step {
+                done: Some(number as u64),
+                total: Some(total),
+                waited: ports.clock.now().duration_since(begun_at).unsigned_abs(),
+                ..Step::begun(Phase::DeleteWal)
+            });
             lease.prove().await?;
         } else {
             lease.check_age().await?;
@@ -252,40 +194,6 @@ async fn delete_wal(
         report.wal_bytes += file.size_bytes;
     }
     Ok(())
-}
-
-/// Why a deletion stopped.
-#[derive(Debug, Error)]
-pub enum DeleteError {
-    /// The rule cannot be applied.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The catalog failed, or holds what cannot be read.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// Others delete, or the lease was lost.
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
-    /// The archive failed.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// The provider failed.
-    #[error(transparent)]
-    Provider(#[from] ProviderError),
-    /// The storage system is still at it.
-    #[error("the storage system still deletes what the interrupted backup `{0}` had cut")]
-    StillDeleting(BackupName),
-    /// Some of it could not be deleted.
-    #[error("{failed} of {total} deletions failed")]
-    Partly {
-        /// How many failed.
-        failed: usize,
-        /// How many were to go.
-        total: usize,
-        /// The first failure.
-        #[source]
-        first: Box<DeleteError>,
-    },
 }
 
 impl DeleteReport {
@@ -298,34 +206,5 @@ impl DeleteReport {
         let total = failed + self.backups.len() + self.pending.len() + self.spared.len() + self.settled.len();
         let (_, first) = self.failures.swap_remove(0);
         Err((self, DeleteError::Partly { failed, total, first: Box::new(first) }))
-    }
-}
-
-impl Classify for DeleteError {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Plan(error) => error.class(),
-            Self::Catalog(error) => error.class(),
-            Self::Lease(error) => error.class(),
-            Self::Archive(error) => error.class(),
-            Self::Provider(error) => error.class(),
-            Self::StillDeleting(_) => ErrorClass::Transient,
-            Self::Partly { first, .. } => first.class(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Plan(error) => error.hint(),
-            Self::Catalog(error) => error.hint(),
-            Self::Lease(error) => error.hint(),
-            Self::Archive(error) => error.hint(),
-            Self::Provider(error) => error.hint(),
-            Self::StillDeleting(_) => Some("run it again later".to_owned()),
-            Self::Partly { first, .. } => {
-                let advice = first.hint().map_or_else(String::new, |hint| format!("; {hint}"));
-                Some(format!("what could not be deleted is tried again by the next run{advice}"))
-            }
-        }
     }
 }

@@ -4,23 +4,27 @@
 //! taken as what the operator mounted. From then on the copy is sealed: without its `backup_label` no server starts on it.
 
 mod choose;
+mod elsewhere;
 mod error;
+mod places;
+mod ready;
 mod restore;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 
 pub use choose::BackupSelector;
 pub use error::FetchError;
 
-use crate::catalog::{Backup, Sentinel};
+use crate::catalog::{Backup, RestoreRecord, Sentinel};
 use crate::data_directory::{
     self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget,
 };
-use crate::flows::{Isolation, Ports};
+use crate::flows::{Isolation, Ports, settle_states};
 use crate::postgres::{WalFileName, WalSegment};
 use crate::provider::Token;
+
+use restore::Restore;
 
 /// What to restore, where to, and how to recover.
 #[derive(Debug, Clone)]
@@ -41,6 +45,8 @@ pub struct FetchRequest {
     pub token: Token,
     /// Directories of providers: nobody may start a server inside a snapshot.
     pub snapshot_roots: Vec<PathBuf>,
+    /// Host on which it is restored.
+    pub hostname: String,
 }
 
 /// What was restored.
@@ -50,6 +56,8 @@ pub struct FetchReport {
     pub backup: Backup,
     /// Whether the provider restored it; otherwise it was mounted.
     pub restored_by_provider: bool,
+    /// What must be released one day, when a provider restored elsewhere.
+    pub restore: Option<RestoreRecord>,
     /// What the preparation did.
     pub preparation: PreparationReport,
 }
@@ -60,14 +68,16 @@ pub async fn snapshot_fetch(
     request: &FetchRequest,
     interrupted: impl Future<Output = ()> + Send,
 ) -> Result<FetchReport, FetchError> {
-    let contents = ports.catalog().contents().await?;
+    let mut contents = ports.catalog().contents().await?;
     for error in &contents.unreadable {
         tracing::warn!(%error, "left out");
     }
+    // What is not known to be ready may be so by now, or never.
+    settle_states(ports, &mut contents).await;
     let backup = choose::choose(&ports.archive(), &contents, &request.selector, &request.recovery, ports.clock.now()).await?;
     let sentinel = &backup.sentinel;
     tracing::info!(backup = %sentinel.name, "restoring");
-    if !sentinel.snapshot.isolated && request.isolation == Isolation::Required {
+    if !sentinel.is_isolated() && request.isolation == Isolation::Required {
         return Err(FetchError::NotIsolated(sentinel.name.clone()));
     }
     // Recovery would notice, but only after hours of restoring.
@@ -75,17 +85,43 @@ pub async fn snapshot_fetch(
     let occupation = check_destination(request, sentinel)?;
 
     let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
-    if restored_by_provider {
-        let mut interrupted = pin!(interrupted);
-        tokio::select! {
-            biased;
-            () = &mut interrupted => return Err(FetchError::Interrupted),
-            restored = restore::restore(ports, request, sentinel) => restored?,
-        }
-    }
-    let preparation = prepare(request, sentinel, restored_by_provider).await?;
+    let (restore, preparation) = if restored_by_provider {
+        // A snapshot that can never be restored must not cost an attempt.
+        ready::check(ports, &backup).await?;
+        fill(ports, request, sentinel, interrupted).await?
+    } else {
+        (None, prepare(request, sentinel, OriginalLocations::Foreign).await?)
+    };
     tracing::info!(directory = %request.destination.display(), "ready to recover");
-    Ok(FetchReport { backup, restored_by_provider, preparation })
+    Ok(FetchReport { backup, restored_by_provider, restore, preparation })
+}
+
+/// Lets the providers restore, and prepares what they made.
+async fn fill(
+    ports: &Ports<'_>,
+    request: &FetchRequest,
+    sentinel: &Sentinel,
+    interrupted: impl Future<Output = ()> + Send,
+) -> Result<(Option<RestoreRecord>, PreparationReport), FetchError> {
+    let mut restore = Restore::begin(ports, request, sentinel).await?;
+    let restored = tokio::select! {
+        biased;
+        () = interrupted => Err(FetchError::Interrupted),
+        restored = restore.run() => restored,
+    };
+    if let Err(error) = restored {
+        return Err(restore.take_back(error).await);
+    }
+    if !restore.is_elsewhere() {
+        // Nothing is left to release. A copy in its place stays whatever comes: hours of copying are not thrown away for a wrong
+        // setting, and a second run prepares it.
+        let kept = restore.finish().await;
+        return Ok((kept, prepare(request, sentinel, OriginalLocations::Ours).await?));
+    }
+    match prepare(request, sentinel, OriginalLocations::Ours).await {
+        Ok(prepared) => Ok((restore.finish().await, prepared)),
+        Err(error) => Err(restore.take_back(error).await),
+    }
 }
 
 /// Every segment of the backup must be in the archive, and those on the way to a position that is asked for. The first one is read:
@@ -151,9 +187,14 @@ fn resolve_existing(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-async fn prepare(request: &FetchRequest, sentinel: &Sentinel, restored_by_provider: bool) -> Result<PreparationReport, FetchError> {
+async fn prepare(
+    request: &FetchRequest,
+    sentinel: &Sentinel,
+    originals: OriginalLocations,
+) -> Result<PreparationReport, FetchError> {
     let preparation = Preparation {
-        data_directory: request.destination.clone(),
+        // Where the data is, and not a link to it: what is made in it must not depend on the link.
+        data_directory: resolve_existing(&request.destination),
         original_data_directory: sentinel.data_directory.clone(),
         system_identifier: sentinel.system_identifier,
         version: sentinel.version,
@@ -161,7 +202,7 @@ async fn prepare(request: &FetchRequest, sentinel: &Sentinel, restored_by_provid
         label: sentinel.backup_label.clone(),
         tablespace_map: sentinel.tablespace_map.clone(),
         tablespace_mapping: request.tablespace_mapping.clone(),
-        original_locations: if restored_by_provider { OriginalLocations::Ours } else { OriginalLocations::Foreign },
+        original_locations: originals,
         wal_directory: request.wal_directory.clone(),
         recovery: request.recovery.clone(),
     };

@@ -2,9 +2,11 @@
 //!
 //! The intent is written before anything is cut, so that no snapshot is ever unknown. The sentinel is written last, so that no
 //! backup is listed that cannot be restored. Backup mode lasts from just before the cut to just after it, never for an upload.
-//! When a step fails or the operator interrupts, backup mode has ended and what was cut is deleted, or stays under its intent.
+//! When a step fails or the operator interrupts, backup mode has ended and what was cut is deleted, or stays under its intent. Several
+//! providers cut one after the other in one span of backup mode.
 
 mod announce;
+mod assign;
 mod cut;
 mod error;
 mod preflight;
@@ -14,29 +16,34 @@ mod wait;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use crate::catalog::{Backup, BackupName, BackupPath, CatalogError, Consistency, LeaseRequest, Permanence, Sentinel};
+use crate::catalog::{
+    Backup, BackupName, BackupPath, BackupSet, BackupVolume, CatalogError, Consistency, LeaseRequest, Permanence, Sentinel,
+};
 use crate::flows::{Isolation, Ports};
 use crate::paths::Locator;
 use crate::postgres::{CheckpointMode, Connection};
-use crate::provider::{ProviderName, Token};
+use crate::provider::{SnapshotSet, Token};
 
+pub use assign::{PathRule, PathSelector, ProviderChoice};
 use cut::Cut;
 pub use error::PushError;
-use preflight::Prepared;
+use preflight::{Part, Prepared};
 
 /// What to back up, and how.
 #[derive(Debug, Clone)]
 pub struct PushRequest {
     /// Name of the new backup.
     pub name: BackupName,
-    /// Token of the request to the provider.
+    /// Token of the request to the provider; with several, each gets one that is made of it.
     pub token: Token,
-    /// The provider.
-    pub provider: ProviderName,
+    /// Who cuts what.
+    pub providers: ProviderChoice,
     /// Whether retention may delete it.
     pub permanence: Permanence,
     /// What the operator wants to find in the sentinel.
     pub user_data: Option<serde_json::Value>,
+    /// Whether the storage systems are waited for.
+    pub readiness: Readiness,
     /// How the first checkpoint is written.
     pub checkpoint: CheckpointMode,
     /// Whether a set that changes with the live cluster is refused.
@@ -47,6 +54,16 @@ pub struct PushRequest {
     pub lease: LeaseRequest,
     /// How long to wait.
     pub deadlines: PushDeadlines,
+}
+
+/// Whether a backup is published before its snapshots are ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readiness {
+    /// It is not: what is listed can be restored.
+    #[default]
+    Awaited,
+    /// It is, as cut; whoever lists or restores it asks later what became of it.
+    Later,
 }
 
 /// How long the steps after the cut may take.
@@ -103,7 +120,7 @@ pub async fn snapshot_push(
         tracing::warn!(%error, "the backup is published, and its intent could not be removed; that does no harm");
     }
     tracing::info!(backup = %sentinel.name, "published");
-    Ok(Backup { permanence: sentinel.permanence, sentinel, is_condemned: false })
+    Ok(Backup::published(sentinel))
 }
 
 /// Runs a step until it is done or the operator interrupts. Dropping the step ends backup mode, since it owns the session.
@@ -120,6 +137,8 @@ async fn stoppable<T>(
 
 /// Everything from backup mode to a restorable snapshot.
 async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prepared: &Prepared) -> Result<Sentinel, PushError> {
+    // Before backup mode: it may take long, and a disk that is cut holds only what has reached it.
+    server.locator.flush(&prepared.paths)?;
     let mut cut = cut::cut(ports, server.connection, request, prepared).await?;
     // On a standby nobody completes the last segment of an idle primary: do it there.
     if let Some(mut primary) = server.primary {
@@ -137,11 +156,7 @@ async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prep
 
 fn sentinel(request: &PushRequest, prepared: &Prepared, cut: Cut) -> Sentinel {
     let facts = &prepared.facts;
-    let consistency = match (cut.set.isolated, cut.set.atomic) {
-        (false, _) => Consistency::NotIsolated,
-        (true, true) => Consistency::Atomic,
-        (true, false) => Consistency::CoveredByBackupMode,
-    };
+    let consistency = consistency(&cut.sets);
     let paths = prepared.paths.iter();
     Sentinel {
         name: request.name.clone(),
@@ -159,10 +174,37 @@ fn sentinel(request: &PushRequest, prepared: &Prepared, cut: Cut) -> Sentinel {
         tablespace_map: cut.tablespace_map,
         permanence: request.permanence,
         user_data: request.user_data.clone(),
-        provider: request.provider.clone(),
-        snapshot: cut.set,
+        sets: sets(prepared, cut.sets),
         paths: paths.map(|path| BackupPath { name: path.name.clone(), role: path.role, path: path.path.clone() }).collect(),
         consistency,
         from_standby: facts.in_recovery,
     }
+}
+
+/// Two sets are from two instants, whatever each of them says of itself.
+fn consistency(sets: &[SnapshotSet]) -> Consistency {
+    match sets {
+        sets if sets.iter().any(|set| !set.isolated) => Consistency::NotIsolated,
+        [only] if only.atomic => Consistency::Atomic,
+        _ => Consistency::CoveredByBackupMode,
+    }
+}
+
+/// What each provider made, and of what.
+fn sets(prepared: &Prepared, snapshots: Vec<SnapshotSet>) -> Vec<BackupSet> {
+    let mut order = 0;
+    let parts = prepared.parts.iter().zip(snapshots);
+    let set = |(part, snapshot): (&Part, SnapshotSet)| {
+        let volumes = part.create.volumes.iter().map(|volume| {
+            order += 1;
+            BackupVolume {
+                id: volume.id.clone(),
+                paths: volume.paths.iter().map(|path| path.name.clone()).collect(),
+                cut_order: order,
+                attributes: volume.attributes.clone(),
+            }
+        });
+        BackupSet { provider: part.provider.name().clone(), snapshot, volumes: volumes.collect() }
+    };
+    parts.map(set).collect()
 }

@@ -8,7 +8,7 @@ mod contents;
 mod error;
 mod need;
 
-pub use contents::{ContentProblem, ContentReport, Progress};
+pub use contents::{ContentProblem, ContentReport, ReadingProgress};
 pub use error::VerifyError;
 
 use crate::catalog::CatalogError;
@@ -115,7 +115,7 @@ pub struct HistoryProblem {
 pub async fn wal_verify(
     ports: &Ports<'_>,
     request: &VerifyRequest,
-    progress: &(dyn Fn(Progress) + Send + Sync),
+    progress: &(dyn Fn(ReadingProgress) + Send + Sync),
 ) -> Result<VerifyReport, VerifyError> {
     let given = request.segment_size.or(request.server.map(|server| server.segment_size));
     let map = ArchiveMap::read(ports, given).await?;

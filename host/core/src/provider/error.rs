@@ -86,9 +86,6 @@ pub enum ProviderFault {
     /// It imports a capability that the configuration does not grant; nothing was called.
     #[error("it needs the capability `{0}`, which the configuration does not grant")]
     NotGranted(String),
-    /// It imports a capability that the interface declares and this version of the host does not offer; nothing was called.
-    #[error("it needs the capability `{0}`, which this version of stillframe does not offer")]
-    NotOffered(String),
     /// The sandbox ended it at its deadline.
     #[error("it exceeded its deadline of {seconds} s and was stopped")]
     Deadline {
@@ -107,7 +104,7 @@ impl ProviderError {
     /// Whether the operation may have had its effect nevertheless, so that the storage system must be asked.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
-        !matches!(self.fault, ProviderFault::Unusable(_) | ProviderFault::NotGranted(_) | ProviderFault::NotOffered(_))
+        !matches!(self.fault, ProviderFault::Unusable(_) | ProviderFault::NotGranted(_))
     }
 }
 
@@ -120,8 +117,7 @@ impl Classify for ProviderError {
             | ProviderFault::Denied(_)
             | ProviderFault::Unauthenticated(_)
             | ProviderFault::Unusable(_)
-            | ProviderFault::NotGranted(_)
-            | ProviderFault::NotOffered(_) => ErrorClass::Config,
+            | ProviderFault::NotGranted(_) => ErrorClass::Config,
             ProviderFault::Conflict(_) | ProviderFault::NotFound(_) | ProviderFault::Locked { .. } | ProviderFault::InUse(_) => {
                 ErrorClass::Refused
             }
@@ -143,11 +139,9 @@ impl Classify for ProviderError {
                 "every directory of the cluster must lie on a volume that a provider can cut".to_owned()
             }
             ProviderFault::NotGranted(_) => {
-                format!("see what it asks for with `stillframe provider inspect {name}`, and grant it under `[provider.{name}]`")
-            }
-            // To grant it is impossible, so the hint must not say that.
-            ProviderFault::NotOffered(_) => {
-                format!("no configuration can grant it: use another provider, or a build of `{name}` that does not import it")
+                format!(
+                    "see what it asks for with `stillframe provider inspect {name}`, and grant it under `[provider.{name}.grants]`"
+                )
             }
             ProviderFault::Exhausted(_) => "free some room, or let `stillframe delete retain` make some".to_owned(),
             ProviderFault::Deadline { .. } => format!("raise `deadline_secs` under `[provider.{name}]` if it only needs longer"),
@@ -168,13 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn a_capability_that_nobody_can_grant_is_not_advised_to_be_granted() {
-        let refused = error(ProviderFault::NotOffered("command".to_owned()));
-        assert_eq!(refused.fault.to_string(), "it needs the capability `command`, which this version of stillframe does not offer");
+    fn a_capability_that_is_not_granted_is_advised_to_be_granted() {
+        let refused = error(ProviderFault::NotGranted("command".to_owned()));
+        assert_eq!(refused.fault.to_string(), "it needs the capability `command`, which the configuration does not grant");
         let hint = refused.hint().unwrap();
-        assert!(hint.contains("no configuration can grant it") && !hint.contains("[provider.zfs]"), "{hint}");
-        let grantable = error(ProviderFault::NotGranted("tree".to_owned())).hint().unwrap();
-        assert!(grantable.contains("grant it under `[provider.zfs]`"), "{grantable}");
+        assert!(hint.contains("grant it under `[provider.zfs.grants]`"), "{hint}");
         assert_eq!(refused.class(), ErrorClass::Config);
         assert!(!refused.may_have_happened(), "nothing of it was called");
     }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::catalog::BackupName;
+use crate::hex::to_hex;
 
 /// Keys and values that a storage system keeps with a snapshot.
 pub type Labels = BTreeMap<String, String>;
@@ -56,6 +58,15 @@ impl fmt::Display for ProviderName {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(pub String);
+
+impl Token {
+    /// The token of one of several requests that belong together, one for each provider: as long, and as unlike any other.
+    #[must_use]
+    pub fn for_provider(&self, provider: &ProviderName) -> Self {
+        let digest = Sha256::digest(format!("{}/{provider}", self.0));
+        Self(to_hex(&digest[..16]))
+    }
+}
 
 /// What PostgreSQL keeps in a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::protected::KeepRecovery;
 use super::{Ancestry, Cutoff, ProtectedWal, RetentionRule, WalReason};
-use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, Intent, Permanence, WalGContents};
+use crate::catalog::{ArchivedFile, Backup, BackupName, BackupState, CatalogContents, Intent, Permanence, WalGContents};
 use crate::error::{Classify, ErrorClass};
 
 /// Why a backup stays.
@@ -23,6 +23,10 @@ pub enum KeepReason {
     NotNamed,
     /// The rule deletes no backups.
     NotGarbage,
+    /// It is newer than those that are kept, and it is not known whether it can be restored.
+    NotReady,
+    /// The storage system keeps it until then.
+    Locked(Timestamp),
 }
 
 /// Why a backup goes.
@@ -36,6 +40,8 @@ pub enum RemoveReason {
     Everything,
     /// Its deletion began in an earlier run.
     Condemned,
+    /// It can never be restored.
+    Failed,
 }
 
 /// Keep or remove, and why.
@@ -55,10 +61,15 @@ impl fmt::Display for Reason {
             Self::Keep(KeepReason::NotOlder) => formatter.write_str("not older than the cutoff"),
             Self::Keep(KeepReason::NotNamed) => formatter.write_str("another backup is named"),
             Self::Keep(KeepReason::NotGarbage) => formatter.write_str("published"),
+            Self::Keep(KeepReason::NotReady) => {
+                formatter.write_str("not known to be ready, and so not counted; `stillframe backup-list` asks")
+            }
+            Self::Keep(KeepReason::Locked(until)) => write!(formatter, "locked until {until}"),
             Self::Remove(RemoveReason::TooOld) => formatter.write_str("older than the rule keeps"),
             Self::Remove(RemoveReason::Named) => formatter.write_str("named by the rule"),
             Self::Remove(RemoveReason::Everything) => formatter.write_str("the rule names everything"),
             Self::Remove(RemoveReason::Condemned) => formatter.write_str("its deletion was interrupted"),
+            Self::Remove(RemoveReason::Failed) => formatter.write_str("its snapshot failed"),
         }
     }
 }
@@ -144,6 +155,14 @@ pub enum PlanError {
     /// The rule names a permanent backup.
     #[error("the backup `{0}` is permanent")]
     Permanent(BackupName),
+    /// The rule names a locked backup.
+    #[error("the backup `{name}` is locked until {until}")]
+    Locked {
+        /// The backup.
+        name: BackupName,
+        /// The end of its lock.
+        until: Timestamp,
+    },
     /// Nothing ordinary would stay.
     #[error("no ordinary backup is as new as {0}, so the rule would delete the last one")]
     NothingAsNew(String),
@@ -156,7 +175,7 @@ impl Classify for PlanError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::RetainNothing => ErrorClass::Usage,
-            Self::NoSuchBackup(_) | Self::Permanent(_) | Self::NothingAsNew(_) => ErrorClass::Refused,
+            Self::NoSuchBackup(_) | Self::Permanent(_) | Self::Locked { .. } | Self::NothingAsNew(_) => ErrorClass::Refused,
         }
     }
 
@@ -164,6 +183,7 @@ impl Classify for PlanError {
         Some(match self {
             Self::NoSuchBackup(_) => "see the names with `stillframe backup-list`".to_owned(),
             Self::Permanent(name) => format!("make it ordinary first: `stillframe backup-mark {name} --impermanent`"),
+            Self::Locked { name, .. } => format!("a governance lock is lifted with `stillframe backup-lock {name} --release`"),
             Self::NothingAsNew(_) => "take a new backup first, or use `stillframe delete everything`".to_owned(),
             Self::RetainNothing => "use `stillframe delete everything` to delete all".to_owned(),
         })
@@ -179,7 +199,7 @@ pub fn plan(
     walg: &WalGContents,
     now: Timestamp,
 ) -> Result<DeletePlan, PlanError> {
-    let backups = decide_backups(rule, &in_order(&contents.backups))?;
+    let backups = decide_backups(rule, &in_order(&contents.backups), now)?;
     let kept: Vec<&Backup> =
         backups.iter().filter(|decision| matches!(decision.reason, Reason::Keep(_))).map(|decision| &decision.backup).collect();
 
@@ -206,7 +226,7 @@ pub fn release_wal(
     let running: Vec<Intent> = intents.iter().filter(|intent| intent.expires_at >= now).cloned().collect();
     let recovery = if *rule == RetentionRule::Everything { KeepRecovery::No } else { KeepRecovery::Yes };
     // Nothing stays that says what is needed: then all of it may be, unless the operator means everything.
-    let nothing_to_judge_by = kept.is_empty() && running.is_empty() && recovery == KeepRecovery::Yes;
+    let nothing_to_judge_by = kept.iter().all(|backup| backup.has_failed()) && running.is_empty() && recovery == KeepRecovery::Yes;
     let protected = ProtectedWal::new(kept, &running, walg, ancestry, recovery);
     let reason =
         |file: &ArchivedFile| protected.reason_to_keep(file.name).or(nothing_to_judge_by.then_some(WalReason::NothingToJudgeBy));
@@ -225,18 +245,17 @@ fn in_order(backups: &[Backup]) -> Vec<Backup> {
     ordered
 }
 
-fn decide_backups(rule: &RetentionRule, backups: &[Backup]) -> Result<Vec<Decision>, PlanError> {
-    check(rule, backups)?;
-    let ordinary: Vec<Backup> = backups.iter().filter(|backup| is_ordinary(backup)).cloned().collect();
-    let newest_first =
-        |name: &BackupName| ordinary.iter().rev().position(|backup| &backup.sentinel.name == name).unwrap_or(usize::MAX);
+fn decide_backups(rule: &RetentionRule, backups: &[Backup], now: Timestamp) -> Result<Vec<Decision>, PlanError> {
+    check(rule, backups, now)?;
+    let is_newer = |place: usize| backups[place + 1..].iter().filter(|newer| is_good(newer)).count();
     let is_older = |backup: &Backup, cutoff: &Cutoff| match cutoff {
         Cutoff::Time(moment) => backup.sentinel.started_at < *moment,
         Cutoff::Backup(name) => {
             backups.iter().take_while(|other| &other.sentinel.name != name).any(|other| other.sentinel.name == backup.sentinel.name)
         }
     };
-    let decide = |backup: &Backup| {
+    // The rule's word, by the place of the backup in order.
+    let decide = |place: usize, backup: &Backup| {
         let name = &backup.sentinel.name;
         if backup.is_condemned {
             return Reason::Remove(RemoveReason::Condemned);
@@ -244,10 +263,15 @@ fn decide_backups(rule: &RetentionRule, backups: &[Backup]) -> Result<Vec<Decisi
         if backup.permanence == Permanence::Permanent {
             return Reason::Keep(KeepReason::Permanent);
         }
+        if backup.has_failed() && !matches!(rule, RetentionRule::Target(_)) {
+            return Reason::Remove(RemoveReason::Failed);
+        }
+        // Not counted, for it may turn out to have failed; and not deleted either, as long as it would be counted if it is good.
+        let kept = |reason| Reason::Keep(if backup.state == BackupState::Ready { reason } else { KeepReason::NotReady });
         match rule {
-            RetentionRule::Retain { count, .. } if newest_first(name) < *count => Reason::Keep(KeepReason::AmongNewest(*count)),
+            RetentionRule::Retain { count, .. } if is_newer(place) < *count => kept(KeepReason::AmongNewest(*count)),
             RetentionRule::Retain { after: Some(cutoff), .. } | RetentionRule::Before(cutoff) if !is_older(backup, cutoff) => {
-                Reason::Keep(KeepReason::NotOlder)
+                kept(KeepReason::NotOlder)
             }
             RetentionRule::Retain { .. } | RetentionRule::Before(_) => Reason::Remove(RemoveReason::TooOld),
             RetentionRule::Target(target) if target == name => Reason::Remove(RemoveReason::Named),
@@ -256,11 +280,16 @@ fn decide_backups(rule: &RetentionRule, backups: &[Backup]) -> Result<Vec<Decisi
             RetentionRule::Garbage => Reason::Keep(KeepReason::NotGarbage),
         }
     };
-    let decisions: Vec<Decision> =
-        backups.iter().map(|backup| Decision { reason: decide(backup), backup: backup.clone() }).collect();
+    // What is locked would be refused by the storage system, after it had been condemned.
+    let unless_locked = |backup: &Backup, reason| match (reason, backup.locked_until(now)) {
+        (Reason::Remove(_), Some(until)) if !backup.is_condemned => Reason::Keep(KeepReason::Locked(until)),
+        (reason, _) => reason,
+    };
+    let decided = backups.iter().enumerate().map(|(place, backup)| (backup, unless_locked(backup, decide(place, backup))));
+    let decisions: Vec<Decision> = decided.map(|(backup, reason)| Decision { backup: backup.clone(), reason }).collect();
     if let RetentionRule::Before(cutoff) = rule {
         let one_stays = decisions.iter().any(|decision| decision.reason == Reason::Keep(KeepReason::NotOlder));
-        if !one_stays && !ordinary.is_empty() {
+        if !one_stays && backups.iter().any(is_ordinary) {
             return Err(PlanError::NothingAsNew(match cutoff {
                 Cutoff::Backup(name) => name.to_string(),
                 Cutoff::Time(moment) => moment.to_string(),
@@ -274,8 +303,13 @@ fn is_ordinary(backup: &Backup) -> bool {
     backup.permanence == Permanence::Ordinary && !backup.is_condemned
 }
 
+/// Whether a rule may count on it: an ordinary backup that can be restored.
+fn is_good(backup: &Backup) -> bool {
+    is_ordinary(backup) && backup.state == BackupState::Ready
+}
+
 /// Refuses rules that name what is not there or may not go.
-fn check(rule: &RetentionRule, backups: &[Backup]) -> Result<(), PlanError> {
+fn check(rule: &RetentionRule, backups: &[Backup], now: Timestamp) -> Result<(), PlanError> {
     let named = match rule {
         RetentionRule::Retain { count: 0, .. } => return Err(PlanError::RetainNothing),
         RetentionRule::Retain { after: Some(Cutoff::Backup(name)), .. }
@@ -293,6 +327,9 @@ fn check(rule: &RetentionRule, backups: &[Backup]) -> Result<(), PlanError> {
     };
     if matches!(rule, RetentionRule::Target(_)) && backup.permanence == Permanence::Permanent {
         return Err(PlanError::Permanent(named.clone()));
+    }
+    if let (RetentionRule::Target(_), Some(until), false) = (rule, backup.locked_until(now), backup.is_condemned) {
+        return Err(PlanError::Locked { name: named.clone(), until });
     }
     Ok(())
 }

@@ -101,14 +101,15 @@ impl ProtectedWal {
     /// Computes it from the backups that stay, the intents, and the base backups of WAL-G, which always stay.
     ///
     /// Point-in-time recovery is kept from every ordinary backup. When only permanent ones stay, it is kept from the newest of
-    /// them, unless `recovery` says that the operator gives it up.
+    /// them, unless `recovery` says that the operator gives it up. From one whose snapshots failed nothing is recovered.
     #[must_use]
     pub fn new(kept: &[&Backup], intents: &[Intent], walg: &WalGContents, ancestry: Ancestry, recovery: KeepRecovery) -> Self {
         use crate::catalog::Permanence::{Ordinary, Permanent};
         let parts = kept.iter().map(|backup| Part::of_backup(backup)).collect();
-        let mut bases: Vec<&Backup> = kept.iter().copied().filter(|backup| backup.permanence == Ordinary).collect();
+        let good = || kept.iter().copied().filter(|backup| !backup.has_failed());
+        let mut bases: Vec<&Backup> = good().filter(|backup| backup.permanence == Ordinary).collect();
         if bases.is_empty() && recovery == KeepRecovery::Yes {
-            let permanent = kept.iter().copied().filter(|backup| backup.permanence == Permanent);
+            let permanent = good().filter(|backup| backup.permanence == Permanent);
             bases.extend(permanent.max_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone())));
         }
         let anchors = bases.into_iter().map(Anchor::of_backup).chain(intents.iter().map(Anchor::of_intent)).collect();

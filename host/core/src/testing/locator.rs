@@ -18,6 +18,10 @@ impl Locator for FakeLocator {
         });
         Ok(std::iter::once(data).chain(tablespaces).collect())
     }
+
+    fn flush(&self, _paths: &[DataPath]) -> Result<(), PathError> {
+        Ok(())
+    }
 }
 
 fn path(role: DataRole, name: DataPathName, path: PathBuf, last: &[&str]) -> DataPath {

@@ -1,6 +1,9 @@
 //! A provider whose storage is a map, which records every call and can fail before or after a call takes effect.
+//!
+//! Only what it restores is in real directories, when a test gives it some: links and their targets cannot be made up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,8 +12,8 @@ use jiff::Timestamp;
 use super::When;
 use crate::flows::ProviderSource;
 use crate::provider::{
-    CreateRequest, DataPath, Deletion, Features, LockMode, Member, MemberState, OWNER_LABEL, Provider, ProviderDescription,
-    ProviderError, ProviderFault, ProviderName, RestoreRequest, Restored, SetReference, SnapshotSet, Volume,
+    CreateRequest, DataPath, DataPathName, Deletion, Features, LockMode, Member, MemberState, OWNER_LABEL, Provider,
+    ProviderDescription, ProviderError, ProviderFault, ProviderName, RestoreRequest, Restored, SetReference, SnapshotSet, Volume,
 };
 
 /// A call that a test may count or let fail.
@@ -64,7 +67,18 @@ struct State {
     deletes_slowly: bool,
     restored: Vec<String>,
     on_create: Option<Box<dyn FnOnce() + Send>>,
+    /// Below this it restores elsewhere.
+    mount_root: Option<PathBuf>,
+    fill: Option<Fill>,
+    /// Token of each restore that lies elsewhere and is not released, with the handle of its set.
+    in_use: BTreeMap<String, String>,
+    released: Vec<String>,
+    locks: BTreeMap<String, Timestamp>,
+    atomic: bool,
 }
+
+/// Writes the content of a directory that is restored.
+type Fill = Box<dyn Fn(&DataPathName, &Path) + Send>;
 
 impl FakeProvider {
     /// Makes one whose sets are isolated and ready at once.
@@ -110,6 +124,39 @@ impl FakeProvider {
         self.state().restored.last().cloned().unwrap_or_default()
     }
 
+    /// Says of new sets that all members are from one instant.
+    pub fn cut_at_once(&self) {
+        self.state().atomic = true;
+    }
+
+    /// Restores into directories of its own below this one, and not where it is asked to.
+    pub fn restore_below(&self, mount_root: &Path) {
+        self.state().mount_root = Some(mount_root.to_owned());
+    }
+
+    /// Writes this into each directory that is restored.
+    pub fn fill_restores(&self, fill: impl Fn(&DataPathName, &Path) + Send + 'static) {
+        self.state().fill = Some(Box::new(fill));
+    }
+
+    /// Tokens of the restores that lie elsewhere and are not released.
+    #[must_use]
+    pub fn active_restores(&self) -> BTreeSet<String> {
+        self.state().in_use.keys().cloned().collect()
+    }
+
+    /// What it was given to release.
+    #[must_use]
+    pub fn released(&self) -> Vec<String> {
+        self.state().released.clone()
+    }
+
+    /// The end of the lock on this set.
+    #[must_use]
+    pub fn locked_until(&self, handle: &str) -> Option<Timestamp> {
+        self.state().locks.get(handle).copied()
+    }
+
     /// Calls so far.
     #[must_use]
     pub fn calls(&self) -> Vec<ProviderCall> {
@@ -134,12 +181,14 @@ impl FakeProvider {
         match (failure, value) {
             (Some(ProviderFailure::Hang(_)), _) => std::future::pending().await,
             (None, Some(value)) => Ok(value),
-            (Some(ProviderFailure::Error(_)) | None, _) => Err(ProviderError {
-                provider: self.name.clone(),
-                operation: "do what was asked",
-                fault: ProviderFault::Transient("injected fault".to_owned()),
-            }),
+            (Some(ProviderFailure::Error(_)) | None, _) => {
+                Err(self.error("do what was asked", ProviderFault::Transient("injected fault".to_owned())))
+            }
         }
+    }
+
+    fn error(&self, operation: &'static str, fault: ProviderFault) -> ProviderError {
+        ProviderError { provider: self.name.clone(), operation, fault }
     }
 }
 
@@ -154,7 +203,7 @@ impl Provider for FakeProvider {
             name: self.name.to_string(),
             version: "1.0.0".to_owned(),
             summary: "keeps sets in memory".to_owned(),
-            features: Features { isolated: true, restore: true, immediate: true, ..Features::default() },
+            features: Features { isolated: true, restore: true, lock: true, immediate: true, ..Features::default() },
             config_schema: "{}".to_owned(),
             needs: Vec::new(),
         })
@@ -174,7 +223,7 @@ impl Provider for FakeProvider {
             if let Some(act) = state.on_create.take() {
                 act();
             }
-            let handle = format!("fake:{}", request.name);
+            let handle = format!("{}:{}", self.name, request.name);
             let member = |volume: &Volume| Member {
                 volume: volume.id.clone(),
                 id: format!("{handle}/{}", volume.id),
@@ -187,7 +236,7 @@ impl Provider for FakeProvider {
                 handle: handle.clone(),
                 token: request.token.clone(),
                 name: request.name.to_string(),
-                atomic: false,
+                atomic: state.atomic,
                 isolated: state.is_isolated,
                 cut_begin: Timestamp::UNIX_EPOCH,
                 cut_end: Timestamp::UNIX_EPOCH,
@@ -221,45 +270,78 @@ impl Provider for FakeProvider {
     }
 
     async fn delete(&self, handle: &str) -> Result<Deletion, ProviderError> {
-        self.perform(ProviderCall::Delete, |state| {
-            if std::mem::take(&mut state.deletes_slowly) {
-                return Deletion::Pending;
+        let deleted = self.perform(ProviderCall::Delete, |state| {
+            if let Some(until) = state.locks.get(handle) {
+                return Err(ProviderFault::Locked { until: *until });
             }
-            if state.sets.remove(handle).is_some() { Deletion::Deleted } else { Deletion::Absent }
-        })
-        .await
+            if let Some((token, _)) = state.in_use.iter().find(|(_, used)| *used == handle) {
+                return Err(ProviderFault::InUse(token.clone()));
+            }
+            if std::mem::take(&mut state.deletes_slowly) {
+                return Ok(Deletion::Pending);
+            }
+            Ok(if state.sets.remove(handle).is_some() { Deletion::Deleted } else { Deletion::Absent })
+        });
+        deleted.await?.map_err(|fault| self.error("delete the snapshot set", fault))
     }
 
     async fn restore(&self, request: &RestoreRequest) -> Result<Restored, ProviderError> {
-        let directories = request.directories.iter().map(|directory| (directory.name.clone(), directory.path.clone())).collect();
         self.perform(ProviderCall::Restore, |state| {
             state.restored.push(request.handle.clone());
-            Restored { handle: request.handle.clone(), directories }
+            let mut directories = Vec::new();
+            for directory in &request.directories {
+                let path = match &state.mount_root {
+                    Some(root) => root.join(&request.token.0).join(directory.name.to_string()),
+                    None => directory.path.clone(),
+                };
+                std::fs::create_dir_all(&path).expect("a test gives a place that can be written");
+                if let Some(fill) = &state.fill {
+                    fill(&directory.name, &path);
+                }
+                directories.push((directory.name.clone(), path));
+            }
+            if state.mount_root.is_some() {
+                state.in_use.insert(request.token.0.clone(), request.handle.clone());
+            }
+            Restored { handle: format!("restore:{}", request.token.0), directories }
         })
         .await
     }
 
-    async fn release(&self, _handle: &str) -> Result<(), ProviderError> {
-        self.perform(ProviderCall::Release, |_| ()).await
+    async fn release(&self, handle: &str) -> Result<(), ProviderError> {
+        self.perform(ProviderCall::Release, |state| {
+            state.released.push(handle.to_owned());
+            let token = handle.strip_prefix("restore:").unwrap_or(handle);
+            if let (Some(_), Some(root)) = (state.in_use.remove(token), &state.mount_root) {
+                std::fs::remove_dir_all(root.join(token)).expect("what was restored is there");
+            }
+        })
+        .await
     }
 
-    async fn lock(&self, _handle: &str, _mode: LockMode, _until: Timestamp) -> Result<(), ProviderError> {
-        self.perform(ProviderCall::Lock, |_| ()).await
+    async fn lock(&self, handle: &str, _mode: LockMode, until: Timestamp) -> Result<(), ProviderError> {
+        self.perform(ProviderCall::Lock, |state| {
+            state.locks.insert(handle.to_owned(), until);
+        })
+        .await
     }
 
-    async fn unlock(&self, _handle: &str) -> Result<(), ProviderError> {
-        self.perform(ProviderCall::Unlock, |_| ()).await
+    async fn unlock(&self, handle: &str) -> Result<(), ProviderError> {
+        self.perform(ProviderCall::Unlock, |state| {
+            state.locks.remove(handle);
+        })
+        .await
     }
 }
 
-/// A configuration with one provider.
-pub struct FakeProviders(pub Arc<FakeProvider>);
+/// A configuration with some providers.
+pub struct FakeProviders(pub Vec<Arc<FakeProvider>>);
 
 #[async_trait]
 impl ProviderSource for FakeProviders {
     async fn open(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
-        if name == self.0.name() {
-            return Ok(self.0.clone());
+        if let Some(provider) = self.0.iter().find(|provider| provider.name() == name) {
+            return Ok(provider.clone());
         }
         let fault = ProviderFault::Unusable("it is not configured".to_owned());
         Err(ProviderError { provider: name.clone(), operation: "be loaded", fault })

@@ -178,7 +178,7 @@ async fn is_done(house: &House, backups: &[Backup], situation: &str) {
 
 #[tokio::test]
 async fn an_unreadable_record_stops_every_deletion_and_costs_nothing() {
-    for body in ["", "{", "{\"format_version\": 2}", "{\"format_version\": 1}"] {
+    for body in ["", "{", "{\"format_version\": 3}", "{\"format_version\": 2}", "{\"format_version\": 1}"] {
         let (house, backups) = full_house().await;
         let key = Key::parse(&format!("main/snapshots_001/{}/sentinel.json", backups[0].sentinel.name)).unwrap();
         house.store.put(&key, Bytes::from_static(body.as_bytes())).await.unwrap();
@@ -281,7 +281,7 @@ async fn a_backup_whose_provider_is_not_configured_is_not_even_condemned() {
     let (house, backups) = full_house().await;
     let key = Key::parse(&format!("main/snapshots_001/{}/sentinel.json", backups[0].sentinel.name)).unwrap();
     let body = house.store.get(&key).await.unwrap().unwrap();
-    let other = String::from_utf8(body.to_vec()).unwrap().replace("\"Provider\": \"fake\"", "\"Provider\": \"gone\"");
+    let other = String::from_utf8(body.to_vec()).unwrap().replace("\"provider\": \"fake\"", "\"provider\": \"gone\"");
     house.store.put(&key, other.into()).await.unwrap();
     house.delete(&RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
     assert!(!house.contents().await.find(&backups[0].sentinel.name).unwrap().is_condemned);

@@ -11,8 +11,8 @@ use stillframe_core::catalog::{
     ArchiveSettings, Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, LeaseRequest, Permanence, WalArchive,
 };
 use stillframe_core::flows::{
-    DeleteError, DeleteReport, Guarding, Isolation, Ports, PushDeadlines, PushError, PushRequest, Pusher, Server, apply_delete,
-    plan_delete, snapshot_push,
+    DeleteError, DeleteReport, Guarding, Isolation, NoProgress, Ports, ProviderChoice, PushDeadlines, PushError, PushRequest,
+    Pusher, Readiness, Server, apply_delete, plan_delete, snapshot_push,
 };
 use stillframe_core::postgres::{CheckpointMode, SystemIdentifier, WalFileName, WalSegmentSize};
 use stillframe_core::provider::{ProviderName, Token};
@@ -74,7 +74,7 @@ impl House {
         let house = Self {
             store: MemoryStore::default(),
             server: FakeServer::new(start_of_time()),
-            providers: FakeProviders(Arc::new(FakeProvider::new(provider_name()))),
+            providers: FakeProviders(vec![Arc::new(FakeProvider::new(provider_name()))]),
             clock: ManualClock::new(start_of_time()),
             layout: Layout::new(ClusterName::try_from("main".to_owned()).unwrap()),
             archiving: ArchiveSettings::default(),
@@ -98,11 +98,30 @@ impl House {
     }
 
     pub(crate) fn ports<'a>(&'a self, store: &'a dyn Store) -> Ports<'a> {
-        Ports { store, layout: &self.layout, archiving: &self.archiving, clock: &self.clock, providers: &self.providers }
+        Ports {
+            store,
+            layout: &self.layout,
+            archiving: &self.archiving,
+            clock: &self.clock,
+            providers: &self.providers,
+            progress: &NoProgress,
+        }
     }
 
     pub(crate) fn provider(&self) -> &FakeProvider {
-        &self.providers.0
+        &self.providers.0[0]
+    }
+
+    /// Configures another provider.
+    pub(crate) fn add_provider(&mut self, name: &str) -> Arc<FakeProvider> {
+        let provider = Arc::new(FakeProvider::new(name.to_owned().try_into().unwrap()));
+        self.providers.0.push(provider.clone());
+        provider
+    }
+
+    /// The handles that all providers have.
+    pub(crate) fn handles(&self) -> BTreeSet<String> {
+        self.providers.0.iter().flat_map(|provider| provider.handles()).collect()
     }
 
     #[expect(clippy::unused_self, reason = "what is asked of a house reads alike")]
@@ -110,9 +129,10 @@ impl House {
         PushRequest {
             name: BackupName::new(start_of_time(), [seed; 5]),
             token: Token(format!("token-{seed}")),
-            provider: provider_name(),
+            providers: ProviderChoice { default: Some(provider_name()), rules: Vec::new() },
             permanence: Permanence::Ordinary,
             user_data: None,
+            readiness: Readiness::Awaited,
             checkpoint: CheckpointMode::Fast,
             isolation: Isolation::Required,
             hostname: "db1".to_owned(),
@@ -171,19 +191,29 @@ impl House {
         assert_eq!(self.server.in_backup_mode(), 0, "never_left_in_backup_mode: {situation}");
         let contents = self.contents().await;
         assert!(contents.unreadable.is_empty(), "{situation}: {:?}", contents.unreadable);
-        let handles: BTreeSet<String> = self.provider().handles().into_iter().collect();
-        let published: BTreeSet<String> = contents
-            .backups
-            .iter()
-            .filter(|backup| !backup.is_condemned)
-            .map(|backup| backup.sentinel.snapshot.handle.clone())
-            .collect();
+        let handles = self.handles();
+        let published: BTreeSet<String> =
+            contents.backups.iter().filter(|backup| !backup.is_condemned).flat_map(handles_of).collect();
         assert!(published.is_subset(&handles), "sentinel_names_existing_snapshots: {situation}: {published:?} {handles:?}");
-        let condemned = contents.backups.iter().map(|backup| backup.sentinel.snapshot.handle.clone());
-        let announced = contents.intents.iter().map(|intent| format!("fake:{}", intent.name));
+        let condemned = contents.backups.iter().flat_map(handles_of);
+        let announced = contents
+            .intents
+            .iter()
+            .flat_map(|intent| intent.requests.iter().map(|request| format!("{}:{}", request.provider, intent.name)));
         let accounted: BTreeSet<String> = condemned.chain(announced).collect();
         assert!(handles.is_subset(&accounted), "no_unaccounted_snapshot: {situation}: {handles:?} {accounted:?}");
     }
+}
+
+/// The handles of all sets of a backup.
+pub(crate) fn handles_of(backup: &Backup) -> Vec<String> {
+    backup.sentinel.sets.iter().map(|set| set.snapshot.handle.clone()).collect()
+}
+
+/// The handle of the only set of a backup.
+pub(crate) fn handle_of(backup: &Backup) -> String {
+    assert_eq!(backup.sentinel.sets.len(), 1);
+    backup.sentinel.sets[0].snapshot.handle.clone()
 }
 
 pub(crate) fn provider_name() -> ProviderName {

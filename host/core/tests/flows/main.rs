@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 mod archive_guard;
+mod backup_lock;
 mod cluster;
 mod delete;
 mod hooked_store;
 mod house;
 mod lease;
+mod readiness;
+mod restore_elsewhere;
+mod several_providers;
 mod snapshot_fetch;
 mod snapshot_push;
 mod wal;

@@ -14,9 +14,9 @@ use stillframe_core::provider::{ProviderFault, Token};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::ProviderCall;
 
-use crate::house::{House, segment_key, start_of_time};
+use crate::house::{House, handle_of, segment_key, start_of_time};
 
-fn request(directory: &tempfile::TempDir, selector: BackupSelector, target: RecoveryTarget) -> FetchRequest {
+pub(crate) fn request(directory: &tempfile::TempDir, selector: BackupSelector, target: RecoveryTarget) -> FetchRequest {
     FetchRequest {
         destination: directory.path().join("new"),
         selector,
@@ -33,16 +33,18 @@ fn request(directory: &tempfile::TempDir, selector: BackupSelector, target: Reco
         isolation: Isolation::Required,
         token: Token("restore".to_owned()),
         snapshot_roots: Vec::new(),
+        hostname: "db2".to_owned(),
     }
 }
 
 /// Which backup is chosen: the fake provider restores an empty directory, so that the preparation refuses afterwards.
-async fn chosen(house: &House, request: &FetchRequest) -> Result<String, FetchError> {
+pub(crate) async fn chosen(house: &House, request: &FetchRequest) -> Result<String, FetchError> {
     let before = house.provider().calls().len();
     let error = snapshot_fetch(&house.ports(&house.store), request, std::future::pending()).await.unwrap_err();
-    match house.provider().calls()[before..].first() {
-        Some(ProviderCall::Restore) => Ok(house.provider().last_restored()),
-        _ => Err(error),
+    if house.provider().calls()[before..].contains(&ProviderCall::Restore) {
+        Ok(house.provider().last_restored())
+    } else {
+        Err(error)
     }
 }
 
@@ -72,7 +74,7 @@ async fn chooses_the_newest_backup_that_had_stopped_before_the_target() {
     ];
     for (target, expected) in cases {
         let request = request(&directory, BackupSelector::Automatic, target.clone());
-        assert_eq!(chosen(&house, &request).await.unwrap(), expected.sentinel.snapshot.handle, "{target:?}");
+        assert_eq!(chosen(&house, &request).await.unwrap(), handle_of(expected), "{target:?}");
     }
 }
 
@@ -103,7 +105,7 @@ async fn a_restore_point_or_a_transaction_needs_the_name_of_a_backup() {
         let automatic = request(&directory, BackupSelector::Automatic, target.clone());
         assert!(matches!(chosen(&house, &automatic).await.unwrap_err(), FetchError::Ambiguous { backups: 2 }));
         let named = request(&directory, BackupSelector::Named(first.sentinel.name.clone()), target);
-        assert_eq!(chosen(&house, &named).await.unwrap(), first.sentinel.snapshot.handle);
+        assert_eq!(chosen(&house, &named).await.unwrap(), handle_of(&first));
     }
 }
 
@@ -121,9 +123,9 @@ async fn a_newer_timeline_that_left_the_newest_backup_behind_is_followed_only_wh
     }
     let mut named = request(&directory, BackupSelector::Automatic, RecoveryTarget::EndOfWal);
     named.recovery.timeline = TargetTimeline::Current;
-    assert_eq!(chosen(&house, &named).await.unwrap(), second.sentinel.snapshot.handle);
+    assert_eq!(chosen(&house, &named).await.unwrap(), handle_of(&second));
     named.recovery.timeline = TargetTimeline::Number(TimelineId::new(2).unwrap());
-    assert_eq!(chosen(&house, &named).await.unwrap(), first.sentinel.snapshot.handle);
+    assert_eq!(chosen(&house, &named).await.unwrap(), handle_of(&first));
 }
 
 #[tokio::test]
@@ -139,12 +141,12 @@ async fn after_a_major_upgrade_the_old_cluster_is_restored_by_name_only() {
     let mut request = request(&directory, BackupSelector::Automatic, RecoveryTarget::EndOfWal);
     assert!(matches!(chosen(&house, &request).await.unwrap_err(), FetchError::OtherTimeline { .. }));
     request.recovery.timeline = TargetTimeline::Current;
-    assert_eq!(chosen(&house, &request).await.unwrap(), new.sentinel.snapshot.handle);
+    assert_eq!(chosen(&house, &request).await.unwrap(), handle_of(&new));
     let before = RecoveryTarget::Time(at(15));
     request.recovery.target = before;
     assert!(chosen(&house, &request).await.is_err(), "the old cluster is not taken because the new one does not reach back");
     request.selector = BackupSelector::Named(old.sentinel.name.clone());
-    assert_eq!(chosen(&house, &request).await.unwrap(), old.sentinel.snapshot.handle);
+    assert_eq!(chosen(&house, &request).await.unwrap(), handle_of(&old));
 }
 
 #[tokio::test]
@@ -156,7 +158,7 @@ async fn refuses_to_restore_a_backup_whose_deletion_has_begun() {
     let error = chosen(&house, &request(&directory, named, RecoveryTarget::EndOfWal)).await.unwrap_err();
     assert!(matches!(error, FetchError::Condemned(_)), "{error}");
     let latest = request(&directory, BackupSelector::Latest, RecoveryTarget::EndOfWal);
-    assert_eq!(chosen(&house, &latest).await.unwrap(), first.sentinel.snapshot.handle);
+    assert_eq!(chosen(&house, &latest).await.unwrap(), handle_of(&first));
 }
 
 #[tokio::test]
@@ -235,5 +237,5 @@ async fn a_base_backup_of_walg_is_refused_and_the_hint_says_who_restores_it() {
     assert!(matches!(error, FetchError::OfWalG(_)) && error.class() == stillframe_core::error::ErrorClass::Refused);
     assert!(error.hint().unwrap().contains(&format!("wal-g backup-fetch DIRECTORY {name}")));
     let latest = request(&directory, BackupSelector::Latest, RecoveryTarget::EndOfWal);
-    assert_eq!(chosen(&house, &latest).await.unwrap(), second.sentinel.snapshot.handle, "WAL-G's is newer, and not ours");
+    assert_eq!(chosen(&house, &latest).await.unwrap(), handle_of(&second), "WAL-G's is newer, and not ours");
 }

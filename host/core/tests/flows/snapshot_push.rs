@@ -115,7 +115,7 @@ async fn what_cannot_be_deleted_stays_under_its_intent() {
 }
 
 /// Resolves when it is polled for the n-th time: an interruption at the n-th moment at which the flow lets go.
-struct AtPoll(usize);
+pub(crate) struct AtPoll(pub(crate) usize);
 
 impl Future for AtPoll {
     type Output = ();
@@ -163,7 +163,7 @@ async fn refuses_a_snapshot_that_changes_with_the_live_cluster() {
     assert!(matches!(error, PushError::NotIsolated));
     assert!(house.provider().handles().is_empty(), "it is deleted again");
     let accepted = PushRequest { isolation: Isolation::NotRequired, ..house.request(2) };
-    assert!(!house.push(&accepted).await.unwrap().sentinel.snapshot.isolated);
+    assert!(!house.push(&accepted).await.unwrap().sentinel.is_isolated());
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn a_promotion_in_the_middle_voids_the_backup() {
     let server = house.server();
     // Promoted between the first and the second question.
     let fake = house.server.clone();
-    let provider = house.providers.0.clone();
+    let provider = house.providers.0[0].clone();
     provider.on_create(move || {
         fake.change(|facts| {
             facts.in_recovery = false;
@@ -229,7 +229,7 @@ async fn a_tablespace_that_is_not_in_the_snapshot_voids_the_backup() {
     house.server.change(|facts| facts.tablespaces.push(tablespace(16385, "/ts2")));
     let backup = house.push(&house.request(2)).await.unwrap();
     assert_eq!(backup.sentinel.tablespace_map.as_bytes(), b"16384 /ts1\n16385 /ts2\n");
-    assert_eq!(backup.sentinel.snapshot.members.last().unwrap().volume, "data", "the volume with pg_control is cut last");
+    assert_eq!(backup.sentinel.sets[0].snapshot.members.last().unwrap().volume, "data", "the volume with pg_control is cut last");
 }
 
 #[tokio::test]

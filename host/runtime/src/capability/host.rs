@@ -18,6 +18,9 @@ const MAX_MESSAGE_BYTES: usize = 4 << 10;
 /// Messages of one call.
 const MAX_MESSAGES: u32 = 1_000;
 
+/// Where progress is told, so that a program can show it otherwise than a message.
+const PROGRESS: &str = "stillframe_runtime::progress";
+
 /// Progress is told no more often than a person can read it.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -39,7 +42,7 @@ impl host::Host for State {
     async fn progress(&mut self, done: u64, total: Option<u64>, message: String) -> wasmtime::Result<()> {
         if self.chatter.may_tell_progress(Instant::now()) {
             let provider = self.provider.as_str();
-            tracing::info!(provider, done, total, "{}", clean(&message, MAX_MESSAGE_BYTES));
+            tracing::info!(target: PROGRESS, provider, done, total, "{}", clean(&message, MAX_MESSAGE_BYTES));
         }
         Ok(())
     }

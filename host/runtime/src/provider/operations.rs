@@ -1,5 +1,7 @@
 //! What each operation does: convert, call a fresh instance, convert back, check the answer.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use stillframe_core::provider::{
     CreateRequest, DataPath, Deletion, LockMode, ProviderDescription, ProviderFault, ProviderName, RestoreRequest, Restored,
@@ -25,7 +27,7 @@ pub(crate) async fn describe(
     memory_bytes: u64,
     deadline: Deadline,
 ) -> Result<ProviderDescription, ProviderFault> {
-    let setting = Setting { provider, memory_bytes, deadline, leftovers: &Leftovers::default(), roots: None };
+    let setting = Setting { provider, memory_bytes, deadline, leftovers: &Leftovers::default(), roots: None, access: None };
     let mut call = Call::begin(linked, setting).await?;
     let returned = deadline.limit(call.guest.call_describe(&mut call.store)).await;
     let description = convert::description(call.returned(returned)?)?;
@@ -104,7 +106,7 @@ impl WasmProvider {
         let mut call = self.begin(Operation::Restore, roots).await?;
         let guest = exported(call.restore.take())?;
         let returned = call.deadline.limit(guest.call_restore_set(&mut call.store, &self.config, &asked)).await;
-        answer::restored(convert::restored(call.answered(returned)?)?, request)
+        answer::restored(convert::restored(call.answered(returned)?)?, request, &self.restore_below)
     }
 
     pub(super) async fn call_release(&self, handle: &str) -> Result<(), ProviderFault> {
@@ -136,7 +138,8 @@ impl WasmProvider {
 
     async fn begin_until(&self, deadline: Deadline, roots: Option<Vec<TreeRoot>>) -> Result<Call, ProviderFault> {
         let memory_bytes = self.limits.memory_bytes;
-        let setting = Setting { provider: &self.name, memory_bytes, deadline, leftovers: &self.leftovers, roots };
+        let access = Some(Arc::clone(&self.access));
+        let setting = Setting { provider: &self.name, memory_bytes, deadline, leftovers: &self.leftovers, roots, access };
         Call::begin(&self.operations, setting).await
     }
 

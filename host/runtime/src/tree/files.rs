@@ -47,6 +47,7 @@ pub(crate) enum EntryKind {
 pub(super) fn list_entries(place: &Place<'_>) -> Result<Vec<Entry>, TreeError> {
     let failed = |cause: io::Error| TreeError::of("list", &place.location, &cause);
     place.refuse_in_clone()?;
+    place.refuse_other_storage(&place.path)?;
     let directory = place.open_directory()?;
     let mut entries = Vec::new();
     for (name, kind) in beneath::names(&directory).map_err(failed)? {
@@ -86,6 +87,8 @@ fn entry(directory: &File, name: &str, kind: FileType) -> io::Result<Entry> {
 pub(super) fn read_file(place: &Place<'_>) -> Result<String, TreeError> {
     let mut content = Vec::new();
     place.refuse_in_clone()?;
+    // Of the directory, for a layered file system gives files the numbers of the layers.
+    place.refuse_other_storage(place.parent())?;
     place
         .open_file()?
         .take(MAX_FILE_BYTES + 1)

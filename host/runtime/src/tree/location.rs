@@ -75,6 +75,28 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
+    /// Fails when this directory, or one on the way to it, is on another file system than the root, or in a subvolume of its own: a
+    /// snapshot that a program has made there holds the cluster's files as a clone does.
+    pub(super) fn refuse_other_storage(&self, directory: &Path) -> Result<(), TreeError> {
+        let failed = |cause: io::Error| TreeError::of("look at", &self.location, &cause);
+        let root = beneath::Identity::of(&self.root.directory).map_err(failed)?;
+        for path in directory.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            let device = match beneath::open_directory(&self.root.directory, path) {
+                Ok(opened) => beneath::Identity::of(&opened).map_err(failed)?.device,
+                // What is not there is told by whoever opens it.
+                Err(_) => continue,
+            };
+            if device != root.device {
+                return Err(TreeError::Denied(format!(
+                    "`{}` cannot be read: `{}` is a file system or subvolume of its own, and may be a snapshot of the cluster's files",
+                    self.location,
+                    path.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Opens it as a directory.
     pub(super) fn open_directory(&self) -> Result<File, TreeError> {
         beneath::open_directory(&self.root.directory, &self.path)
@@ -122,7 +144,8 @@ impl<'a> Place<'a> {
         Ok(file)
     }
 
-    fn parent(&self) -> &Path {
+    /// Path of the directory that holds it, relative to the root.
+    pub(super) fn parent(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }
 }

@@ -132,10 +132,27 @@ async fn refuses_directories_that_are_not_the_ones_to_be_restored() {
         ("forgets-a-directory", "the directories that it restored are not the ones of the request"),
         ("relative-directory", "the path `data` is not absolute, or leads upwards"),
         ("upward-directory", "the path `/srv/../etc` is not absolute, or leads upwards"),
+        ("elsewhere", "it restored `data` to `/run/elsewhere/data`, which is not the directory asked for"),
     ] {
         let error = hostile_that(behaviour).await.restore(&restore_request(Path::new("/srv/data"))).await.unwrap_err();
         assert_eq!(error.to_string(), "provider `hostile` cannot restore the snapshot set");
         assert_eq!(cause(behaviour, &error), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_restore_elsewhere_lies_strictly_below_what_is_granted_for_that() {
+    for (below, passes) in
+        [("/run/elsewhere", true), ("/run", true), ("/run/elsewhere/data", false), ("/run/else", false), ("/x", false)]
+    {
+        let mut settings = settings_until(60, &[("do", "elsewhere")]);
+        settings.grants.restore_below = vec!["/y".into(), below.into()];
+        let restored = load(settings).await.restore(&restore_request(Path::new("/srv/data"))).await;
+        assert_eq!(restored.is_ok(), passes, "{below}: {restored:?}");
+        if let Err(error) = restored {
+            let expected = format!("which is not the directory asked for, and does not lie below `/y` or `{below}`");
+            assert!(cause(below, &error).ends_with(&expected), "{error:?}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Builds the hostile component once per process, and loads it with a configuration.
+//! Builds the components once per process, and loads the hostile one with a configuration.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -19,18 +19,20 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Owner of all sets in these tests.
 pub(crate) const OWNER: &str = "main-7";
 
-/// The component's file. It is built into a target directory of its own, since this process's build may hold the other's lock.
-static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| {
+/// The components' directory. They are built into a target directory of their own, since this process's build may hold the other's
+/// lock.
+static GUESTS: LazyLock<PathBuf> = LazyLock::new(|| {
     let guests = target_directory().join("guests");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", "plugin", "--target", "wasm32-wasip2", "-p", "stillframe-guest-hostile"])
+        .args(["build", "--quiet", "--profile", "plugin", "--target", "wasm32-wasip2"])
+        .args(["-p", "stillframe-guest-hostile", "-p", "stillframe-guest-runner"])
         .arg("--target-dir")
         .arg(&guests)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();
-    assert!(built.success(), "the hostile component cannot be built: {built}");
-    guests.join("wasm32-wasip2/plugin/stillframe_guest_hostile.wasm")
+    assert!(built.success(), "the components of the tests cannot be built: {built}");
+    guests.join("wasm32-wasip2/plugin")
 });
 
 /// One engine for all tests, with a cache that survives them: an unoptimised compiler takes seconds.
@@ -50,7 +52,12 @@ pub(crate) fn cached(engine: EngineKind) -> RuntimeSettings {
 
 /// The hostile component's file.
 pub(crate) fn hostile() -> PathBuf {
-    HOSTILE.clone()
+    GUESTS.join("stillframe_guest_hostile.wasm")
+}
+
+/// The file of the component that runs programs.
+pub(crate) fn runner() -> PathBuf {
+    GUESTS.join("stillframe_guest_runner.wasm")
 }
 
 /// A file as a source, with the digest that it has.
@@ -65,7 +72,8 @@ pub(crate) fn settings(config: &[(&str, &str)]) -> ProviderSettings {
         name: "hostile".to_owned().try_into().unwrap(),
         component: pinned(hostile()),
         config: config.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect(),
-        grants: Grants { tree: Some(TreeGrant::default()) },
+        grants: Grants { tree: Some(TreeGrant::default()), ..Grants::default() },
+        command_prefix: Vec::new(),
         limits: Limits { deadline_secs: Some(60), ..Limits::default() },
     }
 }

@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod engines;
+mod escapes;
 mod harness;
 mod inspection;
 mod limits;

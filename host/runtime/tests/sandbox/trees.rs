@@ -25,7 +25,7 @@ fn place() -> TempDir {
 fn granted(behaviour: &str, place: &Path, read_data: bool, write_restore: bool) -> ProviderSettings {
     let roots = [("snapshots".to_owned(), place.join("snapshots"))].into();
     let tree = TreeGrant { roots, read_data, write_restore };
-    ProviderSettings { grants: Grants { tree: Some(tree) }, ..settings(&[("do", behaviour)]) }
+    ProviderSettings { grants: Grants { tree: Some(tree), ..Grants::default() }, ..settings(&[("do", behaviour)]) }
 }
 
 #[tokio::test]

@@ -4,63 +4,40 @@
 //! that happens to be set. Everything else is the vendor's own chain: variables, profiles, web identity, the container's and the
 //! instance's role. No sign-on for people, and no program is started for credentials.
 
-use std::time::Duration;
-
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_config::retry::RetryConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_config::{Region, SdkConfig};
+use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_types::service_config::ServiceConfigKey;
 
-use super::credentials::FitForHeaders;
-use crate::remote::{Fault, Reason};
+use super::identity::{AwsIdentity, provider_config};
+use crate::remote::Fault;
 use crate::settings::StoreSettings;
-use crate::transport::{CONNECT_TIMEOUT, Transport};
+use crate::transport::Transport;
 
 /// What a server that is not the vendor's usually expects, where no region is named.
 const REGION_OF_OTHERS: &str = "us-east-1";
-
-/// Where the session of an assumed role shows in the vendor's audit log.
-const SESSION_NAME: &str = "stillframe";
 
 /// Reads files and variables. Asks no server but that of the instance, for a region that nothing else names; credentials are asked
 /// for when they are first needed. Gives the name of the store too, which depends on the endpoint that is found.
 pub(super) async fn client(settings: &StoreSettings) -> Result<(Client, String), Fault> {
     let transport = Transport::new(settings.ca_cert_file.as_deref())?;
-    let files = profile_files(settings)?;
-    let provider = ProviderConfig::without_region()
-        .with_http_client(transport.client())
-        .with_retry_config(RetryConfig::disabled())
-        .with_timeout_config(timeouts(settings.timeout));
+    let identity = AwsIdentity {
+        profile: settings.profile.clone(),
+        role_arn: settings.role_arn.clone(),
+        credentials_file: settings.credentials_file.clone(),
+    };
+    let files = identity.files()?;
+    let provider = provider_config(&transport, settings.timeout);
     let region = region(settings, &provider, files.clone()).region().await;
-    let mut loader = shared(settings, &transport).profile_files(files.clone()).region(region.clone());
-    if let Some(profile) = &settings.profile {
-        loader = loader.profile_name(profile);
-    }
-    if settings.profile.is_some() || settings.credentials_file.is_some() {
-        // A profile may assume a role, for which the token service is asked.
-        loader = loader.credentials_provider(profile_credentials(settings, files, &provider.with_region(region)));
-    }
-    let mut config = loader.load().await;
+    let config = identity.config(&transport, files, settings.timeout, region).await;
     let endpoint = settings.endpoint.clone().or_else(|| configured_endpoint(&config));
     let settings = &settings.clone().at(endpoint)?;
-    if let Some(role) = &settings.role_arn {
-        let provider = AssumeRoleProvider::builder(role).session_name(SESSION_NAME).configure(&config).build().await;
-        config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
-    }
-    if let Some(provider) = config.credentials_provider() {
-        let fit = SharedCredentialsProvider::new(FitForHeaders(provider));
-        config = config.into_builder().credentials_provider(fit).build();
-    }
     Ok((Client::from_conf(of_the_bucket(settings, &config)), settings.name()))
 }
 
@@ -69,22 +46,6 @@ fn configured_endpoint(config: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
     let of_s3 = config.service_config().and_then(|service| service.load_config(key));
     of_s3.or_else(|| config.endpoint_url().map(str::to_owned))
-}
-
-fn shared(settings: &StoreSettings, transport: &Transport) -> ConfigLoader {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(transport.client())
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts(settings.timeout))
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    if let Ok(name) = AppName::new("stillframe") {
-        loader = loader.app_name(name);
-    }
-    loader
-}
-
-fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
 }
 
 fn of_the_bucket(settings: &StoreSettings, config: &SdkConfig) -> aws_sdk_s3::Config {
@@ -112,21 +73,4 @@ fn region(settings: &StoreSettings, provider: &ProviderConfig, files: EnvConfigF
         return local.or_else(Region::new(REGION_OF_OTHERS));
     }
     local.or_else(ImdsRegionProvider::builder().configure(provider).build())
-}
-
-fn profile_files(settings: &StoreSettings) -> Result<EnvConfigFiles, Fault> {
-    let Some(path) = &settings.credentials_file else { return Ok(EnvConfigFiles::default()) };
-    // The vendor's chain goes on to the next source where a file is missing, and that would be somebody else's credentials.
-    if let Err(error) = std::fs::File::open(path) {
-        return Err(Fault::File { key: "credentials_file", path: path.clone(), source: Reason::of(&error) });
-    }
-    Ok(EnvConfigFiles::builder().include_default_config_file(true).with_file(EnvConfigFileKind::Credentials, path).build())
-}
-
-fn profile_credentials(settings: &StoreSettings, files: EnvConfigFiles, config: &ProviderConfig) -> ProfileFileCredentialsProvider {
-    let mut provider = ProfileFileCredentialsProvider::builder().profile_files(files).configure(config);
-    if let Some(profile) = &settings.profile {
-        provider = provider.profile_name(profile);
-    }
-    provider.build()
 }

@@ -4,5 +4,6 @@ mod conformance;
 mod credentials;
 mod faults;
 mod honesty;
+mod identity;
 mod parts;
 mod tls;

@@ -115,6 +115,7 @@ pub(crate) fn restored(fault: &str, request: RestoreRequest) -> Restored {
         "forgets-a-directory" => drop(directories.pop()),
         "relative-directory" => directories[0].path = "data".into(),
         "upward-directory" => directories[0].path = "/srv/../etc".into(),
+        "elsewhere" => directories[0].path = "/run/elsewhere/data".into(),
         "tells-roots" => handle = format!("{root:?} {}", probes::tree_roots()),
         _ => {}
     }

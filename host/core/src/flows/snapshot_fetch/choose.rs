@@ -1,12 +1,13 @@
 //! Chooses the backup: the one that is named, or the newest from which the target can be reached.
 //!
 //! A target is reachable only from a backup that had STOPPED before it, on the way to the timeline that is followed: a backup
-//! that merely started before it is not consistent there yet.
+//! that merely started before it is not consistent there yet. One whose snapshots failed is passed over unless it is named, and one
+//! whose snapshots are not ready when nobody named any.
 
 use jiff::Timestamp;
 
 use super::FetchError;
-use crate::catalog::{Backup, BackupName, CatalogContents, WalArchive, WalGName};
+use crate::catalog::{Backup, BackupName, BackupState, CatalogContents, WalArchive, WalGName};
 use crate::data_directory::{RecoverySettings, RecoveryTarget, TargetTimeline};
 use crate::postgres::{TimelineHistory, TimelineId};
 
@@ -42,6 +43,7 @@ pub(super) async fn choose(
     if let Some(newest) = usable.last().map(|backup| backup.sentinel.system_identifier) {
         usable.retain(|backup| backup.sentinel.system_identifier == newest);
     }
+    usable.retain(|backup| !backup.has_failed());
     match selector {
         BackupSelector::WalG(name) => Err(FetchError::OfWalG(name.clone())),
         BackupSelector::Named(name) => {
@@ -57,7 +59,13 @@ pub(super) async fn choose(
             prove_reachable(archive, backup, recovery).await?;
             Ok((*backup).clone())
         }
-        BackupSelector::Automatic => newest_reachable(archive, &usable, recovery).await,
+        BackupSelector::Automatic => {
+            let (ready, others): (Vec<&Backup>, _) = usable.into_iter().partition(|backup| backup.state == BackupState::Ready);
+            for backup in others {
+                tracing::warn!(backup = %backup.sentinel.name, "passed over: its snapshots are not known to be ready");
+            }
+            newest_reachable(archive, &ready, recovery).await
+        }
     }
 }
 

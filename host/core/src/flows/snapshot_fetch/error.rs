@@ -7,10 +7,11 @@ use thiserror::Error;
 
 use crate::catalog::{ArchiveError, BackupName, CatalogError, WalGName};
 use crate::data_directory::{InspectError, PrepareError};
-use crate::error::{Classify, ErrorClass};
+use crate::error::{Classify, ErrorClass, chain};
 use crate::files::FileError;
+use crate::flows::release::ReleaseFault;
 use crate::postgres::{InvalidTablespaceMap, Lsn, SystemIdentifier, TimelineId, WalFileName};
-use crate::provider::ProviderError;
+use crate::provider::{ProviderError, ProviderName, Token};
 
 /// Why a backup was not restored.
 #[derive(Debug, Error)]
@@ -42,6 +43,49 @@ pub enum FetchError {
     /// The operator interrupted.
     #[error("interrupted")]
     Interrupted,
+    /// The destination belongs to a restore that has not been released.
+    #[error("`{}` is in use by a restore of the backup `{backup}`", destination.display())]
+    AlreadyRestored {
+        /// The backup.
+        backup: BackupName,
+        /// The data directory of that restore.
+        destination: PathBuf,
+    },
+    /// It failed, and what the provider had restored could not be released.
+    #[error("the restore failed, and what it made could not be released: it stays recorded as the restore `{}`", token.0)]
+    NotReleased {
+        /// The restore.
+        token: Token,
+        /// Why the restore failed.
+        #[source]
+        cause: Box<FetchError>,
+        /// Why the release failed.
+        removal: Box<ReleaseFault>,
+    },
+    /// A snapshot can never be restored.
+    #[error("the snapshot of the backup `{name}` failed in the storage system: {reason}")]
+    SetFailed {
+        /// The backup.
+        name: BackupName,
+        /// The storage system's words.
+        reason: String,
+    },
+    /// A snapshot is not there any more.
+    #[error("the provider `{provider}` has no snapshot of the backup `{name}` any more")]
+    SetGone {
+        /// The backup.
+        name: BackupName,
+        /// Who should have it.
+        provider: ProviderName,
+    },
+    /// The storage system still writes the snapshot.
+    #[error("the snapshot of the backup `{name}` is not ready: {percent} %")]
+    NotReady {
+        /// The backup.
+        name: BackupName,
+        /// How far it is.
+        percent: u8,
+    },
     /// The catalog is empty.
     #[error("the catalog holds no backup that can be restored")]
     NoBackups,
@@ -178,7 +222,8 @@ impl Classify for FetchError {
             Self::Prepare(error) => error.class(),
             Self::Map(error) => error.class(),
             Self::Lost(_) => ErrorClass::Internal,
-            Self::Interrupted => ErrorClass::Transient,
+            Self::Interrupted | Self::NotReady { .. } => ErrorClass::Transient,
+            Self::NotReleased { cause, .. } => cause.class(),
             Self::Unreadable { .. } => ErrorClass::Corrupt,
             Self::RelativeDestination(_) => ErrorClass::Usage,
             _ => ErrorClass::Refused,
@@ -197,6 +242,18 @@ impl Classify for FetchError {
             Self::Lost(_) | Self::Interrupted => {
                 "the destination and the directories of the tablespaces may be incomplete; empty them and run again"
             }
+            Self::AlreadyRestored { destination, .. } => {
+                return Some(format!("release it first: `stillframe snapshot-release {}`", destination.display()));
+            }
+            Self::NotReleased { token, removal, .. } => {
+                return Some(format!(
+                    "releasing it failed because {}; try again with `stillframe snapshot-release {}`",
+                    chain(removal.as_ref()),
+                    token.0
+                ));
+            }
+            Self::SetFailed { .. } | Self::SetGone { .. } => "use another backup: see `stillframe backup-list`",
+            Self::NotReady { .. } => "wait until the storage system has completed it, or name an older backup",
             Self::NoBackups => "take one with `stillframe snapshot-push`",
             Self::NoSuchBackup(_) | Self::Condemned(_) => "see the names with `stillframe backup-list`",
             Self::OfWalG(name) => {

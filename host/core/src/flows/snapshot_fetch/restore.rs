@@ -1,106 +1,178 @@
-//! Lets the provider fill the destination, and every tablespace's directory beside it.
+//! Lets the providers fill the destination, and every tablespace's directory beside it.
 //!
-//! All directories are looked at before the first one is made. The directories that a failed restore made are removed again, if the
-//! provider left them empty, so that the next try finds the place as this one did. After an interruption they stay.
+//! The restore is announced in the store before any provider is asked, for what a provider mounts or clones must be known to somebody
+//! until it is released. When it fails or is interrupted, everything is taken back; what cannot be stays recorded.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-
+use super::elsewhere;
+use super::places::{self, Place};
 use super::{FetchError, FetchRequest};
-use crate::catalog::{BackupPath, Sentinel};
-use crate::data_directory::{self, Occupation};
-use crate::files::FileError;
-use crate::flows::Ports;
+use crate::catalog::{BackupSet, RestoreRecord, RestoredDirectory, RestoredPart, Sentinel};
+use crate::error::chain;
+use crate::flows::release::release;
+use crate::flows::{Phase, Ports, Step};
 use crate::postgres::PgControl;
-use crate::provider::{DataPathName, ProviderError, ProviderFault, RestoreDirectory, RestoreRequest};
+use crate::provider::{DataPathName, ProviderError, RestoreDirectory, RestoreRequest};
 
-/// Mode of a directory that holds a cluster's data: PostgreSQL refuses a wider one.
-const DIRECTORY_MODE: u32 = 0o700;
-
-/// Restores the set of this backup.
-pub(super) async fn restore(ports: &Ports<'_>, request: &FetchRequest, sentinel: &Sentinel) -> Result<(), FetchError> {
-    let provider = ports.providers.open(&sentinel.provider).await?;
-    let places = places(request, sentinel)?;
-    let made = make_directories(&places)?;
-    let directories = places
-        .iter()
-        .map(|(path, place)| RestoreDirectory {
-            name: path.name.clone(),
-            role: path.role,
-            path: place.clone(),
-            last: if path.name == DataPathName::Data { vec![PgControl::PATH.to_owned()] } else { Vec::new() },
-        })
-        .collect();
-    let restore = RestoreRequest { handle: sentinel.snapshot.handle.clone(), token: request.token.clone(), directories };
-    tracing::info!(provider = %sentinel.provider, "the provider restores the snapshot set");
-    let restored = match provider.restore(&restore).await {
-        Ok(restored) => restored,
-        Err(error) => {
-            remove_directories(&made);
-            return Err(error.into());
-        }
-    };
-    // The host prepares the place that it asked for: a copy elsewhere would be started unprepared.
-    let asked = |name: &DataPathName, path: &Path| places.iter().any(|(place, asked)| &place.name == name && asked == path);
-    let Some((name, path)) = restored.directories.iter().find(|(name, path)| !asked(name, path)) else { return Ok(()) };
-    let fault = ProviderFault::BadAnswer(format!("it restored `{name}` to `{}`, which nobody asked for", path.display()));
-    if let Err(error) = provider.release(&restored.handle).await {
-        tracing::warn!(%error, "cannot release the restore that failed");
-    }
-    remove_directories(&made);
-    Err(ProviderError { provider: sentinel.provider.clone(), operation: "restore the snapshot set", fault }.into())
+/// A restore that has been announced.
+pub(super) struct Restore<'a> {
+    ports: &'a Ports<'a>,
+    sentinel: &'a Sentinel,
+    places: Vec<Place>,
+    record: RestoreRecord,
+    /// How many providers have been asked.
+    asked: usize,
 }
 
-/// Where each directory of the backup goes; every place is missing or empty.
-fn places<'a>(request: &FetchRequest, sentinel: &'a Sentinel) -> Result<Vec<(&'a BackupPath, PathBuf)>, FetchError> {
-    let links = sentinel.tablespace_map.remapped(&request.tablespace_mapping)?.links()?;
-    let mut places = Vec::new();
-    for path in &sentinel.paths {
-        let place = match &path.name {
-            DataPathName::Data => request.destination.clone(),
-            // Its content comes from the archive.
-            DataPathName::Wal => continue,
-            DataPathName::Tablespace(oid) => {
-                let link = links.iter().find(|link| link.oid == *oid);
-                let place = link.map_or_else(|| path.path.clone(), |link| link.location.clone());
-                check_empty(*oid, &place)?;
-                place
-            }
+impl<'a> Restore<'a> {
+    /// Makes the directories, and announces what will be restored there.
+    pub(super) async fn begin(ports: &'a Ports<'a>, request: &FetchRequest, sentinel: &'a Sentinel) -> Result<Self, FetchError> {
+        let places = places::find(request, sentinel)?;
+        refuse_if_restored(ports, request, &places).await?;
+        let is_alone = sentinel.sets.len() == 1;
+        let part = |set: &BackupSet| RestoredPart {
+            provider: set.provider.clone(),
+            token: if is_alone { request.token.clone() } else { request.token.for_provider(&set.provider) },
+            handle: None,
+            directories: directories(sentinel, set, &places),
         };
-        places.push((path, place));
+        let record = RestoreRecord {
+            token: request.token.clone(),
+            backup: sentinel.name.clone(),
+            hostname: request.hostname.clone(),
+            destination: request.destination.clone(),
+            begun_at: ports.clock.now(),
+            // A set of nothing but `pg_wal` is not needed.
+            parts: sentinel.sets.iter().map(part).filter(|part| !part.directories.is_empty()).collect(),
+        };
+        // A provider that cannot even be loaded must not leave anything behind.
+        for part in &record.parts {
+            ports.providers.open(&part.provider).await?;
+        }
+        places::make(&places)?;
+        let restore = Self { ports, sentinel, places, record, asked: 0 };
+        match ports.restores().announce(&restore.record).await {
+            Ok(()) => Ok(restore),
+            // It may be there all the same.
+            Err(error) => Err(restore.take_back(error.into()).await),
+        }
     }
-    Ok(places)
+
+    /// Lets every provider restore, proves what lies elsewhere, and links to it. May be dropped at any point: see [`Self::take_back`].
+    pub(super) async fn run(&mut self) -> Result<(), FetchError> {
+        let begun_at = self.ports.clock.now();
+        for number in 0..self.record.parts.len() {
+            self.asked = number + 1;
+            let part = &self.record.parts[number];
+            let provider = self.ports.providers.open(&part.provider).await?;
+            let waited = self.ports.clock.now().duration_since(begun_at).unsigned_abs();
+            self.ports.progress.report(&Step {
+                subject: Some(part.provider.to_string()),
+                done: Some(number as u64),
+                total: Some(self.record.parts.len() as u64),
+                waited,
+                ..Step::begun(Phase::Restore)
+            });
+            tracing::info!(provider = %part.provider, "the provider restores the snapshot set");
+            let restored = provider.restore(&self.request(part)?).await?;
+            let part = &mut self.record.parts[number];
+            part.handle = Some(restored.handle);
+            for directory in &mut part.directories {
+                let found = restored.directories.iter().find(|(name, _)| *name == directory.name);
+                directory.restored = Some(found.map(|(_, path)| path.clone()).ok_or_else(|| unanswered(&part.provider))?);
+            }
+            // Before the first link is made, so that whoever releases knows which links are ours.
+            if self.is_elsewhere() {
+                self.ports.restores().update(&self.record).await?;
+            }
+        }
+        elsewhere::prove(self.sentinel, &self.record.parts)?;
+        Ok(elsewhere::link(&self.record.parts)?)
+    }
+
+    /// Whether something must be released one day.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.record.directories().any(|directory| directory.elsewhere().is_some())
+    }
+
+    /// Keeps the record of what must be released one day, and of nothing else.
+    pub(super) async fn finish(mut self) -> Option<RestoreRecord> {
+        let is_elsewhere = |part: &RestoredPart| part.directories.iter().any(|directory| directory.elsewhere().is_some());
+        let parts = self.record.parts.len();
+        self.record.parts.retain(is_elsewhere);
+        let written = match self.record.parts.len() {
+            0 => self.ports.restores().remove(&self.record).await,
+            kept if kept < parts => self.ports.restores().update(&self.record).await,
+            _ => Ok(()),
+        };
+        // A record that tells of too much does no harm: to release what needs no releasing is a success.
+        if let Err(error) = written {
+            tracing::warn!(%error, restore = self.record.token.0, "the restore is complete, and its record could not be changed");
+        }
+        (!self.record.parts.is_empty()).then_some(self.record)
+    }
+
+    /// Takes back what was done; gives the error that the operator must see. Nothing of this restore is used by then.
+    pub(super) async fn take_back(mut self, cause: FetchError) -> FetchError {
+        tracing::warn!("taking the restore back: {}", chain(&cause));
+        let all = std::mem::take(&mut self.record.parts);
+        self.record.parts = all.into_iter().take(self.asked).collect();
+        let released = release(self.ports, &self.record).await;
+        match released {
+            Ok(_) => {
+                places::put_back(&self.places);
+                cause
+            }
+            Err(removal) => {
+                FetchError::NotReleased { token: self.record.token.clone(), cause: Box::new(cause), removal: Box::new(removal) }
+            }
+        }
+    }
+
+    fn request(&self, part: &RestoredPart) -> Result<RestoreRequest, FetchError> {
+        let set = self.sentinel.set_of(&part.provider).ok_or_else(|| unanswered(&part.provider))?;
+        let role = |name: &DataPathName| self.places.iter().find(|place| place.name == *name).map(|place| place.role);
+        let directory = |directory: &RestoredDirectory| {
+            let is_data = directory.name == DataPathName::Data;
+            Some(RestoreDirectory {
+                name: directory.name.clone(),
+                role: role(&directory.name)?,
+                path: directory.asked.clone(),
+                last: if is_data { vec![PgControl::PATH.to_owned()] } else { Vec::new() },
+            })
+        };
+        Ok(RestoreRequest {
+            handle: set.snapshot.handle.clone(),
+            token: part.token.clone(),
+            directories: part.directories.iter().filter_map(directory).collect(),
+        })
+    }
 }
 
-fn check_empty(oid: u32, place: &Path) -> Result<(), FetchError> {
-    let example = match data_directory::inspect(place)? {
-        Occupation::Missing | Occupation::Empty => return Ok(()),
-        Occupation::Foreign { example } => example,
-        Occupation::Cluster { .. } | Occupation::Incomplete { .. } => "PG_VERSION".to_owned(),
+/// The directories of a set, where they are wanted.
+fn directories(sentinel: &Sentinel, set: &BackupSet, places: &[Place]) -> Vec<RestoredDirectory> {
+    let held = sentinel.paths_in(set).filter_map(|path| places.iter().find(|place| place.name == path.name));
+    held.map(|place| RestoredDirectory { name: place.name.clone(), asked: place.path.clone(), restored: None }).collect()
+}
+
+/// A link of ours may be there, and lead nowhere since the machine was started again: then the place only looks free.
+async fn refuse_if_restored(ports: &Ports<'_>, request: &FetchRequest, places: &[Place]) -> Result<(), FetchError> {
+    let (records, unreadable) = ports.restores().all().await?;
+    for error in unreadable {
+        tracing::warn!(%error, "left out");
+    }
+    let uses = |record: &&RestoreRecord| {
+        record.hostname == request.hostname
+            && record.directories().any(|directory| places.iter().any(|place| place.path == directory.asked))
     };
-    Err(FetchError::TablespaceInUse { oid, location: place.to_owned(), example })
+    match records.iter().find(uses) {
+        Some(record) => Err(FetchError::AlreadyRestored { backup: record.backup.clone(), destination: record.destination.clone() }),
+        None => Ok(()),
+    }
 }
 
-/// Makes what is missing; gives what it made.
-fn make_directories(places: &[(&BackupPath, PathBuf)]) -> Result<Vec<PathBuf>, FileError> {
-    let mut made = Vec::new();
-    for (_, place) in places.iter().filter(|(_, place)| !place.exists()) {
-        let result = DirBuilder::new().mode(DIRECTORY_MODE).recursive(true).create(place);
-        if let Err(source) = result {
-            remove_directories(&made);
-            return Err(FileError::new("make the directory", place, source));
-        }
-        made.push(place.clone());
-    }
-    Ok(made)
-}
-
-/// Removes directories that were made, if the provider left them empty. What is not empty is left for people to look at.
-fn remove_directories(made: &[PathBuf]) {
-    for directory in made {
-        if let Err(error) = fs::remove_dir(directory) {
-            tracing::warn!(%error, directory = %directory.display(), "cannot remove what the failed restore made");
-        }
-    }
+/// The runtime proves that every directory is answered for.
+fn unanswered(provider: &crate::provider::ProviderName) -> FetchError {
+    let fault =
+        crate::provider::ProviderFault::BadAnswer("the directories that it restored are not the ones of the request".to_owned());
+    ProviderError { provider: provider.clone(), operation: "restore the snapshot set", fault }.into()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::preflight::Prepared;
+use super::preflight::{Part, Prepared};
 use super::{PushError, PushRequest};
 use crate::flows::{Isolation, Ports};
 use crate::postgres::{BackupLabel, BackupSession, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
@@ -13,7 +13,8 @@ use crate::provider::{DataPathName, MemberState, ProviderError, ProviderFault, S
 
 /// What was cut, and what the server says about it.
 pub(super) struct Cut {
-    pub(super) set: SnapshotSet,
+    /// One for each provider, in cutting order.
+    pub(super) sets: Vec<SnapshotSet>,
     pub(super) start_lsn: Lsn,
     pub(super) stop_lsn: Lsn,
     pub(super) label: BackupLabel,
@@ -22,7 +23,7 @@ pub(super) struct Cut {
     pub(super) connection: Box<dyn Connection>,
 }
 
-/// Enters backup mode, lets the provider cut, and leaves backup mode.
+/// Enters backup mode, lets every provider cut, and leaves backup mode.
 pub(super) async fn cut(
     ports: &Ports<'_>,
     connection: Box<dyn Connection>,
@@ -33,15 +34,13 @@ pub(super) async fn cut(
     let deadline = request.deadlines.cut;
     let mut session = within(ports, deadline, BackupSession::start(connection, request.name.as_str(), request.checkpoint)).await?;
     let start_lsn = session.start_lsn();
-    tracing::info!(start = %start_lsn, provider = %request.provider, "cutting");
-    prepared.create_was_called.store(true, Ordering::SeqCst);
     let created = tokio::select! {
-        set = prepared.provider.create(&prepared.create) => set.map_err(PushError::from),
+        sets = cut_all(start_lsn, &prepared.parts) => sets.map_err(PushError::from),
         lost = session.keep_alive(ports.clock) => Err(lost.into()),
         () = ports.clock.sleep(deadline) => Err(PushError::CutDeadline(deadline)),
     };
-    let set = match created {
-        Ok(set) => set,
+    let sets = match created {
+        Ok(sets) => sets,
         Err(error) => {
             session.abort(ports.clock).await;
             return Err(error);
@@ -52,9 +51,22 @@ pub(super) async fn cut(
     tracing::info!(stop = %stopped.stop_lsn, "left backup mode");
     let after = within(ports, deadline, connection.facts()).await?;
     check_server(&prepared.facts, &after)?;
-    check_set(&set, request)?;
+    for (part, set) in prepared.parts.iter().zip(&sets) {
+        check_set(set, part, request.isolation)?;
+    }
     let (label, tablespace_map) = check_label(start_lsn, &stopped, prepared)?;
-    Ok(Cut { set, start_lsn, stop_lsn: stopped.stop_lsn, label, tablespace_map, finished_at: after.now, connection })
+    Ok(Cut { sets, start_lsn, stop_lsn: stopped.stop_lsn, label, tablespace_map, finished_at: after.now, connection })
+}
+
+/// One after the other: the last one holds what must be cut last.
+async fn cut_all(start: Lsn, parts: &[Part]) -> Result<Vec<SnapshotSet>, ProviderError> {
+    let mut sets = Vec::with_capacity(parts.len());
+    for part in parts {
+        tracing::info!(%start, provider = %part.provider.name(), "cutting");
+        part.create_was_called.store(true, Ordering::SeqCst);
+        sets.push(part.provider.create(&part.create).await?);
+    }
+    Ok(sets)
 }
 
 /// Waits for an answer of the server no longer than this; giving up closes the session, and with it backup mode.
@@ -77,13 +89,13 @@ fn check_server(before: &ServerFacts, after: &ServerFacts) -> Result<(), PushErr
     Ok(())
 }
 
-fn check_set(set: &SnapshotSet, request: &PushRequest) -> Result<(), PushError> {
+fn check_set(set: &SnapshotSet, part: &Part, isolation: Isolation) -> Result<(), PushError> {
     // Another backup's set under our name would be published as ours, and be deleted with either of them.
-    if set.token != request.token {
+    if set.token != part.create.token {
         let fault = ProviderFault::BadAnswer(format!("the set `{}` is not of this request", set.handle));
-        return Err(ProviderError { provider: request.provider.clone(), operation: "create the snapshot set", fault }.into());
+        return Err(ProviderError { provider: part.provider.name().clone(), operation: "create the snapshot set", fault }.into());
     }
-    if !set.isolated && request.isolation == Isolation::Required {
+    if !set.isolated && isolation == Isolation::Required {
         return Err(PushError::NotIsolated);
     }
     check_members(set)

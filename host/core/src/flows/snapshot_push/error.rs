@@ -1,5 +1,6 @@
 //! Why a backup was not taken.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +38,12 @@ pub enum PushError {
     NotArchiving {
         /// The setting and its value.
         setting: &'static str,
+    },
+    /// No provider is named for a directory.
+    #[error("no provider is named for `{}`", path.display())]
+    NoProvider {
+        /// The directory.
+        path: PathBuf,
     },
     /// The set changes with the live cluster.
     #[error("the provider's set is not isolated: it would change with the live cluster")]
@@ -121,7 +128,7 @@ impl Classify for PushError {
             Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Path(error) => error.class(),
-            Self::NotArchiving { .. } => ErrorClass::Config,
+            Self::NotArchiving { .. } | Self::NoProvider { .. } => ErrorClass::Config,
             Self::NotIsolated => ErrorClass::Refused,
             Self::Interrupted
             | Self::CutDeadline(_)
@@ -148,6 +155,9 @@ impl Classify for PushError {
             Self::NotArchiving { .. } => {
                 Some("set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned())
             }
+            Self::NoProvider { .. } => Some(
+                "name one for it under `[paths]`, or one for all others with --provider or `provider` under `[backup]`".to_owned(),
+            ),
             Self::NotIsolated => Some("choose another `method` or provider; for a test, add --allow-not-isolated".to_owned()),
             Self::NotArchived { last_failed: Some(file), .. } | Self::NotArchivedByServer { last_failed: Some(file), .. } => {
                 Some(format!("the server's archiver fails on `{file}`: its log shows what archive_command said"))

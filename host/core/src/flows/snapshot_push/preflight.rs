@@ -1,16 +1,17 @@
-//! What is proven before a backup begins: server, archiving, directories, provider.
+//! What is proven before a backup begins: server, archiving, directories, and each provider.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::assign::{self, comes_last};
 use super::{PushError, PushRequest, Server};
-use crate::catalog::{Backup, CatalogContents, Intent};
+use crate::catalog::{Backup, BackupSet, CatalogContents, IntendedSet, Intent};
 use crate::flows::Ports;
 use crate::postgres::{ArchiveMode, ServerFacts};
 use crate::provider::{
-    CreateRequest, DataPath, OWNER_LABEL, Provider, ProviderError, ProviderFault, ProviderName, SetReference, Volume,
+    CreateRequest, DataPath, OWNER_LABEL, Provider, ProviderError, ProviderFault, ProviderName, SetReference, Token, Volume,
 };
 
 /// What the steps after the deadlines may need: writing and removing a few small objects.
@@ -20,44 +21,63 @@ const SLACK: Duration = Duration::from_hours(1);
 pub(super) struct Prepared {
     pub(super) facts: ServerFacts,
     pub(super) paths: Vec<DataPath>,
+    /// One for each provider, in cutting order.
+    pub(super) parts: Vec<Part>,
+    pub(super) intent: Intent,
+}
+
+/// What one provider cuts.
+pub(super) struct Part {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) create: CreateRequest,
-    pub(super) intent: Intent,
     /// Whether the provider was asked to cut: before that there is nothing to undo, and nothing to ask it about.
     pub(super) create_was_called: AtomicBool,
 }
 
 /// Proves everything that can be proven without a side effect.
 pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request: &PushRequest) -> Result<Prepared, PushError> {
-    let provider = ports.providers.open(&request.provider).await?;
-    for warning in provider.check().await? {
-        tracing::warn!(provider = %request.provider, "{warning}");
-    }
     let facts = server.connection.facts().await?;
     check_archiving(server, &facts).await?;
     let paths = server.locator.locate(&facts)?;
-    let volumes = in_cutting_order(provider.resolve(&paths).await?);
-    check_covered(&request.provider, &paths, &volumes)?;
+    for rule in assign::idle(&request.providers, &paths) {
+        let (selector, provider) = (&rule.selector, &rule.provider);
+        tracing::warn!(
+            "no directory of the cluster is or lies below `{selector}`, links resolved: `{provider}` gets nothing by it"
+        );
+    }
     let contents = ports.catalog().contents().await?;
-    let labels = BTreeMap::from([
-        (OWNER_LABEL.to_owned(), owner(ports, &facts)),
-        ("stillframe-backup".to_owned(), request.name.to_string()),
-        ("stillframe-token".to_owned(), request.token.0.clone()),
-    ]);
-    let create = CreateRequest {
-        token: request.token.clone(),
-        name: request.name.clone(),
-        volumes,
-        labels,
-        previous: previous(&*provider, &contents, request, &facts).await?,
-    };
-    let intent = intent(ports, request, &facts);
-    Ok(Prepared { facts, paths, provider, create, intent, create_was_called: AtomicBool::new(false) })
+    let assigned = assign::assign(&request.providers, &paths)?;
+    // One provider keeps the token of the request; several must not share it, since two of them may be one storage system.
+    let is_alone = assigned.len() == 1;
+    let mut ordered = Vec::with_capacity(assigned.len());
+    for (name, paths) in assigned {
+        let provider = ports.providers.open(&name).await?;
+        for warning in provider.check().await? {
+            tracing::warn!(provider = %name, "{warning}");
+        }
+        let volumes = in_cutting_order(provider.resolve(&paths).await?);
+        check_covered(&name, &paths, &volumes)?;
+        let token = if is_alone { request.token.clone() } else { request.token.for_provider(&name) };
+        let create = CreateRequest {
+            labels: labels(ports, request, &facts, &token),
+            token,
+            name: request.name.clone(),
+            volumes,
+            previous: previous(&*provider, &contents, &facts).await?,
+        };
+        ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false) });
+    }
+    let intent = intent(ports, request, &facts, &ordered);
+    Ok(Prepared { facts, paths, parts: ordered, intent })
 }
 
-/// Whose snapshots they are: two clusters of one name must not take each other's for leftovers.
-fn owner(ports: &Ports<'_>, facts: &ServerFacts) -> String {
-    format!("{}/{}", ports.layout.cluster(), facts.system_identifier)
+/// What is kept with the snapshots. Two clusters of one name must not take each other's for leftovers.
+fn labels(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, token: &Token) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (OWNER_LABEL.to_owned(), format!("{}/{}", ports.layout.cluster(), facts.system_identifier)),
+        ("stillframe-backup".to_owned(), request.name.to_string()),
+        ("stillframe-token".to_owned(), token.0.clone()),
+    ])
 }
 
 async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {
@@ -81,9 +101,9 @@ async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result
     Ok(())
 }
 
-/// A volume with files that must come last is cut last: on a standby the end of the backup is what `pg_control` says.
+/// A volume with files that must come last is cut last.
 fn in_cutting_order(mut volumes: Vec<Volume>) -> Vec<Volume> {
-    volumes.sort_by_key(|volume| volume.paths.iter().any(|path| !path.last.is_empty()));
+    volumes.sort_by_key(|volume| volume.paths.iter().any(comes_last));
     volumes
 }
 
@@ -105,42 +125,40 @@ fn check_covered(provider: &ProviderName, paths: &[DataPath], volumes: &[Volume]
 ///
 /// First the newest set of this provider at all is asked for, whatever it is: that proves, before backup mode and before the
 /// provider may mark a directory as its own, that it reaches the storage that earlier backups are on.
-async fn previous(
-    provider: &dyn Provider,
-    contents: &CatalogContents,
-    request: &PushRequest,
-    facts: &ServerFacts,
-) -> Result<Option<String>, PushError> {
-    let mut earlier: Vec<&Backup> = contents.backups.iter().filter(|backup| backup.sentinel.provider == request.provider).collect();
-    earlier.sort_by_key(|backup| backup.sentinel.started_at);
-    if let Some(newest) = earlier.last() {
+async fn previous(provider: &dyn Provider, contents: &CatalogContents, facts: &ServerFacts) -> Result<Option<String>, PushError> {
+    let of_provider = |backup: &'_ Backup| backup.sentinel.set_of(provider.name()).cloned();
+    let mut earlier: Vec<(&Backup, BackupSet)> =
+        contents.backups.iter().filter_map(|backup| Some((backup, of_provider(backup)?))).collect();
+    earlier.sort_by_key(|(backup, _)| backup.sentinel.started_at);
+    if let Some((_, newest)) = earlier.last() {
         provider.get(&handle_of(newest)).await?;
     }
-    let is_usable = |backup: &&&Backup| {
-        let sentinel = &backup.sentinel;
-        sentinel.system_identifier == facts.system_identifier && sentinel.snapshot.isolated && !backup.is_condemned
+    let is_usable = |(backup, set): &&(&Backup, BackupSet)| {
+        let is_ours = backup.sentinel.system_identifier == facts.system_identifier;
+        is_ours && set.snapshot.isolated && !backup.is_condemned && !backup.has_failed()
     };
-    let Some(newest) = earlier.iter().rev().find(is_usable) else { return Ok(None) };
+    let Some((backup, newest)) = earlier.iter().rev().find(is_usable) else { return Ok(None) };
     if provider.get(&handle_of(newest)).await?.is_none() {
-        tracing::warn!(backup = %newest.sentinel.name, "the snapshot of this backup is gone: it cannot be restored");
+        tracing::warn!(backup = %backup.sentinel.name, "the snapshot of this backup is gone: it cannot be restored");
         return Ok(None);
     }
-    Ok(Some(newest.sentinel.snapshot.handle.clone()))
+    Ok(Some(newest.snapshot.handle.clone()))
 }
 
-fn handle_of(backup: &Backup) -> SetReference {
-    SetReference::Handle(backup.sentinel.snapshot.handle.clone())
+fn handle_of(set: &BackupSet) -> SetReference {
+    SetReference::Handle(set.snapshot.handle.clone())
 }
 
-fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts) -> Intent {
+fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered: &[Part]) -> Intent {
     let begun_at = ports.clock.now();
     let deadlines = request.deadlines;
     let waits = [request.lease.deadline, deadlines.cut, deadlines.archive, deadlines.ready];
     let lifetime = waits.into_iter().fold(SLACK, Duration::saturating_add);
+    let requests =
+        ordered.iter().map(|part| IntendedSet { provider: part.provider.name().clone(), token: part.create.token.clone() });
     Intent {
         name: request.name.clone(),
-        token: request.token.clone(),
-        provider: request.provider.clone(),
+        requests: requests.collect(),
         system_identifier: facts.system_identifier,
         timeline: facts.timeline,
         wal_position: facts.wal_position,

@@ -1,13 +1,13 @@
 //! Undoes a backup that failed: what was cut is deleted, and only then its intent.
 //!
-//! Backup mode has ended before this begins. The provider is asked by token, since an answer may have been lost; when it cannot
-//! say or cannot delete, the intent stays and accounts for the snapshot.
+//! Backup mode has ended before this begins. Each provider that was asked to cut is asked by token, since an answer may have been
+//! lost; when one cannot say or cannot delete, the others are undone all the same, and the intent stays and accounts for the rest.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::PushError;
-use super::preflight::Prepared;
+use super::preflight::{Part, Prepared};
 use crate::catalog::BackupName;
 use crate::error::chain;
 use crate::flows::Ports;
@@ -20,9 +20,15 @@ const DELETION_POLLS: (Duration, u32) = (Duration::from_secs(2), 60);
 pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushError) -> PushError {
     let name = &prepared.intent.name;
     tracing::warn!(backup = %name, "undoing: {}", chain(&cause));
-    match remove_set(ports, prepared).await {
-        Ok(()) => withdraw(ports, name, cause).await,
-        Err(removal) => PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal) },
+    let mut failed = None;
+    for part in prepared.parts.iter().filter(|part| part.create_was_called.load(Ordering::SeqCst)) {
+        if let Err(removal) = remove_set(ports, part).await {
+            failed.get_or_insert(removal);
+        }
+    }
+    match failed {
+        None => withdraw(ports, name, cause).await,
+        Some(removal) => PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal) },
     }
 }
 
@@ -36,19 +42,16 @@ pub(super) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushEr
     }
 }
 
-async fn remove_set(ports: &Ports<'_>, prepared: &Prepared) -> Result<(), PushError> {
-    if !prepared.create_was_called.load(Ordering::SeqCst) {
-        return Ok(());
-    }
-    let reference = SetReference::Token(prepared.intent.token.clone());
-    let Some(set) = prepared.provider.get(&reference).await? else { return Ok(()) };
-    let mut outcome = prepared.provider.delete(&set.handle).await?;
+async fn remove_set(ports: &Ports<'_>, part: &Part) -> Result<(), PushError> {
+    let reference = SetReference::Token(part.create.token.clone());
+    let Some(set) = part.provider.get(&reference).await? else { return Ok(()) };
+    let mut outcome = part.provider.delete(&set.handle).await?;
     for _ in 0..DELETION_POLLS.1 {
         if outcome != Deletion::Pending {
             return Ok(());
         }
         ports.clock.sleep(DELETION_POLLS.0).await;
-        outcome = prepared.provider.delete(&set.handle).await?;
+        outcome = part.provider.delete(&set.handle).await?;
     }
     Err(PushError::NotReady(DELETION_POLLS.0 * DELETION_POLLS.1))
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::cut::{Cut, check_members};
-use super::preflight::Prepared;
-use super::{PushError, PushRequest};
+use super::preflight::{Part, Prepared};
+use super::{PushError, PushRequest, Readiness};
 use crate::error::{Classify, ErrorClass, chain};
-use crate::flows::Ports;
+use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{ArchiverStatus, WalFileName, WalRange, WalSegment, WalSegmentSize};
-use crate::provider::{MemberState, SetReference};
+use crate::provider::{MemberState, SetReference, SnapshotSet};
 
 /// First and longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -21,9 +21,6 @@ const EXPLANATION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often in a row the archiver must be seen calm: what it is refused, it says within these looks.
 const CALM_LOOKS: u32 = 5;
-
-/// How often a wait says that it still waits.
-const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Waits until every segment of the backup is in the archive, readable and this cluster's.
 pub(super) async fn until_archived(
@@ -36,7 +33,9 @@ pub(super) async fn until_archived(
     let size = facts.segment_size;
     let range = WalRange::of_backup(facts.timeline, cut.start_lsn, cut.stop_lsn, size);
     let mut missing: VecDeque<WalSegment> = range.segments().collect();
+    let total = missing.len() as u64;
     tracing::info!(segments = missing.len(), "waiting for the WAL of the backup in the archive");
+    ports.progress.report(&Step { done: Some(0), total: Some(total), ..Step::begun(Phase::Archive) });
     let mut wait = Wait::new(ports, request.deadlines.archive);
     let mut calm_looks = 0;
     loop {
@@ -55,9 +54,9 @@ pub(super) async fn until_archived(
         }
         let archiver = archiver(ports, cut).await;
         let last_failed = archiver.as_ref().filter(|status| status.is_failing).and_then(|status| status.last_failed_wal.clone());
-        let progress = archiver.map_or(Progress::Passed, |status| Progress::of(&status, range, size));
-        calm_looks = if progress == Progress::Calm { calm_looks + 1 } else { 0 };
-        let has_passed = facts.in_recovery || progress == Progress::Passed || calm_looks >= CALM_LOOKS;
+        let position = archiver.map_or(Position::Passed, |status| Position::of(&status, range, size));
+        calm_looks = if position == Position::Calm { calm_looks + 1 } else { 0 };
+        let has_passed = facts.in_recovery || position == Position::Passed || calm_looks >= CALM_LOOKS;
         if missing.is_empty() && has_passed {
             return Ok(());
         }
@@ -69,10 +68,13 @@ pub(super) async fn until_archived(
                 None => PushError::NotArchivedByServer { waited, last_failed },
             });
         }
-        if wait.reports(ports) {
-            let missing = next.map(|name| name.to_string());
-            tracing::info!(missing, archiver_fails_on = last_failed, "still waiting for the archive");
-        }
+        ports.progress.report(&Step {
+            subject: last_failed.map(|file| format!("the archiver fails on {file}")).or(next.map(|name| name.to_string())),
+            done: Some(total - missing.len() as u64),
+            total: Some(total),
+            waited: wait.waited(ports),
+            ..Step::begun(Phase::Archive)
+        });
         wait.pause(ports).await;
     }
 }
@@ -81,7 +83,7 @@ pub(super) async fn until_archived(
 ///
 /// Segments of the same names may lie there from before the server was rolled back: then its archiver is refused at them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum Position {
     /// To the end of the backup.
     Passed,
     /// The history file of the backup is the newest, and it bears the name of the first segment: the last one may be archived or
@@ -91,7 +93,7 @@ enum Progress {
     Behind,
 }
 
-impl Progress {
+impl Position {
     fn of(status: &ArchiverStatus, range: WalRange, size: WalSegmentSize) -> Self {
         let name = status.last_archived_wal.as_deref().and_then(|name| name.parse::<WalFileName>().ok());
         let (Some(name), Some(newest)) = (name, name.and_then(|name| name.segment(size))) else { return Self::Behind };
@@ -114,7 +116,10 @@ async fn archiver(ports: &Ports<'_>, cut: &mut Cut) -> Option<ArchiverStatus> {
     }
 }
 
-/// Waits until the storage system says that every member is ready.
+/// Waits until the storage systems say that every member is ready, or only makes sure that none has failed.
+///
+/// Each set is asked at least once, however ready it was at the cut: a snapshot that is kept in a space of its own can have run full
+/// while the WAL was waited for. The last answers are from just before the publication.
 pub(super) async fn until_ready(
     ports: &Ports<'_>,
     cut: &mut Cut,
@@ -122,55 +127,71 @@ pub(super) async fn until_ready(
     prepared: &Prepared,
 ) -> Result<(), PushError> {
     let mut wait = Wait::new(ports, request.deadlines.ready);
-    loop {
-        check_members(&cut.set)?;
-        if cut.set.members.iter().all(|member| member.state == MemberState::Ready) {
+    'looks: loop {
+        for (part, set) in prepared.parts.iter().zip(&mut cut.sets) {
+            match look_again(part, set).await {
+                // The storage system has until the deadline, and so has its rate limit.
+                Err(error) if error.class() == ErrorClass::Transient && !wait.is_over(ports) => {
+                    tracing::warn!("cannot ask for the state of the snapshot: {}", chain(&error));
+                    wait.pause(ports).await;
+                    continue 'looks;
+                }
+                other => other?,
+            }
+        }
+        let members = || cut.sets.iter().flat_map(|set| &set.members);
+        if request.readiness == Readiness::Later || members().all(|member| member.state == MemberState::Ready) {
             return Ok(());
         }
         if wait.is_over(ports) {
             return Err(PushError::NotReady(request.deadlines.ready));
         }
-        if wait.reports(ports) {
-            let percent = cut.set.members.iter().filter_map(|member| member.percent).min();
-            tracing::info!(percent, "still waiting for the storage system");
-        }
+        ports.progress.report(&Step {
+            percent: members().filter_map(|member| member.percent).min(),
+            size_bytes: members().map(|member| member.size_bytes).sum(),
+            done: Some(members().filter(|member| member.state == MemberState::Ready).count() as u64),
+            total: Some(members().count() as u64),
+            waited: wait.waited(ports),
+            ..Step::begun(Phase::Ready)
+        });
         wait.pause(ports).await;
-        let found = prepared.provider.get(&SetReference::Handle(cut.set.handle.clone())).await?;
-        let gone = || PushError::SnapshotFailed { member: cut.set.handle.clone(), reason: "it is gone".to_owned() };
-        let found = found.ok_or_else(gone)?;
-        // Only the state may have changed: another set under this handle is not what was cut.
-        let same_volumes = found.members.len() == cut.set.members.len()
-            && cut.set.members.iter().all(|member| found.members.iter().any(|other| other.volume == member.volume));
-        if !same_volumes || found.isolated != cut.set.isolated {
-            let reason = "it is not the set that was cut".to_owned();
-            return Err(PushError::SnapshotFailed { member: cut.set.handle.clone(), reason });
-        }
-        cut.set = found;
     }
+}
+
+/// Asks for the state of a set that was cut.
+async fn look_again(part: &Part, set: &mut SnapshotSet) -> Result<(), PushError> {
+    let failed = |reason: &str| PushError::SnapshotFailed { member: set.handle.clone(), reason: reason.to_owned() };
+    let found = part.provider.get(&SetReference::Handle(set.handle.clone())).await?;
+    let found = found.ok_or_else(|| failed("it is gone"))?;
+    // Only the state may have changed: another set under this handle is not what was cut.
+    let same_volumes = found.members.len() == set.members.len()
+        && set.members.iter().all(|member| found.members.iter().any(|other| other.volume == member.volume));
+    if !same_volumes || found.isolated != set.isolated {
+        return Err(failed("it is not the set that was cut"));
+    }
+    check_members(&found)?;
+    *set = found;
+    Ok(())
 }
 
 /// A wait with growing pauses.
 struct Wait {
+    begun_at: Timestamp,
     ends_at: Timestamp,
-    reports_at: Timestamp,
     pause: Duration,
 }
 
 impl Wait {
     fn new(ports: &Ports<'_>, deadline: Duration) -> Self {
-        Self { ends_at: later(ports, deadline), reports_at: later(ports, REPORT_INTERVAL), pause: PAUSES.0 }
+        Self { begun_at: ports.clock.now(), ends_at: later(ports, deadline), pause: PAUSES.0 }
     }
 
     fn is_over(&self, ports: &Ports<'_>) -> bool {
         ports.clock.now() >= self.ends_at
     }
 
-    fn reports(&mut self, ports: &Ports<'_>) -> bool {
-        let due = ports.clock.now() >= self.reports_at;
-        if due {
-            self.reports_at = later(ports, REPORT_INTERVAL);
-        }
-        due
+    fn waited(&self, ports: &Ports<'_>) -> Duration {
+        ports.clock.now().duration_since(self.begun_at).try_into().unwrap_or_default()
     }
 
     async fn pause(&mut self, ports: &Ports<'_>) {

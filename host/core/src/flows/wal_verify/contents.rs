@@ -20,7 +20,7 @@ const MAX_LISTED: usize = 1_000;
 
 /// How far the reading is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct ReadingProgress {
     /// Objects read.
     pub done: u64,
     /// Objects to read.
@@ -70,7 +70,7 @@ pub(super) async fn read(
     needed: &[WalRange],
     cluster: Option<SystemIdentifier>,
     workers: usize,
-    progress: &(dyn Fn(Progress) + Send + Sync),
+    progress: &(dyn Fn(ReadingProgress) + Send + Sync),
 ) -> ContentReport {
     let names = needed_files(map, needed);
     let total = names.len() as u64;
@@ -85,7 +85,7 @@ pub(super) async fn read(
         is_stopped.fetch_or(found.is_err(), Ordering::Relaxed);
         report.add(name, found);
         done += 1;
-        progress(Progress { done, total });
+        progress(ReadingProgress { done, total });
     }
     report.problems.sort_by_key(|problem| problem.file.order());
     report

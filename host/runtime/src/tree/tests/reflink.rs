@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::{TreeError, beneath};
-use super::{CloneMethod, CloneOptions, Scene, options};
+use super::{CloneMethod, CloneOptions, Scene, at, options};
 
 #[test]
 fn a_reflink_clone_shares_extents_and_stays_isolated() {
@@ -43,6 +43,29 @@ fn a_reflink_clone_fails_where_extents_cannot_be_shared_and_nothing_is_left() {
         let parent = fs::File::open(scene.snapshot("")).unwrap();
         assert!(beneath::names(&parent).unwrap().is_empty());
     }
+}
+
+#[test]
+fn what_lies_in_a_subvolume_or_a_mount_of_its_own_under_a_root_is_not_read() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::new(home.path()) else { return };
+    let scene = Scene::at(tempfile::tempdir_in(&mount.0).unwrap());
+    let snapshot = scene.snapshot("b.0");
+    assert!(run("btrfs", &["subvolume".as_ref(), "create".as_ref(), snapshot.as_ref()]), "root has btrfs-progs for these tests");
+    fs::create_dir_all(snapshot.join("base/5")).unwrap();
+    fs::write(snapshot.join("base/5/pg_filenode.map"), "secret").unwrap();
+    scene.trees.write_file(&at("snapshots", "records/b.json"), "{}").unwrap();
+    assert_eq!(scene.trees.read_file(&at("snapshots", "records/b.json")).unwrap(), "{}");
+    assert_eq!(scene.trees.list_entries(&at("snapshots", "")).unwrap().len(), 2);
+    for outcome in [
+        scene.trees.read_file(&at("snapshots", "b.0/base/5/pg_filenode.map")).map(drop),
+        scene.trees.list_entries(&at("snapshots", "b.0")).map(drop),
+        scene.trees.list_entries(&at("snapshots", "b.0/base")).map(drop),
+    ] {
+        assert!(matches!(&outcome, Err(TreeError::Denied(text)) if text.contains("subvolume of its own")), "{outcome:?}");
+    }
+    drop(scene);
+    drop(mount);
 }
 
 /// A file system that can share extents, unmounted on drop.

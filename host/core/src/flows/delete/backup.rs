@@ -1,0 +1,144 @@
+//! Deletes one backup, or settles one that was interrupted: with every provider, and in an order that a crash cannot break.
+//!
+//! The condemnation comes first and goes last, so that nobody restores from what is half gone. The storage system may refuse, since
+//! the backup is locked or something was made of it; then, as long as nothing of it is gone, the condemnation is taken back: a backup
+//! that stays for a year must not be one that nobody can restore.
+
+use std::sync::Arc;
+
+use super::DeleteError;
+use crate::catalog::{Backup, BackupName, BackupSet, Intent, Lease, Permanence};
+use crate::flows::Ports;
+use crate::provider::{Deletion, MemberState, Provider, ProviderError, ProviderFault, SetReference, SnapshotSet};
+use crate::store::PutOutcome;
+
+/// What became of one backup.
+pub(super) enum Fate {
+    Gone,
+    Pending,
+    Spared,
+}
+
+/// Deletes a backup with all its sets. Sets that an earlier run deleted are absent, which is as good.
+pub(super) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
+    let sentinel = &backup.sentinel;
+    let (catalog, name) = (ports.catalog(), &sentinel.name);
+    // Before the catalog changes: a provider that is not even configured must not cost the backup.
+    let mut sets: Vec<(Arc<dyn Provider>, &BackupSet)> = Vec::with_capacity(sentinel.sets.len());
+    for set in &sentinel.sets {
+        sets.push((ports.providers.open(&set.provider).await?, set));
+    }
+    // Nor one whose storage cannot be reached: its WAL would go, and its snapshot stay.
+    let was_whole = is_whole(&sets).await?;
+    lease.prove().await?;
+    let condemned = catalog.condemn(name, ports.clock.now()).await?;
+    // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other. A
+    // condemnation that somebody else has made since the plan is not ours to take back.
+    let is_ours = condemned == PutOutcome::Created || backup.is_condemned;
+    if is_ours && was_whole && catalog.marked(name).await? == Some(Permanence::Permanent) {
+        catalog.pardon(name).await?;
+        return Ok(Fate::Spared);
+    }
+    let mut is_pending = false;
+    for (provider, set) in &sets {
+        lease.prove().await?;
+        match provider.delete(&set.snapshot.handle).await {
+            Ok(outcome) => {
+                tracing::info!(backup = %name, provider = %set.provider, ?outcome, "snapshot deleted");
+                is_pending |= outcome == Deletion::Pending;
+            }
+            Err(error) => {
+                let may_stay = is_ours && was_whole && is_refusal(&error);
+                if may_stay && is_whole(&sets).await? {
+                    lease.prove().await?;
+                    catalog.pardon(name).await?;
+                }
+                return Err(explained(ports, name, error).await);
+            }
+        }
+    }
+    if is_pending {
+        return Ok(Fate::Pending);
+    }
+    forget(ports, lease, name).await?;
+    Ok(Fate::Gone)
+}
+
+/// Whether the storage system keeps the set on purpose, and will as long as its reason lasts.
+fn is_refusal(error: &ProviderError) -> bool {
+    matches!(error.fault, ProviderFault::Locked { .. } | ProviderFault::InUse(_))
+}
+
+/// Whether nothing of any set has been deleted yet. Asks all of them.
+async fn is_whole(sets: &[(Arc<dyn Provider>, &BackupSet)]) -> Result<bool, ProviderError> {
+    let mut whole = true;
+    for (provider, set) in sets {
+        let found = provider.get(&SetReference::Handle(set.snapshot.handle.clone())).await?;
+        whole &= found.is_some_and(|found| members_are_whole(&found));
+    }
+    Ok(whole)
+}
+
+fn members_are_whole(set: &SnapshotSet) -> bool {
+    set.members.iter().all(|member| matches!(member.state, MemberState::Cut | MemberState::Ready))
+}
+
+/// Names the restores of the backup, when the storage system says that something uses it.
+async fn explained(ports: &Ports<'_>, name: &BackupName, error: ProviderError) -> DeleteError {
+    if !matches!(error.fault, ProviderFault::InUse(_)) {
+        return error.into();
+    }
+    match ports.restores().all().await {
+        Ok((records, _)) => match records.into_iter().filter(|record| &record.backup == name).collect::<Vec<_>>() {
+            restores if restores.is_empty() => error.into(),
+            restores => DeleteError::Restored { restores, source: error },
+        },
+        Err(unknown) => {
+            tracing::warn!(error = %unknown, "cannot tell what is restored of the backup");
+            error.into()
+        }
+    }
+}
+
+/// Removes the records of a backup whose snapshot is gone.
+pub(super) async fn forget(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupName) -> Result<(), DeleteError> {
+    lease.prove().await?;
+    Ok(ports.catalog().forget(name).await?)
+}
+
+/// Ends a backup that was interrupted: by its tokens the providers know what they cut.
+///
+/// It is condemned first. Should it live after all, behind a clock that is off, then either this sees its sentinel, or the backup
+/// sees that it was given up. An intent beside a sentinel is left: it still accounts for the snapshot if the sentinel goes again.
+pub(super) async fn settle(ports: &Ports<'_>, lease: &Lease<'_>, intent: &Intent) -> Result<(), DeleteError> {
+    let (catalog, name) = (ports.catalog(), &intent.name);
+    let mut found: Vec<(Arc<dyn Provider>, SnapshotSet)> = Vec::new();
+    for request in &intent.requests {
+        let provider = ports.providers.open(&request.provider).await?;
+        if let Some(set) = provider.get(&SetReference::Token(request.token.clone())).await? {
+            found.push((provider, set));
+        }
+    }
+    if catalog.is_published(name).await? {
+        return Ok(());
+    }
+    lease.prove().await?;
+    let condemned = catalog.condemn(name, ports.clock.now()).await?;
+    if catalog.is_published(name).await? {
+        if condemned == PutOutcome::Created {
+            catalog.pardon(name).await?;
+        }
+        return Ok(());
+    }
+    let mut is_pending = false;
+    for (provider, set) in found {
+        lease.prove().await?;
+        is_pending |= provider.delete(&set.handle).await? == Deletion::Pending;
+    }
+    if is_pending {
+        return Err(DeleteError::StillDeleting(name.clone()));
+    }
+    lease.prove().await?;
+    catalog.remove_intent(name).await?;
+    Ok(catalog.pardon(name).await?)
+}

@@ -1,0 +1,93 @@
+//! Why a deletion stopped.
+
+use thiserror::Error;
+
+use crate::catalog::{ArchiveError, BackupName, CatalogError, LeaseError, RestoreRecord};
+use crate::error::{Classify, ErrorClass};
+use crate::provider::ProviderError;
+use crate::retention::PlanError;
+
+/// Why a deletion stopped.
+#[derive(Debug, Error)]
+pub enum DeleteError {
+    /// The rule cannot be applied.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The catalog failed, or holds what cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Others delete, or the lease was lost.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The archive failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The provider failed.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The backup is restored somewhere, and the restore uses its snapshot.
+    #[error("the backup is restored to {}", places(restores))]
+    Restored {
+        /// The restores of this backup that are not released.
+        restores: Vec<RestoreRecord>,
+        /// What the provider said.
+        #[source]
+        source: ProviderError,
+    },
+    /// The storage system is still at it.
+    #[error("the storage system still deletes what the interrupted backup `{0}` had cut")]
+    StillDeleting(BackupName),
+    /// Some of it could not be deleted.
+    #[error("{failed} of {total} deletions failed")]
+    Partly {
+        /// How many failed.
+        failed: usize,
+        /// How many were to go.
+        total: usize,
+        /// The first failure.
+        #[source]
+        first: Box<DeleteError>,
+    },
+}
+
+impl Classify for DeleteError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Plan(error) => error.class(),
+            Self::Catalog(error) => error.class(),
+            Self::Lease(error) => error.class(),
+            Self::Archive(error) => error.class(),
+            Self::Provider(error) => error.class(),
+            Self::Restored { source, .. } => source.class(),
+            Self::StillDeleting(_) => ErrorClass::Transient,
+            Self::Partly { first, .. } => first.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Plan(error) => error.hint(),
+            Self::Catalog(error) => error.hint(),
+            Self::Lease(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
+            Self::Provider(error) => error.hint(),
+            Self::Restored { restores, .. } => Some(format!("release it first: {}", commands(restores))),
+            Self::StillDeleting(_) => Some("run it again later".to_owned()),
+            Self::Partly { first, .. } => {
+                let advice = first.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+                Some(format!("what could not be deleted is tried again by the next run{advice}"))
+            }
+        }
+    }
+}
+
+fn places(restores: &[RestoreRecord]) -> String {
+    let place = |record: &RestoreRecord| format!("`{}` on `{}`", record.destination.display(), record.hostname);
+    restores.iter().map(place).collect::<Vec<_>>().join(" and ")
+}
+
+fn commands(restores: &[RestoreRecord]) -> String {
+    let command =
+        |record: &RestoreRecord| format!("`stillframe snapshot-release {}` on `{}`", record.destination.display(), record.hostname);
+    restores.iter().map(command).collect::<Vec<_>>().join(", ")
+}

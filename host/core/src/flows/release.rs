@@ -1,0 +1,91 @@
+//! Undoes a restore: what the providers mounted, cloned or attached, then the links that lead there, then the record.
+//!
+//! In this order, so that whatever fails, the record still tells what is left and the next try goes on there. All of it may be
+//! repeated: a provider takes what it does not know for released.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::catalog::{CatalogError, RestoreRecord};
+use crate::error::{Classify, ErrorClass};
+use crate::files::{self, FileError};
+use crate::flows::Ports;
+use crate::provider::{ProviderError, ProviderFault};
+
+/// Releases everything that a record tells of; gives the links that were removed.
+pub(super) async fn release(ports: &Ports<'_>, record: &RestoreRecord) -> Result<Vec<PathBuf>, ReleaseFault> {
+    let mut failed = None;
+    for part in &record.parts {
+        // One that fails does not keep the others from being released.
+        if let Err(error) = release_part(ports, part).await {
+            tracing::warn!(provider = %part.provider, "cannot release: {}", crate::error::chain(&error));
+            failed.get_or_insert(error);
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let mut removed = Vec::new();
+    for directory in record.directories() {
+        if let Some(restored) = directory.elsewhere()
+            && remove_link(&directory.asked, restored)?
+        {
+            removed.push(directory.asked.clone());
+        }
+    }
+    ports.restores().remove(record).await?;
+    Ok(removed)
+}
+
+async fn release_part(ports: &Ports<'_>, part: &crate::catalog::RestoredPart) -> Result<(), ProviderError> {
+    let provider = ports.providers.open(&part.provider).await?;
+    match provider.release(part.release_handle()).await {
+        // What cannot restore has restored nothing.
+        Err(ProviderError { fault: ProviderFault::Unsupported(_), .. }) => Ok(()),
+        released => released,
+    }
+}
+
+/// Removes a link that leads where ours led; whatever else is there by now is not ours. Returns whether it was there.
+fn remove_link(link: &Path, target: &Path) -> Result<bool, FileError> {
+    if !fs::read_link(link).is_ok_and(|found| found == target) {
+        return Ok(false);
+    }
+    let removed = files::remove_file_if_present(link)?;
+    files::sync_directory(link.parent().unwrap_or(Path::new("/")))?;
+    Ok(removed)
+}
+
+/// Why something is left of a restore.
+#[derive(Debug, Error)]
+pub enum ReleaseFault {
+    /// A provider failed.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// A link cannot be removed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The record cannot be removed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl Classify for ReleaseFault {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Provider(error) => error.class(),
+            Self::File(error) => error.class(),
+            Self::Catalog(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Provider(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Catalog(error) => error.hint(),
+        }
+    }
+}
