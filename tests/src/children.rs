@@ -12,14 +12,14 @@ use std::sync::mpsc::{self, Sender};
 type Order = (Command, Sender<io::Result<Child>>);
 
 /// A command that gets the signal (`QUIT`, `KILL`, ...) when the test process dies, in whatever way.
-pub(crate) fn bound_command(program: impl AsRef<OsStr>, signal: &str) -> Command {
+pub fn bound_command(program: impl AsRef<OsStr>, signal: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", signal, "--"]).arg(program);
     command
 }
 
 /// Starts the command from the thread that never ends.
-pub(crate) fn spawn(command: Command) -> Child {
+pub fn spawn(command: Command) -> Child {
     static STARTER: OnceLock<Sender<Order>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {
         let (sender, orders) = mpsc::channel::<Order>();

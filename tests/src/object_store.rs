@@ -3,28 +3,24 @@
 //! All of them listen on the loopback interface and end with the value, or with the test process in whatever way that ends.
 
 mod fault_proxy;
-mod http;
 mod installed;
-mod listener;
 mod own_server;
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use fault_proxy::{FaultProxy, Loss};
+pub use installed::python_with_moto;
 pub use own_server::{Dialect, OwnServer, Precondition};
 
-use crate::ScratchDirectory;
 use crate::children::{bound_command, spawn};
 use crate::cluster::{DEADLINE, POLL_INTERVAL, free_port};
+use crate::{ScratchDirectory, http};
 
 /// Every server has one bucket, or container, of this name.
 pub const BUCKET: &str = "stillframe-tests";
-
-/// Longest wait of one request of the harness.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts moto without threads: with them it looks before it writes, and of concurrent conditional writers two may win.
 const ONE_REQUEST_AFTER_THE_OTHER: &str = "\
@@ -54,6 +50,11 @@ impl ObjectStoreServer {
 
     /// Moto that checks signatures: only the credentials of this value are accepted.
     pub fn moto_that_checks_signatures() -> Self {
+        Self::moto_that_allows(&["s3:*"])
+    }
+
+    /// The same for actions as IAM writes them, of whatever service moto has.
+    pub fn moto_that_allows(actions: &[&str]) -> Self {
         // So many calls are free, and they are used up here: a user, its key, its rights and the bucket.
         let mut server = Self::start_moto(&[("INITIAL_NO_AUTH_ACTION_COUNT", "4")], "", "");
         let call = |action: &str| {
@@ -66,8 +67,9 @@ impl ObjectStoreServer {
         };
         call("Action=CreateUser&UserName=u");
         let keys = call("Action=CreateAccessKey&UserName=u");
-        let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22s3%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
-        call(&format!("Action=PutUserPolicy&UserName=u&PolicyName=p&PolicyDocument={policy}"));
+        let statement = serde_json::json!({"Effect": "Allow", "Action": actions, "Resource": "*"});
+        let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        call(&format!("Action=PutUserPolicy&UserName=u&PolicyName=p&PolicyDocument={}", http::encoded(&policy)));
         server.make_bucket();
         let element = |name: &str| {
             let (_, rest) = keys.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {keys}"));

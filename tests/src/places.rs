@@ -166,7 +166,7 @@ fn sweep(root: &Path) {
 }
 
 /// Where the binary under test keeps compiled components: an unoptimised build takes seconds for each.
-pub(crate) fn compiled_cache() -> PathBuf {
+pub fn compiled_cache() -> PathBuf {
     let account = Account::unprivileged();
     let directory = cache_directory().join("compiled");
     let _guard = lock("compiled");

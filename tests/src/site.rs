@@ -66,7 +66,8 @@ impl SiteBuilder {
         let snapshots = directory.join("snapshots");
         Account::unprivileged().create_directory(&snapshots);
         let cache = places::compiled_cache().display().to_string();
-        let config = self.config.cluster("main", &cluster).hardlink_provider(&snapshots).value("runtime", "cache", cache);
+        let config = self.config.cluster("main", &cluster).default_value("runtime", "cache", cache);
+        let config = config.default_value("provider.hardlink", "root", snapshots.display().to_string());
         let config = config.default_value("store", "url", format!("file://{}", directory.join("store").display()));
         let config = config.default_value("archive", "spool", directory.join("spool").display().to_string());
         config.write(directory.path());
@@ -125,7 +126,13 @@ impl Site {
     /// Takes a backup; gives its name.
     #[track_caller]
     pub fn backup(&self, arguments: &[&str]) -> String {
-        let mut all = vec!["--json", "snapshot-push", "--provider", "hardlink"];
+        self.backup_by("hardlink", arguments)
+    }
+
+    /// Takes a backup with this provider; gives its name.
+    #[track_caller]
+    pub fn backup_by(&self, provider: &str, arguments: &[&str]) -> String {
+        let mut all = vec!["--json", "snapshot-push", "--provider", provider];
         all.extend(arguments);
         let result = self.stillframe.succeed(all).json();
         result["backup_name"].as_str().expect("a name").to_owned()

@@ -17,7 +17,7 @@ const VARIABLE: &str = "STILLFRAME_OWN_MOUNTS";
 /// Runs the test where it may mount. The name is that of the calling test, and must be right: this is checked.
 #[track_caller]
 pub fn with_own_mounts(test: &str, body: impl FnOnce()) {
-    if std::env::var_os(VARIABLE).is_some() {
+    if has_own_mounts() {
         body();
         return;
     }
@@ -35,6 +35,11 @@ pub fn with_own_mounts(test: &str, body: impl FnOnce()) {
     assert!(output.status.success() && has_run, "`{test}` with mounts of its own: {}\n{said}\n{complained}", output.status);
 }
 
+/// Whether this is the run of the test in which it may mount.
+pub(crate) fn has_own_mounts() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
 /// A file system in memory with a limit.
 #[derive(Debug)]
 pub struct SmallDisk {
@@ -45,7 +50,7 @@ impl SmallDisk {
     /// Mounts it at a new directory; only within [`with_own_mounts`].
     #[track_caller]
     pub fn mount(path: &Path, size_kib: u64) -> Self {
-        assert!(std::env::var_os(VARIABLE).is_some(), "everybody would see this mount");
+        assert!(has_own_mounts(), "everybody would see this mount");
         Account::unprivileged().create_directory(path);
         let mounted = mount("none", path, "tmpfs", MountFlags::empty(), options(size_kib).as_c_str());
         mounted.unwrap_or_else(|error| panic!("cannot mount a tmpfs on {}: {error}; user namespaces are needed", path.display()));

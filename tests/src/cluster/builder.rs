@@ -1,9 +1,10 @@
 //! Describes a new cluster, and makes its data directory.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::os::unix::fs::{lchown, symlink};
+use std::path::{Path, PathBuf};
 
 use super::{Cluster, template};
 use crate::{Account, Postgres, ScratchDirectory};
@@ -27,6 +28,9 @@ pub struct ClusterBuilder {
     settings: Vec<(String, String)>,
     segment_size_mib: Option<u32>,
     tablespaces: usize,
+    data_directory: Option<PathBuf>,
+    wal_directory: Option<PathBuf>,
+    tablespace_locations: Vec<PathBuf>,
     initdb_arguments: Vec<String>,
     own_initdb: bool,
 }
@@ -34,7 +38,17 @@ pub struct ClusterBuilder {
 impl ClusterBuilder {
     pub(super) fn new(major: u32) -> Self {
         let settings = QUICK_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { major, settings, segment_size_mib: None, tablespaces: 0, initdb_arguments: Vec::new(), own_initdb: false }
+        Self {
+            major,
+            settings,
+            segment_size_mib: None,
+            tablespaces: 0,
+            data_directory: None,
+            wal_directory: None,
+            tablespace_locations: Vec::new(),
+            initdb_arguments: Vec::new(),
+            own_initdb: false,
+        }
     }
 
     /// Sets a parameter in `postgresql.conf`.
@@ -61,6 +75,24 @@ impl ClusterBuilder {
         self
     }
 
+    /// Puts the data at this place, which stays when the cluster is dropped.
+    pub fn data_at(mut self, data_directory: impl Into<PathBuf>) -> Self {
+        self.data_directory = Some(data_directory.into());
+        self
+    }
+
+    /// Puts `pg_wal` at this place, behind a symbolic link; it stays when the cluster is dropped.
+    pub fn wal_at(mut self, wal_directory: impl Into<PathBuf>) -> Self {
+        self.wal_directory = Some(wal_directory.into());
+        self
+    }
+
+    /// Creates one more tablespace at the first start, at this place; it stays when the cluster is dropped.
+    pub fn tablespace_at(mut self, location: impl Into<PathBuf>) -> Self {
+        self.tablespace_locations.push(location.into());
+        self
+    }
+
     /// Gives `initdb` an argument; implies an `initdb` of its own.
     pub fn initdb_argument(mut self, argument: &str) -> Self {
         self.initdb_arguments.push(argument.to_owned());
@@ -78,14 +110,18 @@ impl ClusterBuilder {
     pub fn create(self) -> Cluster {
         let postgres = Postgres::of(self.major);
         let scratch = ScratchDirectory::create();
-        let data_directory = scratch.join("data");
+        let data_directory = self.data_directory.unwrap_or_else(|| scratch.join("data"));
         if self.own_initdb {
             template::initdb(&postgres, &data_directory, self.segment_size_mib, &self.initdb_arguments);
         } else {
             template::copy_to(&postgres, &data_directory, self.segment_size_mib);
         }
         append_settings(&data_directory, &self.settings);
-        let tablespaces: Vec<_> = (1..=self.tablespaces).map(|number| scratch.join(format!("ts{number}"))).collect();
+        if let Some(wal_directory) = &self.wal_directory {
+            move_wal(&data_directory, wal_directory);
+        }
+        let own = (1..=self.tablespaces).map(|number| scratch.join(format!("ts{number}")));
+        let tablespaces: Vec<_> = own.chain(self.tablespace_locations).collect();
         for location in &tablespaces {
             Account::unprivileged().create_directory(location);
         }
@@ -101,6 +137,17 @@ impl ClusterBuilder {
         cluster.start();
         cluster
     }
+}
+
+/// Two file systems perhaps, so that renaming will not do.
+fn move_wal(data_directory: &Path, wal_directory: &Path) {
+    let inside = data_directory.join("pg_wal");
+    template::copy_tree(&inside, wal_directory);
+    let account = Account::unprivileged();
+    let moved = fs::remove_dir_all(&inside)
+        .and_then(|()| symlink(wal_directory, &inside))
+        .and_then(|()| lchown(&inside, Some(account.uid), Some(account.gid)));
+    moved.unwrap_or_else(|error| panic!("cannot move {} to {}: {error}", inside.display(), wal_directory.display()));
 }
 
 pub(super) fn append_settings(data_directory: &Path, settings: &[(String, String)]) {

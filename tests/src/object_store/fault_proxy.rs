@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::http;
-use super::listener::Listener;
+use crate::http;
+use crate::listener::Listener;
 
 /// What happens to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]

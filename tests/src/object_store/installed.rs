@@ -12,8 +12,8 @@ const NPM_PACKAGES: [&str; 2] = ["azurite@3.37.0", "s3rver@3.7.1"];
 /// Debian's own; the first on the path may be one that only its owner can run.
 const DEBIAN_PYTHON: &str = "/usr/bin/python3";
 
-/// A Python that has moto.
-pub(super) fn python_with_moto() -> PathBuf {
+/// A Python that has moto, and with it Amazon's own client.
+pub fn python_with_moto() -> PathBuf {
     let directory = installed("moto", MOTO, |directory| {
         let python = if Path::new(DEBIAN_PYTHON).is_file() { DEBIAN_PYTHON } else { "python3" };
         succeed(Command::new(python).args(["-m", "venv"]).arg(directory), "install the package python3-venv");

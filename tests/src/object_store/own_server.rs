@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::BUCKET;
-use super::http::{self, Request};
-use super::listener::Listener;
+use crate::http::{self, Request};
+use crate::listener::Listener;
 
 /// How long a server that looks before it writes leaves the gap open for a second writer.
 const GAP: Duration = Duration::from_millis(100);

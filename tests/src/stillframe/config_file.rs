@@ -51,7 +51,11 @@ impl ConfigFile {
 
     /// Sets a key of a table that the test has not set.
     pub fn default_value(self, table: &str, key: &str, value: impl Into<Value>) -> Self {
-        if self.tables.get(table).is_some_and(|table| table.get(key).is_some()) { self } else { self.value(table, key, value) }
+        let mut place = Some(&self.tables);
+        for part in table.split('.') {
+            place = place.and_then(|tables| tables.get(part)?.as_table());
+        }
+        if place.is_some_and(|table| table.contains_key(key)) { self } else { self.value(table, key, value) }
     }
 
     /// The text of the file.

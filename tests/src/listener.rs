@@ -7,14 +7,14 @@ use tokio::sync::oneshot;
 
 /// A listening socket whose connections are served by a thread of its own while the value lives.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     endpoint: String,
     _stop: oneshot::Sender<()>,
 }
 
 impl Listener {
     /// Serves every connection with `serve`; `path` is what the base URL ends with.
-    pub(super) fn start<F>(path: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    pub(crate) fn start<F>(path: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -40,7 +40,7 @@ impl Listener {
         Self { endpoint, _stop: stop }
     }
 
-    pub(super) fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 }

@@ -3,45 +3,46 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as BlockingStream;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::REQUEST_TIMEOUT;
-
+/// Longest wait of one request of the harness.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest head of a request.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// A request, read as a whole.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
     /// Path and query, as sent.
-    pub(super) target: String,
+    pub(crate) target: String,
     /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value.as_str())
     }
 
     /// The path without the query, decoded.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         decoded(self.target.split('?').next().unwrap_or_default())
     }
 
     /// A parameter of the query, decoded.
-    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let (_, query) = self.target.split_once('?')?;
         let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.into_iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| decoded(&value.replace('+', " ")))
     }
 
     /// As it goes on to another server, which is told to end the connection after its answer.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in self.headers.iter().filter(|(name, _)| name != "connection" && name != "expect") {
             let _infallible = write!(text, "{name}: {value}\r\n");
@@ -52,7 +53,7 @@ impl Request {
 }
 
 /// Reads one request; none when the client closed the connection instead.
-pub(super) async fn read(stream: &mut TcpStream) -> Option<Request> {
+pub(crate) async fn read(stream: &mut TcpStream) -> Option<Request> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -82,7 +83,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> Option<Request> {
 }
 
 /// An answer with headers of ours, which ends the connection.
-pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status} Answer\r\nconnection: close\r\n");
     for (name, value) in headers {
         let _infallible = write!(text, "{name}: {value}\r\n");
@@ -96,13 +97,13 @@ pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<
 }
 
 /// A refusal with this code, as S3 writes it.
-pub(super) fn refusal(status: u16, code: &str) -> Vec<u8> {
+pub(crate) fn refusal(status: u16, code: &str) -> Vec<u8> {
     let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>told by the test</Message></Error>");
     answer(status, &[("content-type", "application/xml"), ("x-amz-request-id", "TEST")], text.as_bytes())
 }
 
 /// Sends one request of the harness itself; returns the status and the body as text.
-pub(super) fn request(endpoint: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+pub(crate) fn request(endpoint: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
     let host = endpoint.trim_start_matches("http://");
     let mut stream = BlockingStream::connect(host).unwrap_or_else(|error| panic!("cannot connect to {endpoint}: {error}"));
     stream.set_read_timeout(Some(REQUEST_TIMEOUT)).unwrap();
@@ -120,8 +121,14 @@ pub(super) fn request(endpoint: &str, method: &str, target: &str, headers: &[(&s
     (status.unwrap_or_else(|| panic!("no HTTP answer of {endpoint}: {answer}")), body)
 }
 
+/// With percent signs in place of everything that is not a letter or a digit.
+pub(crate) fn encoded(text: &str) -> String {
+    let byte = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(byte).collect()
+}
+
 /// Without percent signs.
-pub(super) fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, others)) = rest.split_first() {
