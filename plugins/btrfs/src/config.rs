@@ -3,6 +3,9 @@
 use serde::Deserialize;
 use stillframe_sdk::{Error, invalid};
 
+/// Longest directory, in bytes: each volume tells in an attribute which one it uses, and values of attributes have this limit.
+const MAX_ROOT_BYTES: usize = 256;
+
 /// What the operator configured.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,9 +27,15 @@ impl Config {
 }
 
 fn is_plain(root: &str) -> bool {
-    root.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
+    root.len() <= MAX_ROOT_BYTES
+        && root.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }
 
 fn refusal(key: &str, root: &str) -> Error {
-    invalid(key, format!("`{root}` must be an absolute path without `.`, `..`, double or closing slashes"))
+    invalid(
+        key,
+        format!(
+            "`{root}` must be an absolute path of at most {MAX_ROOT_BYTES} bytes, without `.`, `..`, double or closing slashes"
+        ),
+    )
 }

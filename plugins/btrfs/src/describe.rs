@@ -32,7 +32,10 @@ pub(crate) fn describe() -> ProviderInfo {
         needs: vec![
             CapabilityNeed {
                 capability: "command".to_owned(),
-                reason: "Runs `btrfs` to snapshot and delete subvolumes, and `findmnt` to tell file systems apart.".to_owned(),
+                reason:
+                    "Runs `btrfs` to snapshot and delete subvolumes, `findmnt` to tell file systems apart, and `rmdir` for the \
+                         empty directory that a snapshot has in place of `pg_wal`."
+                        .to_owned(),
             },
             CapabilityNeed { capability: "tree".to_owned(), reason: "Keeps a record of each snapshot set in `root`.".to_owned() },
         ],

@@ -6,7 +6,7 @@ use stillframe_sdk::command::{Command, ExitStatus, Invocation, Output};
 use stillframe_sdk::{Error, invalid};
 
 /// What words of the program mean.
-const MEANINGS: [(&str, Meaning); 10] = [
+const MEANINGS: [(&str, Meaning); 12] = [
     ("No such file or directory", Meaning::Absent),
     ("Operation not permitted", Meaning::Denied),
     ("Permission denied", Meaning::Denied),
@@ -14,6 +14,9 @@ const MEANINGS: [(&str, Meaning); 10] = [
     ("Disk quota exceeded", Meaning::Exhausted),
     ("Device or resource busy", Meaning::Busy),
     ("Text file busy", Meaning::Busy),
+    // Somebody has made a subvolume within.
+    ("Directory not empty", Meaning::Busy),
+    ("Inappropriate ioctl for device", Meaning::Placeholder),
     ("Read-only file system", Meaning::ReadOnly),
     ("Not a Btrfs subvolume", Meaning::NotASubvolume),
     ("not a btrfs filesystem", Meaning::NotBtrfs),
@@ -31,6 +34,8 @@ enum Meaning {
     ReadOnly,
     NotASubvolume,
     NotBtrfs,
+    /// It is the empty directory that a snapshot has in place of a subvolume within the original.
+    Placeholder,
 }
 
 /// The number of the subvolume that holds a path; none when there is no such path.
@@ -44,6 +49,17 @@ pub(crate) fn subvolume_id(host: &impl Command, path: &str) -> Result<Option<u64
         Some(Meaning::Absent) => Ok(None),
         _ => Err(failure("look at", path, &output)),
     }
+}
+
+/// Whether a path is the empty directory that a snapshot has in place of a subvolume. Nothing can be made in it, not even by root.
+pub(crate) fn is_placeholder(host: &impl Command, path: &str) -> Result<bool, Error> {
+    Ok(meaning(&run(host, &["inspect-internal", "rootid", path])?) == Some(Meaning::Placeholder))
+}
+
+/// Removes such a directory.
+pub(crate) fn remove_placeholder(host: &impl Command, path: &str) -> Result<(), Error> {
+    let output = run_program(host, "rmdir", &[path])?;
+    if succeeded(&output) { Ok(()) } else { Err(failure("remove", path, &output)) }
 }
 
 /// Makes a subvolume.
@@ -79,8 +95,12 @@ pub(crate) fn delete(host: &impl Command, path: &str) -> Result<(), Error> {
 }
 
 fn run(host: &impl Command, args: &[&str]) -> Result<Output, Error> {
+    run_program(host, "btrfs", args)
+}
+
+fn run_program(host: &impl Command, program: &str, args: &[&str]) -> Result<Output, Error> {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    Ok(host.run(&Invocation { program: "btrfs".to_owned(), args, stdin: None, timeout_ms: None })?)
+    Ok(host.run(&Invocation { program: program.to_owned(), args, stdin: None, timeout_ms: None })?)
 }
 
 fn succeeded(output: &Output) -> bool {
@@ -108,7 +128,7 @@ fn failure(verb: &str, path: &str, output: &Output) -> Error {
         Some(Meaning::Exhausted) => Error::Exhausted(text),
         Some(Meaning::Busy) => Error::InUse(text),
         Some(Meaning::ReadOnly) => Error::Internal(format!("{text}: the file system is mounted read-only")),
-        Some(Meaning::NotASubvolume | Meaning::NotBtrfs) => invalid("volumes", text),
+        Some(Meaning::NotASubvolume | Meaning::NotBtrfs | Meaning::Placeholder) => invalid("volumes", text),
         None => Error::Transient(text),
     }
 }

@@ -123,7 +123,7 @@ impl Record {
                 state: self.member_state(member.exists(host)?),
                 percent: None,
                 size_bytes: None,
-                attributes: vec![("snapshot".to_owned(), member.snapshot.clone())],
+                attributes: Vec::new(),
             })
         });
         Ok(SnapshotSet {
@@ -134,7 +134,8 @@ impl Record {
             atomic: self.members.len() == 1,
             isolated: true,
             cut_begin_ms: self.cut_begin_ms,
-            cut_end_ms: self.cut_end_ms,
+            // A clock may be set back meanwhile; an end before the begin would make the set one that nobody can look at.
+            cut_end_ms: self.cut_end_ms.max(self.cut_begin_ms),
             labels: self.labels.clone().into_iter().collect(),
         })
     }

@@ -38,6 +38,7 @@ pub(crate) fn restore_set<H: Host + Tree + Command>(host: &H, config: &Config, r
     refuse_omissions(&record, &request.directories)?;
     let mut copies = Vec::new();
     let mut directories = Vec::new();
+    let mut wal_places = Vec::new();
     for directory in request.directories {
         let Some((number, member, within)) = held(&record, &directory)? else {
             directories.push(RestoredDirectory { name: directory.name, path: directory.path });
@@ -45,6 +46,9 @@ pub(crate) fn restore_set<H: Host + Tree + Command>(host: &H, config: &Config, r
         };
         let copy = layout::restored(&member.root, &request.token, number);
         let path = if within.is_empty() { copy.clone() } else { format!("{copy}/{within}") };
+        if directory.role == DataRole::Data {
+            wal_places.push(format!("{path}/pg_wal"));
+        }
         directories.push(RestoredDirectory { name: directory.name, path });
         if !copies.iter().any(|known: &Copied| known.copy == copy) {
             copies.push(Copied { root: member.root.clone(), snapshot: member.snapshot.clone(), copy });
@@ -52,18 +56,35 @@ pub(crate) fn restore_set<H: Host + Tree + Command>(host: &H, config: &Config, r
     }
     // A repetition finds what the first attempt has made; what that one wrote into it since, nobody knows.
     release(host, config, &request.token)?;
+    for copied in &copies {
+        // The program would make the snapshot inside of it, and a release delete what is not ours.
+        if program::subvolume_id(host, &copied.copy)?.is_some() {
+            return Err(Error::Conflict(copied.copy.clone()));
+        }
+    }
     let restore = RestoreRecord { set: record.name, copies };
     let text = serde_json::to_string_pretty(&restore).map_err(|cause| Error::Internal(cause.to_string()))?;
     host.write_file(&layout::restore_record(&request.token), &text)?;
-    for copied in &restore.copies {
-        if let Err(error) = program::snapshot_writable(host, &copied.snapshot, &copied.copy) {
-            if let Err(left) = release(host, config, &request.token) {
-                host.log(Level::Warn, &format!("the failed restore `{}` could not be removed: {left:?}", request.token));
-            }
-            return Err(error);
+    if let Err(error) = make(host, &restore, &wal_places) {
+        if let Err(left) = release(host, config, &request.token) {
+            host.log(Level::Warn, &format!("the failed restore `{}` could not be removed: {left:?}", request.token));
         }
+        return Err(error);
     }
     Ok(Restored { handle: request.token, directories })
+}
+
+/// Makes the snapshots, in which a server must be able to write its WAL: a `pg_wal` that was a subvolume is no directory in them.
+fn make(host: &impl Command, restore: &RestoreRecord, wal_places: &[String]) -> Result<(), Error> {
+    for copied in &restore.copies {
+        program::snapshot_writable(host, &copied.snapshot, &copied.copy)?;
+    }
+    for place in wal_places {
+        if program::is_placeholder(host, place)? {
+            program::remove_placeholder(host, place)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a restore has made. Its handle is its token.

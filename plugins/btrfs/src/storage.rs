@@ -42,6 +42,7 @@ impl Mounted {
 
     /// Whether the mount shows a subvolume, and not a directory in one.
     pub(crate) fn shows_a_subvolume(&self) -> bool {
-        self.options.split(',').filter_map(|option| option.strip_prefix("subvol=")).any(|subvolume| subvolume == self.fsroot)
+        // The name may hold commas, as the list does.
+        format!(",{},", self.options).contains(&format!(",subvol={},", self.fsroot))
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Subvolume {
 pub(super) struct Storage {
     pub(super) subvolumes: BTreeMap<String, Subvolume>,
     pub(super) directories: BTreeSet<String>,
+    /// What snapshots have in place of subvolumes.
+    pub(super) placeholders: BTreeSet<String>,
     /// Mount points with their source, the directory that they show, and their options.
     pub(super) mounts: BTreeMap<String, (String, String, String)>,
     /// Whether the caller may delete what is read-only.
@@ -88,6 +90,10 @@ impl Storage {
         }
         Ok(match (invocation.program.as_str(), &args[..]) {
             ("findmnt", ["--json", "--target", directory, "--output", _]) => self.findmnt(directory),
+            ("btrfs", ["inspect-internal", "rootid", path]) if self.placeholders.contains(*path) => {
+                failed("ERROR: failed to lookup root id: Inappropriate ioctl for device")
+            }
+            ("rmdir", [path]) if self.placeholders.remove(*path) => said(""),
             ("btrfs", ["inspect-internal", "rootid", path]) => match self.holder(path) {
                 Some(subvolume) => said(&format!("{}\n", subvolume.number)),
                 None => failed(&format!("ERROR: cannot access '{path}': No such file or directory")),
@@ -122,6 +128,9 @@ impl Storage {
             return failed("ERROR: Not a Btrfs subvolume: Invalid argument");
         }
         assert!(self.holder(copy).is_none(), "the program would make it inside of `{copy}`");
+        let inner = self.subvolumes.keys().chain(&self.placeholders).filter_map(|path| path.strip_prefix(&format!("{source}/")));
+        let inner: Vec<String> = inner.map(|within| format!("{copy}/{within}")).collect();
+        self.placeholders.extend(inner);
         self.add(copy, is_read_only);
         said(&format!("Create a snapshot of '{source}' in '{copy}'\n"))
     }
@@ -132,8 +141,12 @@ impl Storage {
             Some(subvolume) if subvolume.is_read_only && !self.is_root => {
                 failed("ERROR: Could not destroy subvolume/snapshot: Read-only file system\nWARNING: deletion failed")
             }
+            Some(_) if self.subvolumes.keys().any(|other| other.starts_with(&format!("{path}/"))) => {
+                failed("ERROR: Could not destroy subvolume/snapshot: Directory not empty")
+            }
             Some(_) => {
                 self.subvolumes.remove(path);
+                self.placeholders.retain(|placeholder| !placeholder.starts_with(&format!("{path}/")));
                 said("Delete subvolume\n")
             }
         }

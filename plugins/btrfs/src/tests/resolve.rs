@@ -42,6 +42,9 @@ fn refuses_a_mount_that_shows_a_directory_within_a_subvolume() {
     btrfs.mount("/whole", "/dev/vdb", "/pg", "/pg");
     let whole = path("data", DataRole::Data, "/whole", ("/whole", "/dev/vdb[/pg]"));
     assert_eq!(Btrfs::resolve(&host, &config(), vec![whole]).unwrap()[0].id, "/whole");
+    btrfs.mount("/odd", "/dev/vdb", "/a,b", "/a,b");
+    let odd = path("data", DataRole::Data, "/odd", ("/odd", "/dev/vdb[/a,b]"));
+    assert_eq!(Btrfs::resolve(&host, &config(), vec![odd]).unwrap()[0].id, "/odd");
 }
 
 #[test]

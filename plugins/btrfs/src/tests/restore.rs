@@ -3,7 +3,7 @@
 use stillframe_sdk::testing::FakeHost;
 use stillframe_sdk::{DataRole, Error, Provider, RestoreDirectory, RestoreRequest, Restored};
 
-use super::{Btrfs, config, create, machine};
+use super::{Btrfs, config, create, list, machine};
 
 pub(super) fn restore(host: &FakeHost, handle: &str) -> Result<Restored, Error> {
     let directory = |name: &str, role: DataRole| RestoreDirectory {
@@ -58,4 +58,36 @@ fn refuses_to_leave_out_a_tablespace_or_to_invent_one() {
     };
     assert!(matches!(ask(&["data"]), Err(Error::Invalid(_))));
     assert!(matches!(ask(&["data", "tablespace-16384", "tablespace-9"]), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn a_wal_directory_that_was_a_subvolume_is_not_left_as_one_that_nobody_can_write() {
+    let (host, btrfs) = machine();
+    btrfs.subvolume("/srv/pg/15/main/pg_wal");
+    let set = create(&host, "b1").unwrap();
+    assert!(btrfs.0.borrow().placeholders.contains("/srv/snaps/b1.1/15/main/pg_wal"));
+    restore(&host, &set.handle).unwrap();
+    let placeholders = btrfs.0.borrow().placeholders.clone();
+    assert!(placeholders.iter().all(|place| place.starts_with("/srv/snaps/b1.1/")), "{placeholders:?}");
+}
+
+#[test]
+fn a_restore_never_takes_a_place_that_is_taken_and_never_removes_what_is_there() {
+    let (host, btrfs) = machine();
+    let set = create(&host, "b1").unwrap();
+    let other = create(&host, "restored-r1").unwrap();
+    let there = btrfs.snapshots();
+    assert_eq!(restore(&host, &set.handle), Err(Error::Conflict("/srv/snaps/restored-r1.1".to_owned())));
+    Btrfs::release(&host, &config(), "r1").unwrap();
+    assert_eq!(btrfs.snapshots(), there);
+    assert_eq!(list(&host), [set, other]);
+}
+
+#[test]
+fn a_subvolume_that_was_made_within_a_restore_is_in_use() {
+    let (host, btrfs) = machine();
+    let set = create(&host, "b1").unwrap();
+    restore(&host, &set.handle).unwrap();
+    btrfs.subvolume("/srv/snaps/restored-r1.1/mine");
+    assert!(matches!(Btrfs::release(&host, &config(), "r1"), Err(Error::InUse(_))));
 }

@@ -1,8 +1,8 @@
 //! Sets: made once, told, deleted.
 
-use stillframe_sdk::{Deletion, Error, MemberState, Provider, SetReference};
+use stillframe_sdk::{Deletion, Error, MemberState, Provider, SetReference, parse_config};
 
-use super::{Btrfs, config, create, list, machine, request, volumes};
+use super::{Btrfs, Config, config, create, list, machine, request, volumes};
 
 #[test]
 fn a_set_is_one_read_only_snapshot_of_each_subvolume_in_cutting_order() {
@@ -113,4 +113,30 @@ fn a_later_backup_onto_a_root_without_its_marker_is_refused() {
     let mut later = request(&host, "b2");
     later.volumes = volumes;
     assert!(matches!(Btrfs::create_set(&host, &config(), later), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn a_clock_that_was_set_back_during_a_cut_does_not_hide_the_set() {
+    let (host, _) = machine();
+    let set = create(&host, "b1").unwrap();
+    let record = host.content("snapshots", "records/b1.json").unwrap();
+    let (begin, end) = (format!("\"cut_begin_ms\": {}", set.cut_begin_ms), format!("\"cut_begin_ms\": {}", set.cut_end_ms + 5_000));
+    assert!(record.contains(&begin));
+    host.put("snapshots", "records/b1.json", &record.replace(&begin, &end));
+    let [found] = &list(&host)[..] else { panic!("hidden") };
+    assert!(found.cut_begin_ms <= found.cut_end_ms);
+}
+
+#[test]
+fn no_answer_about_a_set_breaks_a_bound_however_long_the_root_is() {
+    let (host, btrfs) = machine();
+    let root = format!("/srv/{}", "x".repeat(251));
+    btrfs.directory(&root);
+    let at = |root: &str| parse_config::<Config>(&format!(r#"{{"root":"{root}","other_roots":["/fast/snaps"]}}"#)).unwrap();
+    let volumes = Btrfs::resolve(&host, &at(&root), super::paths()).unwrap();
+    let request = stillframe_sdk::CreateRequest { volumes, ..request(&host, "b1") };
+    let set = Btrfs::create_set(&host, &at(&root), request).unwrap();
+    let values = set.members.iter().flat_map(|member| &member.attributes).map(|(_, value)| value.len());
+    assert!(values.chain(set.labels.iter().map(|(_, value)| value.len())).all(|length| length <= 256));
+    assert!(matches!(Btrfs::check(&host, &at(&format!("{root}x"))), Err(Error::Invalid(argument)) if argument.field == "root"));
 }
