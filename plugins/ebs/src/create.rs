@@ -10,7 +10,7 @@ use stillframe_sdk::aws::Aws;
 use stillframe_sdk::{CreateRequest, Error, Host, Level, MemberState, SnapshotSet, invalid};
 
 use crate::Config;
-use crate::delete::delete_snapshot;
+use crate::delete::{delete_snapshot, delete_snapshots};
 use crate::ec2::{Class, Ec2, Fault, Snapshot, State};
 use crate::find;
 use crate::handle::Handle;
@@ -141,8 +141,11 @@ fn look<H: Host + Aws>(ec2: &Ec2<'_, H>, set: &mut Set, fault: &Fault, is_enough
 /// Removes snapshots as far as it can; those that stay carry the token, by which they will be found.
 fn remove<'a, H: Host + Aws>(ec2: &Ec2<'_, H>, ids: impl Iterator<Item = &'a str>) {
     for id in ids {
-        if let Err(error) = delete_snapshot(ec2, id) {
-            ec2.host.log(Level::Warn, &format!("the snapshot `{id}` could not be deleted: {error:?}"));
+        // It was only just made.
+        match delete_snapshots(ec2, &[id], true) {
+            Ok(true) => {}
+            Ok(false) => ec2.host.log(Level::Warn, &format!("the snapshot `{id}` could not be found to be deleted")),
+            Err(error) => ec2.host.log(Level::Warn, &format!("the snapshot `{id}` could not be deleted: {error:?}")),
         }
     }
 }

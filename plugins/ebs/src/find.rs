@@ -87,8 +87,13 @@ pub(crate) fn prove_account<H: Host + Aws>(ec2: &Ec2<'_, H>, handle: &Handle) ->
 
 /// The set that was cut for this token, as far as it can be seen.
 pub(crate) fn by_token<H: Host + Aws>(ec2: &Ec2<'_, H>, token: &str) -> Result<Option<Set>, Error> {
-    let mut sets = set::sets(of_token(ec2, token)?);
-    Ok(sets.pop())
+    let snapshots = of_token(ec2, token)?;
+    let damaged = snapshots.iter().find(|snapshot| !set::is_readable(snapshot)).map(|snapshot| snapshot.id.clone());
+    match (set::sets(snapshots).pop(), damaged) {
+        // There is something, and whoever asks would forget it.
+        (None, Some(id)) => Err(Error::Conflict(format!("{id} with the {TOKEN} `{token}`, whose other tags were changed"))),
+        (set, _) => Ok(set),
+    }
 }
 
 /// Every snapshot that carries this token.
@@ -105,8 +110,10 @@ pub(crate) fn list_sets<H: Host + Aws>(host: &H, config: &Config, owner: &str, c
     let encoded = encode(owner, IN_VALUE);
     // All of them each time: EC2 has no order, and its pages may part a set.
     let snapshots = ec2.snapshots_tagged(OWNER_LABEL, tags::filter_value(&encoded))?;
-    if let Some(foreign) = snapshots.iter().find(|snapshot| set::token_of(snapshot).is_none()) {
-        host.log(Level::Warn, &format!("`{}` has the tag `{OWNER_LABEL}` and not `{TOKEN}`: it is passed over", foreign.id));
+    for foreign in snapshots.iter().filter(|snapshot| !set::is_readable(snapshot)) {
+        let text =
+            format!("`{}` has the tag `{OWNER_LABEL}` and not all of a set, `{TOKEN}` and others: it is passed over", foreign.id);
+        host.log(Level::Warn, &text);
     }
     let mut sets = set::sets(snapshots);
     sets.retain(|set| set.record.labels.iter().any(|(key, value)| key == OWNER_LABEL && value == owner));

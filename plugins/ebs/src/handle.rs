@@ -70,12 +70,15 @@ impl Handle {
             _ => (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| Some(format!("snap-{id}"))),
         };
         let member = |member: &str| member.split('+').map(id).collect::<Option<Vec<_>>>();
+        let members: Vec<Vec<Option<String>>> = members.split(',').map(member).collect::<Option<_>>()?;
+        // With no snapshot to look for, every set would be gone.
+        members.iter().flatten().any(Option::is_some).then_some(())?;
         Some(Self {
             region: region.to_owned(),
             account: account.to_owned(),
             token: decode(token).filter(|token| !token.is_empty())?,
             begin_ms: begin.parse().ok()?,
-            members: members.split(',').map(member).collect::<Option<_>>()?,
+            members,
         })
     }
 

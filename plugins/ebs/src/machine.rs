@@ -35,6 +35,11 @@ impl Device {
         volume_of_serial(self.serial.as_deref()?)
     }
 
+    /// Where it, or anything on it, is mounted.
+    pub(crate) fn mountpoint(&self) -> Option<&str> {
+        self.mountpoint.as_deref().or_else(|| self.children.iter().find_map(Device::mountpoint))
+    }
+
     /// Whether it, or anything on it, is mounted at another place.
     pub(crate) fn is_mounted_elsewhere(&self, point: &str) -> bool {
         let here = self.mountpoint.as_deref().is_some_and(|mounted| mounted != point);

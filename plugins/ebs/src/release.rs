@@ -16,7 +16,7 @@ use crate::restore::{MEMBER, RESTORE};
 const REMOVING_MS: (u32, u32) = (1_000, 300_000);
 
 /// The same, in which volumes are looked for that may not be visible yet.
-const LOOKS_MS: (u32, u32) = (1_000, 2_000);
+const LOOKS_MS: (u32, u32) = (1_000, 7_000);
 
 /// Pause after which a volume that is still being detached is worth another try.
 const DETACHING_MS: u64 = 30_000;
@@ -47,6 +47,10 @@ pub(crate) fn point(config: &Config, token: &str, member: usize) -> String {
 pub(crate) fn undo<H: Host + Aws + Command>(ec2: &Ec2<'_, H>, token: &str, made: &[String]) -> Result<(), Error> {
     let directory = format!("{}/{token}", ec2.config.mount_root);
     for mounted in mount::below(ec2.host, &directory)?.iter().rev() {
+        let number = mounted.point.strip_prefix(&directory).map(|rest| rest.trim_start_matches('/'));
+        if !number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+            return Err(Error::InUse(format!("`{}`, where something else is mounted", mounted.point)));
+        }
         mount::detach(ec2.host, &mounted.point)?;
     }
     let (first, total) = LOOKS_MS;
@@ -86,6 +90,7 @@ fn remove<H: Host + Aws + Command>(ec2: &Ec2<'_, H>, id: &str) -> Result<(), Err
                 return Err(Error::InUse(format!("{id}, which is attached to the other instance `{}`", attachment.instance)));
             }
             if attachment.status != "detaching" {
+                refuse_mounted(ec2.host, id)?;
                 ec2.detach_volume(id, &attachment.instance)?;
             }
             return Ok(None);
@@ -98,4 +103,13 @@ fn remove<H: Host + Aws + Command>(ec2: &Ec2<'_, H>, id: &str) -> Result<(), Err
         }
     })?;
     removed.ok_or(Error::Busy(Some(DETACHING_MS)))
+}
+
+/// Our own mounts are gone by now. To detach what is still mounted would tear it from a file system that somebody works with.
+fn refuse_mounted<H: Host + Command>(host: &H, id: &str) -> Result<(), Error> {
+    let disks = machine::disks(host)?;
+    match disks.iter().filter(|disk| disk.volume().as_deref() == Some(id)).find_map(|disk| disk.mountpoint()) {
+        Some(point) => Err(Error::InUse(format!("{id}, which is mounted at `{point}` as well"))),
+        None => Ok(()),
+    }
 }

@@ -81,6 +81,11 @@ impl Record {
     }
 }
 
+/// Whether a snapshot carries the whole record of its set.
+pub(crate) fn is_readable(snapshot: &Snapshot) -> bool {
+    Record::read(snapshot).is_some()
+}
+
 /// The token that a snapshot carries.
 pub(crate) fn token_of(snapshot: &Snapshot) -> Option<String> {
     tags::decode(&tags::take(&snapshot.tags, TOKEN)?)

@@ -135,11 +135,13 @@ pub(crate) struct Fault {
     pub(crate) code: String,
     /// For people: the action, the code and EC2's message.
     pub(crate) text: String,
+    /// Whether something answered that does not speak EC2's language.
+    is_foreign: bool,
 }
 
 impl Fault {
     pub(super) fn new(class: Class, action: &str, text: impl std::fmt::Display) -> Self {
-        Self { class, code: String::new(), text: format!("`{action}`: {text}") }
+        Self { class, code: String::new(), text: format!("`{action}`: {text}"), is_foreign: false }
     }
 
     /// What an answer with an error says: the code decides, and where there is none the HTTP status.
@@ -157,13 +159,15 @@ impl Fault {
             // Not every service that speaks EC2's language answers in it.
             404 | 501 if code.is_empty() => Class::Unsupported,
             429 => Class::Throttled,
-            500.. => Class::Unknown,
+            // From something between here and EC2, which may have got the request.
+            408 | 500.. => Class::Unknown,
             _ => Class::Other,
         });
         let message: String = message.chars().take(MAX_QUOTED_BYTES).collect();
         let id = response.request_id.as_deref().map(|id| format!(" (request {id})")).unwrap_or_default();
         let said = if code.is_empty() { format!("HTTP status {}", response.status) } else { format!("{code}: {message}") };
-        Self { class, code, text: format!("`{action}`: {said}{id}") }
+        let is_foreign = code.is_empty();
+        Self { class, code, text: format!("`{action}`: {said}{id}"), is_foreign }
     }
 
     /// The least pause before a repetition.
@@ -174,6 +178,12 @@ impl Fault {
     /// Whether nobody knows if the request was carried out.
     pub(crate) fn may_have_happened(&self) -> bool {
         self.class == Class::Unknown
+    }
+
+    /// Whether the same question may have an answer later. One that EC2 itself did not answer may never have: an imitation says so
+    /// of what it does not know.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.class == Class::Throttled || self.class == Class::Unknown && !self.is_foreign
     }
 
     /// The error for a request whose parameter came from this key or field.
@@ -190,7 +200,7 @@ impl Fault {
 /// `not-found` is not passed on under that name: the host takes it for the answer that the set does not exist.
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        let Fault { class, code: _, text } = &fault;
+        let Fault { class, text, .. } = &fault;
         let text = text.clone();
         match class {
             Class::Denied => Self::Denied(text),

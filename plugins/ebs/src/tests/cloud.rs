@@ -46,6 +46,10 @@ pub(super) struct World {
     pub(super) work: usize,
     /// Passes over the list of excluded volumes, as one imitation of EC2 does.
     pub(super) ignores_excludes: bool,
+    /// What cannot be seen cannot be deleted either.
+    pub(super) hides_from_deletion: bool,
+    /// The code for what a lock forbids, where it is another one.
+    pub(super) lock_code: Option<&'static str>,
     /// Whether disks tell their serial numbers.
     pub(super) is_xen: bool,
     /// Passes over `DryRun`.

@@ -272,3 +272,12 @@ fn what_was_not_resolved_here_is_refused() {
         assert!(matches!(Ebs::create_set(&host, &defaults(), bad), Err(Error::Invalid(_))));
     }
 }
+
+#[test]
+fn what_is_taken_back_is_deleted_even_if_ec2_does_not_know_it_yet() {
+    let cloud = Cloud::default();
+    let host = cloud.host();
+    cloud.world(|world| (world.lag, world.hides_from_deletion, world.ignores_excludes) = (3, true, true));
+    create(&host, "b1").unwrap();
+    assert!(!cloud.cut().contains(&volume("c")), "{:?}", cloud.cut());
+}

@@ -27,6 +27,20 @@ fn what_is_not_visible_yet_is_deleted_by_its_id() {
 }
 
 #[test]
+fn what_ec2_does_not_know_yet_is_not_absent() {
+    for hidden in [1, 2] {
+        let cloud = Cloud::default();
+        let (host, set) = with_set(&cloud);
+        cloud.world(|world| {
+            world.hides_from_deletion = true;
+            world.snapshots.values_mut().take(hidden).for_each(|snap| *snap = super::cloud::hidden(snap, 4));
+        });
+        assert_eq!(Ebs::delete_set(&host, &defaults(), &set.handle), Ok(Deletion::Deleted));
+        assert!(cloud.cut().is_empty(), "{:?}", cloud.cut());
+    }
+}
+
+#[test]
 fn what_else_carries_the_token_goes_with_the_set() {
     let cloud = Cloud::default();
     let (host, set) = with_set(&cloud);
@@ -85,4 +99,35 @@ fn faults_that_pass_are_waited_for() {
     cloud.mishap("DeleteSnapshot", Mishap::Refused(500, "InternalError"));
     assert!(Ebs::delete_set(&host, &defaults(), &set.handle).is_ok());
     assert!(cloud.cut().is_empty());
+}
+
+#[test]
+fn a_question_about_locks_that_was_not_answered_is_asked_again_before_half_a_set_is_gone() {
+    for (status, code) in [(503, "RequestLimitExceeded"), (500, "InternalError")] {
+        let cloud = Cloud::default();
+        let (host, set) = with_set(&cloud);
+        Ebs::lock_set(&host, &defaults(), &set.handle, LockMode::Governance, 1_800_000_000_000).unwrap();
+        cloud.world(|world| world.snapshots.values_mut().next().unwrap().lock = None);
+        for times in [1, 9] {
+            (0..times).for_each(|_| cloud.mishap("DescribeLockedSnapshots", Mishap::Refused(status, code)));
+            assert!(Ebs::delete_set(&host, &defaults(), &set.handle).is_err());
+            assert_eq!(cloud.cut().len(), 2, "{code} {times}");
+        }
+    }
+}
+
+#[test]
+fn a_lock_is_told_whatever_code_ec2_has_for_it() {
+    for code in ["OperationNotPermitted", "InvalidParameterValue", "Unheard.Of"] {
+        let cloud = Cloud::default();
+        let (host, set) = with_set(&cloud);
+        let lock = ("governance".to_owned(), "2027-01-01T00:00:00.000Z".to_owned());
+        cloud.world(|world| {
+            world.lock_code = Some(code);
+            world.snapshots.pop_last();
+            world.snapshots.values_mut().for_each(|snap| snap.lock = Some(lock.clone()));
+        });
+        let until = crate::time::parse("2027-01-01T00:00:00.000Z").unwrap();
+        assert_eq!(Ebs::delete_set(&host, &defaults(), &set.handle), Err(Error::Locked(until)), "{code}");
+    }
 }

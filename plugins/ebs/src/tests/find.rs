@@ -100,9 +100,15 @@ fn a_poll_tells_of_a_limit_on_the_rate_and_does_not_wait() {
 #[test]
 fn a_handle_of_somebody_else_is_refused() {
     let host = Cloud::default().host();
-    for handle in
-        ["", "b1:token", "eu-central-1:1:t:x:0a", "eu-central-1:1:t:5:", "eu-central-1:1:t:5:0a;", "eu-central-1:1:t:5:0a:b"]
-    {
+    for handle in [
+        "",
+        "b1:token",
+        "eu-central-1:1:t:x:0a",
+        "eu-central-1:1:t:5:",
+        "eu-central-1:1:t:5:0a;",
+        "eu-central-1:1:t:5:0a:b",
+        "eu-central-1:1:t:5:-,-+-",
+    ] {
         assert!(matches!(get(&host, handle), Err(Error::Invalid(_))), "{handle}");
     }
 }
@@ -137,6 +143,20 @@ fn a_snapshot_without_its_token_is_named_and_hides_nothing() {
     assert_eq!(listed.len(), 1);
     assert!(host.messages().iter().any(|(_, text)| text.contains("passed over")));
     assert!(matches!(get(&host, &set.handle), Err(Error::Conflict(_))));
+}
+
+#[test]
+fn a_set_whose_tags_were_changed_is_not_told_to_be_absent() {
+    let cloud = Cloud::default();
+    let (host, _) = with_set(&cloud);
+    cloud.world(|world| world.snapshots.values_mut().for_each(|snap| drop(snap.tags.remove("stillframe:volumes"))));
+    let reference = SetReference::Token("token-b1".to_owned());
+    assert!(matches!(Ebs::get_set(&host, &defaults(), reference), Err(Error::Conflict(_))));
+    assert!(matches!(create(&host, "b1"), Err(Error::Conflict(_))));
+    assert_eq!(cloud.cut().len(), 2, "nothing is cut beside it");
+    assert!(Ebs::list_sets(&host, &defaults(), "main/74", None).unwrap().sets.is_empty());
+    let ids: Vec<String> = cloud.world(|world| world.snapshots.keys().cloned().collect());
+    assert!(ids.iter().all(|id| host.messages().iter().any(|(_, text)| text.contains(id) && text.contains("passed over"))));
 }
 
 #[test]

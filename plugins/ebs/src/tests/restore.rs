@@ -216,6 +216,51 @@ fn what_is_in_use_is_not_released() {
 }
 
 #[test]
+fn a_volume_that_is_mounted_elsewhere_as_well_is_not_torn_away() {
+    let cloud = Cloud::default();
+    let (host, set) = with_set(&cloud);
+    restore(&host, &set).unwrap();
+    cloud.world(|world| {
+        let mut moved = world.mounts.mounts[0].clone();
+        moved.point = "/srv/pg".to_owned();
+        world.mounts.mounts.push(moved);
+    });
+    for _ in 0..2 {
+        assert!(matches!(Ebs::release(&host, &defaults(), "r-1"), Err(Error::InUse(text)) if text.contains("`/srv/pg`")));
+    }
+    cloud.world(|world| world.mounts.mounts.clear());
+    Ebs::release(&host, &defaults(), "r-1").unwrap();
+    assert!(is_clean(&cloud));
+}
+
+#[test]
+fn what_somebody_mounted_within_a_restore_is_left_to_him() {
+    let cloud = Cloud::default();
+    let (host, set) = with_set(&cloud);
+    restore(&host, &set).unwrap();
+    cloud.world(|world| {
+        let (mut within, device) = (world.mounts.mounts[0].clone(), "/dev/nvme99n1");
+        (within.point, within.source) = ("/run/stillframe/mnt/r-1/0/archive".to_owned(), device.to_owned());
+        world.mounts.mounts.push(within);
+    });
+    assert!(matches!(Ebs::release(&host, &defaults(), "r-1"), Err(Error::InUse(text)) if text.contains("r-1/0/archive")));
+    cloud.world(|world| assert_eq!(world.mounts.mounts.len(), 2));
+}
+
+#[test]
+fn a_volume_that_is_not_visible_yet_is_released() {
+    let cloud = Cloud::default();
+    let (host, set) = with_set(&cloud);
+    restore(&host, &set).unwrap();
+    cloud.world(|world| {
+        world.mounts = FakeMounts::default();
+        world.volumes.values_mut().filter(|vol| !vol.snapshot.is_empty()).for_each(|vol| (vol.attached, vol.hidden) = (None, 3));
+    });
+    Ebs::release(&host, &defaults(), "r-1").unwrap();
+    assert!(is_clean(&cloud));
+}
+
+#[test]
 fn a_token_that_cannot_name_a_directory_is_refused() {
     let cloud = Cloud::default();
     let (host, set) = with_set(&cloud);

@@ -95,6 +95,7 @@ fn what_is_no_answer_of_ec2_is_judged_by_its_status() {
         (501, "", "Unsupported"),
         (500, "<html>", "Transient"),
         (502, "Bad Gateway", "Transient"),
+        (408, "<html>request timeout</html>", "Transient"),
         (429, "", "Throttled"),
         (403, "", "Denied"),
         (401, "", "Unauthenticated"),

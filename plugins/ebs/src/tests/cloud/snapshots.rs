@@ -91,10 +91,14 @@ impl World {
     }
 
     pub(super) fn delete_snapshot(&mut self, id: &str) -> Response {
+        if let Some(snap) = self.snapshots.get_mut(id).filter(|snap| snap.hidden > 0 && self.hides_from_deletion) {
+            snap.hidden -= 1;
+            return error(400, "InvalidSnapshot.NotFound");
+        }
         match self.snapshots.get(id) {
             None => error(400, "InvalidSnapshot.NotFound"),
             Some(snap) if snap.image.is_some() => error(400, "InvalidSnapshot.InUse"),
-            Some(snap) if snap.lock.is_some() => error(400, "SnapshotLocked"),
+            Some(snap) if snap.lock.is_some() => error(400, self.lock_code.unwrap_or("SnapshotLocked")),
             Some(_) => {
                 self.snapshots.remove(id);
                 success("DeleteSnapshot", &wire::element("return", "true"))
