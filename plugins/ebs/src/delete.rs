@@ -36,7 +36,7 @@ pub(crate) fn delete_set<H: Host + Aws>(host: &H, config: &Config, handle: &str)
     if delete_snapshots(&ec2, &ids, is_young)? {
         return Ok(Deletion::Deleted);
     }
-    find::prove_account(&ec2, &handle)?;
+    find::prove_account(&ec2, &handle.account)?;
     Ok(Deletion::Absent)
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn by_handle<H: Host + Aws>(ec2: &Ec2<'_, H>, handle: &Handle) -> Res
         Ok((!snapshots.is_empty()).then_some(()))
     })?;
     if snapshots.is_empty() {
-        prove_account(ec2, handle)?;
+        prove_account(ec2, &handle.account)?;
         return Ok(None);
     }
     let damaged = || Error::Conflict(format!("a snapshot of {TOKEN} `{}` whose tags were changed", handle.token));
@@ -71,15 +71,14 @@ pub(crate) fn of_handle<H: Host + Aws>(ec2: &Ec2<'_, H>, handle: &Handle) -> Res
 }
 
 /// An empty answer proves nothing in another account, and what is taken for gone is forgotten, with the WAL that it needs.
-pub(crate) fn prove_account<H: Host + Aws>(ec2: &Ec2<'_, H>, handle: &Handle) -> Result<(), Error> {
-    if handle.account.is_empty() {
+pub(crate) fn prove_account<H: Host + Aws>(ec2: &Ec2<'_, H>, wanted: &str) -> Result<(), Error> {
+    if wanted.is_empty() {
         return Ok(());
     }
     let account = ec2.account()?;
-    if account != handle.account {
+    if account != wanted {
         return Err(Error::Unauthenticated(format!(
-            "the set lies in the account {}, and the credentials are those of {account}",
-            handle.account
+            "what is asked about lies in the account {wanted}, and the credentials are those of {account}"
         )));
     }
     Ok(())

@@ -5,10 +5,11 @@
 
 use stillframe_sdk::aws::Aws;
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{Error, Host, mount};
+use stillframe_sdk::{Error, Host, invalid, mount};
 
 use crate::Config;
 use crate::ec2::{Class, Ec2, Fault};
+use crate::find;
 use crate::machine;
 use crate::restore::{MEMBER, RESTORE};
 
@@ -25,11 +26,28 @@ const DETACHING_MS: u64 = 30_000;
 const MAX_TOKEN_BYTES: usize = 40;
 
 pub(crate) fn release<H: Host + Aws + Command>(host: &H, config: &Config, handle: &str) -> Result<(), Error> {
+    let (region, account, token) = match handle.split(':').collect::<Vec<_>>()[..] {
+        [token] => (config.region.as_str(), "", token),
+        [region, account, token] => (region, account, token),
+        _ => return Ok(()),
+    };
     // No restore of ours has such a handle.
-    if !is_token(handle) {
+    if !is_token(token) {
         return Ok(());
     }
-    undo(&Ec2::new(host, config), handle, &[])
+    if region != config.region {
+        return Err(invalid("region", format!("the restore lies in `{region}`, and the configuration says `{}`", config.region)));
+    }
+    let ec2 = Ec2::new(host, config);
+    if undo(&ec2, token, &[])? {
+        return Ok(());
+    }
+    find::prove_account(&ec2, account)
+}
+
+/// A restore's handle: its token, and where the volumes are. Elsewhere nothing would be found, and they would be forgotten.
+pub(crate) fn handle(config: &Config, account: &str, token: &str) -> String {
+    format!("{}:{account}:{token}", config.region)
 }
 
 /// Whether this can be the token of a restore: it becomes a directory's name, and part of EC2's client tokens.
@@ -43,8 +61,8 @@ pub(crate) fn point(config: &Config, token: &str, member: usize) -> String {
     format!("{}/{token}/{member}", config.mount_root)
 }
 
-/// Takes everything of a restore back. `made` are volumes of it that may not be visible yet.
-pub(crate) fn undo<H: Host + Aws + Command>(ec2: &Ec2<'_, H>, token: &str, made: &[String]) -> Result<(), Error> {
+/// Takes everything of a restore back; whether there were volumes. `made` are some that may not be visible yet.
+pub(crate) fn undo<H: Host + Aws + Command>(ec2: &Ec2<'_, H>, token: &str, made: &[String]) -> Result<bool, Error> {
     let directory = format!("{}/{token}", ec2.config.mount_root);
     for mounted in mount::below(ec2.host, &directory)?.iter().rev() {
         let number = mounted.point.strip_prefix(&directory).map(|rest| rest.trim_start_matches('/'));
@@ -70,7 +88,7 @@ pub(crate) fn undo<H: Host + Aws + Command>(ec2: &Ec2<'_, H>, token: &str, made:
     for id in made.iter().filter(|id| !volumes.iter().any(|volume| volume.id == **id)) {
         ec2.delete_volume(id)?;
     }
-    Ok(())
+    Ok(!volumes.is_empty() || !made.is_empty())
 }
 
 /// Detaches and deletes one volume, which carries the token. One that another instance works with is not ours to take.

@@ -53,7 +53,7 @@ pub(crate) fn restore_set<H: Host + Aws + Command>(host: &H, config: &Config, re
         }
     }
     let directories = directories.into_iter().map(|(name, path)| RestoredDirectory { name, path }).collect();
-    Ok(Restored { handle: request.token.clone(), directories })
+    Ok(Restored { handle: release::handle(config, &handle.account, &request.token), directories })
 }
 
 /// What one restore works with.

@@ -248,6 +248,20 @@ fn what_somebody_mounted_within_a_restore_is_left_to_him() {
 }
 
 #[test]
+fn nothing_is_released_in_the_wrong_place() {
+    let cloud = Cloud::default();
+    let (host, set) = with_set(&cloud);
+    let handle = restore(&host, &set).unwrap().handle;
+    let elsewhere = config(r#"{"region":"us-east-1"}"#);
+    assert!(matches!(Ebs::release(&host, &elsewhere, &handle), Err(Error::Invalid(argument)) if argument.field == "region"));
+    Ebs::release(&host, &defaults(), &handle).unwrap();
+    cloud.world(|world| world.account = Some("444455556666".to_owned()));
+    assert!(matches!(Ebs::release(&host, &defaults(), &handle), Err(Error::Unauthenticated(_))));
+    cloud.world(|world| world.account = None);
+    Ebs::release(&host, &defaults(), &handle).unwrap();
+}
+
+#[test]
 fn a_volume_that_is_not_visible_yet_is_released() {
     let cloud = Cloud::default();
     let (host, set) = with_set(&cloud);
