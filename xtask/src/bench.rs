@@ -3,9 +3,11 @@
 //! A figure and its reference are measured in turns within one run: what else the machine does then falls on both. Each figure with
 //! a target says whether it holds.
 
+use std::env;
 use std::fs;
+use std::process::Command;
 
-use crate::account::Account;
+use crate::account::{Account, is_root};
 use crate::failure::Failure;
 use crate::prerequisites::for_the_benchmark;
 use crate::run::succeed;
@@ -14,11 +16,14 @@ use crate::workspace::{Workspace, cargo, progress};
 
 mod burst;
 mod daemon;
+mod disk;
 mod figure;
 mod memory;
 mod recording;
 mod replay;
+mod sandbox;
 mod segment;
+mod snapshot;
 mod stage;
 mod start;
 
@@ -35,6 +40,19 @@ pub(crate) enum Part {
     Segment,
     /// 200 segments: a burst, a replay, and the peak of memory
     Burst,
+    /// Start and call of a provider in its sandbox
+    Sandbox,
+    /// Clones of a large directory tree beside rsync and cp; only as root
+    Tree,
+    /// Whole snapshot backups on btrfs and XFS beside a script; only as root
+    Snapshot,
+}
+
+impl Part {
+    /// Whether it mounts file systems.
+    fn mounts(self) -> bool {
+        matches!(self, Self::Tree | Self::Snapshot)
+    }
 }
 
 /// Starts are short, and their median needs many.
@@ -45,6 +63,16 @@ const BURSTS: usize = 4;
 
 /// Measures every figure, prints the table and writes `bench.json` into the target directory.
 pub(crate) fn bench(runs: usize, only: Option<Part>) -> Result<(), Failure> {
+    if only.is_none_or(Part::mounts) {
+        if !is_root() {
+            return Err(Failure::new(
+                "the parts `tree` and `snapshot` mount file systems, which only root may: run the others with `--only`",
+            ));
+        }
+        if !disk::has_own_mounts() {
+            return again_with_own_mounts();
+        }
+    }
     for_the_benchmark()?;
     let workspace = Workspace::find()?;
     progress("compiling stillframe for release", || {
@@ -62,6 +90,12 @@ pub(crate) fn bench(runs: usize, only: Option<Part>) -> Result<(), Failure> {
     fs::write(&file, figure::json(&figures)).map_err(Failure::io(format!("write `{}`", file.display())))?;
     println!("written to {}", file.display());
     Ok(())
+}
+
+/// Runs this program once more where nobody else sees what it mounts, and where that is gone when it ends.
+fn again_with_own_mounts() -> Result<(), Failure> {
+    let program = env::current_exe().map_err(Failure::io("find this program"))?;
+    succeed(Command::new("unshare").args(["--mount", "--"]).arg(program).args(env::args_os().skip(1)))
 }
 
 fn measure(stage: &Stage<'_>, runs: usize, only: Option<Part>) -> Result<Vec<Figure>, Failure> {
@@ -82,6 +116,15 @@ fn measure(stage: &Stage<'_>, runs: usize, only: Option<Part>) -> Result<Vec<Fig
         figures.extend(progress("bursts", || burst::measure_bursts(stage, &recording, few))?);
         figures.push(progress("replays", || replay::measure_replay(stage, &recording, few))?);
         figures.extend(progress("memory", || memory::measure_memory(stage, &recording))?);
+    }
+    if wants(Part::Sandbox) {
+        figures.extend(progress("the sandbox", || sandbox::measure_sandbox(stage, runs))?);
+    }
+    if wants(Part::Tree) {
+        figures.extend(progress("clones of 20,000 files", || sandbox::measure_trees(stage, runs.div_ceil(2)))?);
+    }
+    if wants(Part::Snapshot) {
+        figures.extend(progress("snapshot backups", || snapshot::measure_snapshots(stage, runs))?);
     }
     Ok(figures)
 }

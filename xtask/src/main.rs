@@ -16,6 +16,7 @@ mod failure;
 mod lint;
 mod plugins;
 mod prerequisites;
+mod real_storage;
 mod run;
 mod server;
 mod sweep;
@@ -33,22 +34,31 @@ struct Arguments {
 enum Command {
     /// Shows a backup and a point-in-time restore on a throw-away PostgreSQL server
     Demo,
-    /// Builds everything and runs all tests
+    /// Builds everything and runs all tests but those on real storage, or these
     Test {
         /// Runs only the tests whose names contain this text
         #[arg(long)]
         filter: Option<String>,
+        /// Runs the tests on real storage instead: LVM, OpenZFS, btrfs and XFS, in guests where the machine has no such kernel
+        ///
+        /// Needs root on Debian 12, which gets the packages that are missing. What the machine cannot run is skipped and named in the
+        /// closing lines. The first run compiles the kernel module of OpenZFS and keeps it in the user's cache directory.
+        #[arg(long)]
+        real_storage: bool,
+        /// Fails when this part of the tests on real storage is skipped
+        #[arg(long, requires = "real_storage", value_delimiter = ',')]
+        expect: Vec<real_storage::Expected>,
     },
     /// Checks format, lints and documentation
     Lint,
     /// Builds the provider components and prints their sizes and digests
     Plugins,
-    /// Measures archiving and recovery beside pgBackRest, `zstd`, `cp` and `/bin/true`
+    /// Measures archiving, recovery and snapshots beside pgBackRest, `zstd`, `cp`, `rsync`, a script and `/bin/true`
     ///
     /// Builds the release, measures in turns on throw-away servers, prints medians and extremes as a table, says of each target whether
     /// it holds, and writes `bench.json` into the target directory. The machine should have nothing else to do, and several gigabytes
     /// for temporary files; for a first look, `--only start --runs 1` is enough. Needs a PostgreSQL server and the Debian packages
-    /// pgbackrest, zstd and time: root gets what is missing, everybody else is told what to install.
+    /// pgbackrest, zstd, time, rsync, btrfs-progs and xfsprogs: root gets what is missing, everybody else is told what to install.
     Bench {
         /// Measurements of a segment; starts are measured ten times as often, bursts a quarter
         #[arg(long, default_value_t = 10)]
@@ -68,7 +78,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo => demo::demo(),
-        Command::Test { filter } => test::test(filter.as_deref()),
+        Command::Test { filter, real_storage: true, expect } => real_storage::test_real_storage(filter.as_deref(), &expect),
+        Command::Test { filter, real_storage: false, .. } => test::test(filter.as_deref()),
         Command::Lint => lint::lint(),
         Command::Plugins => plugins::plugins(),
         Command::Bench { runs, only } => bench::bench(runs.max(1), only),

@@ -34,6 +34,9 @@ pub(crate) fn for_the_benchmark() -> Result<(), Failure> {
         need(is_on_path("pgbackrest"), || "pgbackrest"),
         need(is_on_path("zstd"), || "zstd"),
         need(is_on_path("time"), || "time"),
+        need(is_on_path("rsync"), || "rsync"),
+        need(is_on_path("mkfs.btrfs"), || "btrfs-progs"),
+        need(is_on_path("mkfs.xfs"), || "xfsprogs"),
     ])
 }
 
@@ -60,9 +63,69 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
         need(is_on_path("zstd"), || "zstd"),
         // A connection through a pooler must be recognised as one.
         need(is_on_path("pgbouncer"), || "pgbouncer"),
-        // Extents are shared on a file system of its own, which only root can mount.
+        // What a person sees on a terminal.
+        need(is_on_path("script"), || "bsdutils"),
+        // Extents are shared on file systems of their own, which only root can mount; disks of a simulated cloud are such ones, and the
+        // server's user mounts what was restored of them through sudo.
         need(!is_root() || is_on_path("mkfs.btrfs"), || "btrfs-progs"),
+        need(!is_root() || is_on_path("mkfs.xfs"), || "xfsprogs"),
+        need(!is_root() || is_on_path("mkfs.ext4"), || "e2fsprogs"),
+        need(!is_root() || is_on_path("sudo"), || "sudo"),
     ])
+}
+
+/// Makes sure of what the tests on loop devices need.
+pub(crate) fn for_loop_devices() -> Result<(), Failure> {
+    ensure_component_target()?;
+    ensure_packages(&[
+        need(server_programs().is_some(), server_package),
+        need(["setpriv", "unshare"].into_iter().all(is_on_path), || "util-linux"),
+        need(["mount", "losetup"].into_iter().all(is_on_path), || "mount"),
+        need(is_on_path("mkfs.btrfs"), || "btrfs-progs"),
+        need(is_on_path("mkfs.xfs"), || "xfsprogs"),
+        // PostgreSQL's user runs the binary, and tools that need root go through it.
+        need(is_on_path("sudo"), || "sudo"),
+    ])
+}
+
+/// Makes sure of what the tests in User-mode Linux need.
+pub(crate) fn for_lvm() -> Result<(), Failure> {
+    for_loop_devices()?;
+    ensure_packages(&[
+        need(is_on_path("linux.uml"), || "user-mode-linux"),
+        need(is_on_path("lvm"), || "lvm2"),
+        need(is_on_path("thin_check"), || "thin-provisioning-tools"),
+        need(is_on_path("modprobe"), || "kmod"),
+        need(is_on_path("mkfs.ext4"), || "e2fsprogs"),
+        need_busybox(),
+    ])
+}
+
+/// Makes sure of what the tests on an emulated machine need.
+pub(crate) fn for_zfs() -> Result<(), Failure> {
+    for_loop_devices()?;
+    ensure_packages(&[
+        need(is_on_path("qemu-system-x86_64"), || "qemu-system-x86"),
+        need(is_on_path("xz"), || "xz-utils"),
+        need_busybox(),
+    ])
+}
+
+/// Makes sure of what compiles the module of ZFS for a kernel, whose headers are the named package.
+pub(crate) fn for_the_zfs_kit(headers: &str) -> Result<(), Failure> {
+    ensure_packages(&[
+        (!Path::new("/usr/src").join(headers).join("Makefile").is_file()).then_some(headers),
+        need(is_on_path("make"), || "make"),
+        need(is_on_path("gcc"), || "gcc"),
+        need(is_on_path("strip"), || "binutils"),
+        need(is_on_path("cpio"), || "cpio"),
+        need(is_on_path("modprobe"), || "kmod"),
+    ])
+}
+
+/// Linked statically: it also runs where there is no file system with libraries yet.
+fn need_busybox() -> Option<&'static str> {
+    need(Path::new("/bin/busybox").is_file(), || "busybox-static")
 }
 
 /// Makes sure that components can be compiled.
@@ -82,7 +145,7 @@ fn need(is_there: bool, package: impl FnOnce() -> &'static str) -> Option<&'stat
     (!is_there).then(package)
 }
 
-fn ensure_packages(needs: &[Option<&'static str>]) -> Result<(), Failure> {
+fn ensure_packages(needs: &[Option<&str>]) -> Result<(), Failure> {
     let missing: Vec<&str> = needs.iter().flatten().copied().collect();
     if missing.is_empty() {
         return Ok(());

@@ -88,7 +88,7 @@ impl Server {
         let began = Instant::now();
         while self.query(sql)? != "t" {
             if began.elapsed() > DEADLINE {
-                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                let log = self.log_text();
                 return Err(Failure::new(format!("`{sql}` was not true within {} s; the log says:\n{log}", DEADLINE.as_secs())));
             }
             sleep(POLL);
@@ -99,6 +99,11 @@ impl Server {
     /// How libpq reaches it.
     pub(crate) fn conninfo(&self) -> String {
         format!("host={} port={} user=postgres dbname=postgres", self.home.display(), self.port)
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
     }
 
     fn psql(&self) -> Command {

@@ -28,6 +28,8 @@ pub(super) enum Target {
     Ratio(f64),
     /// This much above the reference, in the figure's unit.
     Difference(f64),
+    /// This much, in the figure's unit; there is nothing beside it.
+    AtMost(f64),
     /// Nothing: it is told for comparison.
     Untargeted,
 }
@@ -59,6 +61,7 @@ impl Figure {
         match self.comparison.target {
             Target::Ratio(most) => (format!("≤ {most:.1}×"), Some(self.ratio() <= most)),
             Target::Difference(most) => (format!("≤ +{most:.0} {}", self.unit), Some(self.difference() <= most)),
+            Target::AtMost(most) => (format!("≤ {most:.0} {}", self.unit), Some(self.measured.median <= most)),
             Target::Untargeted => ("–".to_owned(), None),
         }
     }
@@ -127,16 +130,19 @@ pub(super) fn table(figures: &[Figure]) -> String {
         let Figure { comparison, unit, measured, beside } = figure;
         let (target, holds) = figure.verdict();
         let holds = holds.map_or("", |holds| if holds { "holds" } else { "misses" });
+        let (reference, ratio) = if beside.runs == 0 {
+            (String::new(), String::new())
+        } else {
+            (format!("{} {unit}", shown(beside.median)), format!("{:.2}", figure.ratio()))
+        };
         let _infallible = writeln!(
             text,
-            "| {} | {} {unit} | {}–{} | {} | {} {unit} | {:.2} | {target} | {holds} |",
+            "| {} | {} {unit} | {}–{} | {} | {reference} | {ratio} | {target} | {holds} |",
             comparison.name,
             shown(measured.median),
             shown(measured.min),
             shown(measured.max),
             comparison.reference,
-            shown(beside.median),
-            figure.ratio(),
         );
     }
     text
@@ -192,6 +198,8 @@ mod tests {
         assert_eq!(verdict(Target::Ratio(1.2)), Some(true));
         assert_eq!(verdict(Target::Difference(0.5)), Some(false));
         assert_eq!(verdict(Target::Difference(1.0)), Some(true));
+        assert_eq!(verdict(Target::AtMost(5.0)), Some(false));
+        assert_eq!(verdict(Target::AtMost(6.0)), Some(true));
         assert_eq!(verdict(Target::Untargeted), None);
     }
 }

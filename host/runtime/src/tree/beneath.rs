@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Times that `openat2` is repeated when the kernel could not rule out a race with a rename elsewhere.
@@ -73,6 +73,22 @@ pub(super) fn exists(directory: &File, name: &OsStr) -> io::Result<bool> {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Renames within a directory, and replaces nothing.
+///
+/// `OpenZFS` before 2.2 and some network file systems do not know how. There a name that is free is renamed to plainly: what could come
+/// between is another process with the same name, which holds another lock, and a directory never replaces one with anything in it.
+pub(super) fn rename(directory: &File, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        outcome => return outcome,
+    }
+    match rustix::fs::statat(directory, to, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => rustix::fs::renameat(directory, from, directory, to),
+        Ok(_) => Err(Errno::EXIST),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::beneath;
@@ -34,7 +33,7 @@ pub(super) fn remove_tree(target: &Place<'_>, stop: &StopFlag) -> Result<(), Tre
     let mut trash = OsString::from(TRASH_PREFIX);
     trash.push(target.name());
     loop {
-        match rustix::fs::renameat_with(&parent, target.name(), &parent, &trash, RenameFlags::NOREPLACE) {
+        match beneath::rename(&parent, target.name(), &trash) {
             Ok(()) => break,
             Err(Errno::NOENT) => return Ok(()),
             // Another removal of the same name has just come this far.

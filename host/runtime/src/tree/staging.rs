@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode};
 use rustix::io::Errno;
 
 use super::beneath::{self, Identity};
@@ -42,21 +42,14 @@ impl Staging {
     /// Gives the directory its destination's name, durably.
     pub(super) fn publish(self, destination: &Place<'_>) -> Result<(), TreeError> {
         let name = destination.name();
-        match rustix::fs::renameat_with(&self.parent, &self.name, &self.parent, name, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(Errno::INVAL) => {
-                self.discard();
-                return Err(TreeError::Unsupported("the file system cannot rename without replacing".to_owned()));
-            }
-            Err(errno) => {
-                self.discard();
-                return Err(TreeError::of("publish", &destination.location, &errno.into()));
-            }
+        if let Err(errno) = beneath::rename(&self.parent, &self.name, name) {
+            self.discard();
+            return Err(TreeError::of("publish", &destination.location, &errno.into()));
         }
         if let Err(cause) = self.parent.sync_all() {
             // A clone that a power failure may take back is not published: withhold its name again.
             let error = TreeError::of("make durable", &destination.location, &cause);
-            if rustix::fs::renameat_with(&self.parent, name, &self.parent, &self.name, RenameFlags::NOREPLACE).is_ok() {
+            if beneath::rename(&self.parent, name, &self.name).is_ok() {
                 self.discard();
             }
             return Err(error);

@@ -1,0 +1,45 @@
+//! User-mode Linux: the kernel as a process of the machine. Needs no image and no virtualisation.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use stillframe_tests::{ScratchDirectory, bound_command};
+
+use super::Kind;
+use super::script::{self, Setting};
+
+/// Memory, which also holds all that is written outside of the disks. Only what is used is taken.
+const MEMORY: &str = "mem=3G";
+
+/// Where Debian's package puts the modules.
+const MODULES: &str = "/usr/lib/uml/modules";
+
+/// The command that runs the guest.
+pub(super) fn command(scripts: &ScratchDirectory, test: &str, images: &[PathBuf]) -> Command {
+    let disks: Vec<PathBuf> = (b'a'..).take(images.len()).map(|letter| format!("/dev/ubd{}", char::from(letter)).into()).collect();
+    let preamble = format!(
+        "mount -t proc proc /proc
+insmod {MODULES}/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
+    );
+    let setting = Setting {
+        kind: Kind::UserModeLinux,
+        preamble: &preamble,
+        lower: "/",
+        layers: "/mnt",
+        modules: MODULES,
+        inside: "",
+        disks: &disks,
+    };
+    let first_process = script::write(scripts, &setting, test);
+    // It has a process for each of the guest's. In a namespace of their own they all end with the first, which must be another
+    // one: a kernel that panics ends itself by a signal, and the first process of a namespace gets none.
+    let mut command = bound_command("unshare", "KILL");
+    command.args(["--fork", "--pid", "--kill-child=KILL", "--", "sh", "-c", "\"$@\"; exit $?", "sh", "linux.uml", MEMORY]);
+    command.args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "con=null", "con0=null,fd:1", "quiet"]);
+    command.arg(format!("uml_dir={}", scripts.path().display()));
+    for (number, image) in images.iter().enumerate() {
+        command.arg(format!("ubd{number}={}", image.display()));
+    }
+    command.arg(format!("init={}", first_process.display()));
+    command
+}
