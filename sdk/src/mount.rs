@@ -41,7 +41,8 @@ pub struct Mounted {
 
 /// Mounts a device, writable, at a point that is made when it is not there.
 ///
-/// Nothing happens when that device is mounted there already; another one is the error `conflict`. A file system that knows
+/// Nothing happens when that device is mounted there already; another one is the error `conflict`. A point behind a symbolic link
+/// is the error `invalid`: what is mounted there is somewhere else, and would never be found again. A file system that knows
 /// itself by its UUID must be told that there are two of it: XFS is. btrfs cannot be told, so never give it the copy of a device
 /// that is mounted.
 pub fn attach<H: Command>(host: &H, device: &str, fs_type: &str, point: &str) -> Result<(), Error> {
@@ -58,7 +59,14 @@ pub fn attach<H: Command>(host: &H, device: &str, fs_type: &str, point: &str) ->
         return Err(Error::Conflict(format!("`{}` is mounted at `{point}`", mounted.source)));
     }
     let output = run(host, "mount", &[&format!("-t{fs_type}"), &format!("-o{options}"), device, point])?;
-    succeeded("mount", point, &output)
+    succeeded("mount", point, &output)?;
+    if all(host)?.iter().any(|mounted| mounted.point == point) {
+        return Ok(());
+    }
+    // What was just mounted, through the same link.
+    succeeded("umount", point, &run(host, "umount", &[point])?)?;
+    remove_directory(host, point)?;
+    Err(invalid("mount_root", format!("there is a symbolic link in `{point}`: write the path that it leads to")))
 }
 
 /// Unmounts a point and removes its directory. Nothing to unmount and nothing to remove are successes; busy is `in-use`.

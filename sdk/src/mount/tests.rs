@@ -135,3 +135,22 @@ fn a_report_that_cannot_be_read_is_never_taken_for_an_empty_one() {
     assert!(matches!(detach(&cut, POINT), Err(Error::Internal(_))));
     assert!(matches!(attach(&cut, "/dev/x", "ext4", POINT), Err(Error::Internal(_))));
 }
+
+#[test]
+fn a_point_behind_a_symbolic_link_is_refused_and_nothing_stays_mounted() {
+    let host = FakeHost::new();
+    let mounts = Rc::new(RefCell::new(FakeMounts::default()));
+    let table = Rc::clone(&mounts);
+    // `/run/link` leads to `/run/real`, and the kernel knows the latter.
+    host.on_command(move |invocation| {
+        let mut followed = invocation.clone();
+        for arg in &mut followed.args {
+            *arg = arg.replacen("/run/link", "/run/real", 1);
+        }
+        table.borrow_mut().answer(&followed).unwrap_or_else(|| Err(CommandError::Denied(followed.program.clone())))
+    });
+    let refused = attach(&host, "/dev/vg0/clone", "ext4", "/run/link/token/0");
+    assert!(matches!(&refused, Err(Error::Invalid(argument)) if argument.message.contains("symbolic link")), "{refused:?}");
+    assert!(mounts.borrow().mounts.is_empty() && !mounts.borrow().directories.contains("/run/real/token/0"));
+    attach(&host, "/dev/vg0/clone", "ext4", "/run/real/token/0").unwrap();
+}

@@ -99,7 +99,10 @@ fn a_killed_restore_is_finished_by_the_same_request_or_released_by_its_token() {
         assert_eq!(machine.lvm.borrow().mounts.mounts.len(), 2);
         killed
     });
-    assert_eq!(effects, 13, "two looks, a clone and its mount, a volume, three pieces, a look, the mark, its mount");
+    assert_eq!(
+        effects, 15,
+        "two looks, a clone and its mount, a volume, three pieces, a look, the mark, its mount, and a look at each mount"
+    );
     at_each_effect(|machine, effect, kill| {
         let set = machine.create("b1").unwrap();
         let killed = machine.host.kill_at(effect, kill, |_| machine.restore(&set, "r1")).is_none();
