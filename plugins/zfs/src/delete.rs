@@ -6,7 +6,7 @@ use stillframe_sdk::{Deletion, Error, Host, invalid};
 use crate::fault::Fault;
 use crate::find;
 use crate::holds::{self, Owner};
-use crate::name::Handle;
+use crate::name::{HOLD_TAG, Handle};
 use crate::set::Set;
 use crate::zfs::{Hold, Zfs};
 
@@ -34,7 +34,11 @@ pub(crate) fn remove<H: Host + Command>(zfs: &Zfs<'_, H>, set: &Set) -> Result<(
         for hold in holds.iter().filter(|hold| hold.snapshot == snapshot.name) {
             holds::release(zfs, hold)?;
         }
-        holds::ignore(zfs.destroy_snapshot(&snapshot.name), Fault::NotFound)?;
+        if let Err(failure) = holds::ignore(zfs.destroy_snapshot(&snapshot.name), Fault::NotFound) {
+            // It stays: then nobody else may clear it away. When even this fails, the reason of the first failure says more.
+            let _ = holds::ensure(zfs, HOLD_TAG, std::slice::from_ref(&snapshot.name));
+            return Err(failure.into());
+        }
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ impl Set {
     /// ZFS tells whole seconds, so the cut has ended by the end of the latest one.
     pub(crate) fn describe(&self, config: &Config) -> SnapshotSet {
         let record = &self.record;
-        let latest = self.snapshots.iter().map(|snapshot| snapshot.creation_secs * 1_000 + 999).max();
+        let latest = self.snapshots.iter().map(|snapshot| snapshot.creation_secs.saturating_mul(1_000).saturating_add(999)).max();
         SnapshotSet {
             handle: record.handle.text(),
             token: record.handle.token.clone(),

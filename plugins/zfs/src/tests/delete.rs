@@ -43,6 +43,7 @@ fn a_clone_that_appears_meanwhile_keeps_its_snapshot() {
     let error = delete(&host, &set).unwrap_err();
     assert!(matches!(&error, Error::InUse(text) if !text.contains("-R")), "{error:?}");
     assert_eq!(fake.snapshots(), ["tank/wal@b1"]);
+    assert_eq!(fake.holds("tank/wal@b1"), ["stillframe"], "what stays is kept from others");
     assert_eq!(delete(&host, &set), Ok(Deletion::Deleted));
 }
 
