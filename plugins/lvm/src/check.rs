@@ -25,6 +25,7 @@ pub(crate) fn check<H: Host + Command>(host: &H, config: &Config) -> Result<Vec<
     mount::all(host)?;
     let inventory = Inventory::take(host, config)?;
     let mut warnings = fill_warnings(&inventory);
+    warnings.extend(inventory.damages().map(|reason| format!("{reason}: no backup can be listed until it is removed")));
     for id in report::unmonitored(host, config)? {
         warnings.push(format!(
             "`{id}` is not monitored: nothing extends it before it is full (`lvchange --monitor y {id}`, with dmeventd)"

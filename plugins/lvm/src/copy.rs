@@ -1,6 +1,7 @@
 //! Copying a classic snapshot into a volume of its own, piece by piece.
 //!
-//! In pieces, so that progress is seen, and because a program has a deadline. The page cache is passed by: it is the server's.
+//! In pieces, so that progress is seen, and because a program has a deadline. The page cache is passed by: it is the server's. A
+//! device that is not there is never made: `dd` would fill the machine's memory with a file in `/dev`, and call it a success.
 
 use stillframe_sdk::command::Command;
 use stillframe_sdk::{Error, Host, MemberState};
@@ -53,7 +54,7 @@ fn piece(from: &str, to: &str, done: u64) -> Vec<String> {
         "bs=4M".to_owned(),
         "iflag=direct,fullblock".to_owned(),
         "oflag=direct".to_owned(),
-        "conv=notrunc,fsync".to_owned(),
+        "conv=nocreat,notrunc,fsync".to_owned(),
         "status=none".to_owned(),
     ]
 }

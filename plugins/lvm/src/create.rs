@@ -23,7 +23,7 @@ const MAX_VOLUMES: usize = 32;
 pub(crate) fn create_set<H: Host + Command>(host: &H, config: &Config, request: &CreateRequest) -> Result<SnapshotSet, Error> {
     let handle = Handle::new(&request.name, &request.token)?;
     let mut inventory = Inventory::take(host, config)?;
-    if let Some(set) = inventory.sets.iter().find(|set| set.plan.handle.token == handle.token) {
+    if let Some(set) = inventory.by_token(&handle.token)? {
         refuse_another(set, &handle, request)?;
         if set.is_whole() {
             return Ok(inventory.describe(host, config, set));
@@ -162,7 +162,7 @@ fn refuse_another(set: &Set, handle: &Handle, request: &CreateRequest) -> Result
 /// The set as it is now: what was just made is read back, and not remembered.
 fn made<H: Host + Command>(host: &H, config: &Config, handle: &Handle) -> Result<SnapshotSet, Error> {
     let inventory = Inventory::take(host, config)?;
-    match inventory.sets.iter().find(|set| set.plan.handle == *handle) {
+    match inventory.by_handle(handle)? {
         Some(set) if set.is_whole() => Ok(inventory.describe(host, config, set)),
         _ => Err(Error::Indeterminate(format!("the set `{}` was cut, and is not there any more", handle.text()))),
     }
@@ -170,10 +170,8 @@ fn made<H: Host + Command>(host: &H, config: &Config, handle: &Handle) -> Result
 
 /// Removes what a failed call has cut, as far as that is possible; the host does the rest.
 fn undo<H: Host + Command>(host: &H, config: &Config, handle: &Handle) {
-    let undone = Inventory::take(host, config).and_then(|inventory| {
-        let set = inventory.sets.iter().find(|set| set.plan.handle == *handle);
-        set.map_or(Ok(()), |set| delete::remove(host, set))
-    });
+    let undone = Inventory::take(host, config)
+        .and_then(|inventory| inventory.by_handle(handle)?.map_or(Ok(()), |set| delete::remove(host, set)));
     if let Err(left) = undone {
         host.log(Level::Warn, &format!("the incomplete set `{}` could not be removed: {left:?}", handle.text()));
     }

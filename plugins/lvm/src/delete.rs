@@ -4,7 +4,7 @@
 //! lock. Clones of a restore are volumes of their own; they stay, and stay readable.
 
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{Deletion, Error, Host};
+use stillframe_sdk::{Deletion, Error, Host, invalid};
 
 use crate::Config;
 use crate::layout::Handle;
@@ -15,7 +15,12 @@ use crate::set::{Inventory, Set};
 pub(crate) fn delete_set<H: Host + Command>(host: &H, config: &Config, handle: &str) -> Result<Deletion, Error> {
     let handle = Handle::parse(handle)?;
     let inventory = Inventory::take(host, config)?;
-    let Some(set) = inventory.sets.iter().find(|set| set.plan.handle == handle) else { return Ok(Deletion::Absent) };
+    let Some(set) = inventory.by_handle(&handle)? else { return Ok(Deletion::Absent) };
+    // Once the others are gone, nobody would ever look for its snapshot again.
+    if let Some(group) = set.unseen_group(config) {
+        let text = format!("the set `{}` has a snapshot in `{group}`, which it does not name any more: add it", handle.text());
+        return Err(invalid("volume_groups", text));
+    }
     // Before the first is removed: all, or nothing.
     if let Some(open) = set.snapshots.iter().find(|snapshot| snapshot.volume.is_open) {
         return Err(Error::InUse(format!("`{}` is open or mounted", open.volume.id())));

@@ -20,17 +20,17 @@ pub(crate) fn get_set<H: Host + Command>(
         SetReference::Token(_) => None,
     };
     let inventory = Inventory::take(host, config)?;
-    let found = inventory.sets.iter().find(|set| match (&handle, reference) {
-        (None, SetReference::Token(token)) => set.plan.handle.token == *token,
-        (handle, _) => handle.as_ref() == Some(&set.plan.handle),
-    });
+    let found = match (&handle, reference) {
+        (None, SetReference::Token(token)) => inventory.by_token(token)?,
+        (handle, _) => handle.as_ref().map_or(Ok(None), |handle| inventory.by_handle(handle))?,
+    };
     Ok(found.map(|set| inventory.describe(host, config, set)))
 }
 
 pub(crate) fn list_sets<H: Host + Command>(host: &H, config: &Config, owner: &str, cursor: Option<&str>) -> Result<SetPage, Error> {
     let after = cursor.map(parse_cursor).transpose()?;
     let inventory = Inventory::take(host, config)?;
-    let of_owner = inventory.sets.iter().filter(|set| set.plan.owner() == Some(owner));
+    let of_owner = inventory.all()?.iter().filter(|set| set.plan.owner() == Some(owner));
     let mut left = of_owner.filter(|set| after.as_ref().is_none_or(|after| set.place() > *after));
     let page: Vec<_> = left.by_ref().take(PAGE_LEN).collect();
     let more = left.next().is_some();

@@ -21,6 +21,8 @@ enum Meaning {
     Denied,
     /// A group of the configuration is not there.
     NoGroup,
+    /// A group belongs to another machine, or to none: waiting does not help.
+    ForeignGroup,
     /// Something with this name is there.
     Exists,
     /// It is mounted or open.
@@ -49,6 +51,8 @@ const MEANINGS: &[(&str, Meaning)] = &[
     ("out of data space", Meaning::Full),
     ("No space left on device", Meaning::Full),
     ("Can't get lock for", Meaning::Locked),
+    (" with system ID ", Meaning::ForeignGroup),
+    (" is exported", Meaning::ForeignGroup),
     ("Cannot access VG", Meaning::Locked),
     ("Volume group \"", Meaning::NoGroup),
     ("Run `lvcreate --help'", Meaning::Impossible),
@@ -74,7 +78,7 @@ fn failure(program: &str, code: i32, stderr: &str) -> Error {
     });
     match meaning.map(|(_, meaning)| meaning) {
         Some(Meaning::Denied) => Error::Denied(text),
-        Some(Meaning::NoGroup) => invalid("volume_groups", text),
+        Some(Meaning::NoGroup | Meaning::ForeignGroup) => invalid("volume_groups", text),
         Some(Meaning::Exists) => Error::Conflict(text),
         Some(Meaning::InUse) => Error::InUse(text),
         Some(Meaning::Full) => Error::Exhausted(text),

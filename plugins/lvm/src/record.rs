@@ -89,18 +89,14 @@ pub(crate) fn whole(cut_end_ms: u64) -> Vec<String> {
 }
 
 impl Record {
-    /// Reads the record of a snapshot; none for a volume that is not one of ours.
-    ///
-    /// A damaged one is an error: somebody has changed its tags, and nobody can tell what it was.
-    pub(crate) fn of(volume: &LogicalVolume) -> Result<Option<Self>, Error> {
-        let facts = Facts::of(&volume.tags);
-        if !volume.name.starts_with(SNAPSHOT_PREFIX) || facts.text("token").is_none() {
-            return Ok(None);
-        }
-        match read(&facts) {
-            Some(record) => Ok(Some(record)),
-            None => Err(Error::Internal(format!("the tags of `{}` are damaged, or of a later version", volume.id()))),
-        }
+    /// The token of a snapshot's set; none for a volume that is not one of ours.
+    pub(crate) fn token_of(volume: &LogicalVolume) -> Option<String> {
+        Facts::of(&volume.tags).text("token").filter(|_| volume.name.starts_with(SNAPSHOT_PREFIX))
+    }
+
+    /// Reads the record of a snapshot of ours; none for one whose tags somebody has changed.
+    pub(crate) fn of(volume: &LogicalVolume) -> Option<Self> {
+        read(&Facts::of(&volume.tags))
     }
 }
 

@@ -3,7 +3,8 @@
 //! Found by what is there and not by what the restore meant to make, so that one that was killed anywhere is undone as well.
 
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{Error, Host, Level, mount};
+use stillframe_sdk::mount::{self, Mounted};
+use stillframe_sdk::{Error, Host, Level};
 
 use crate::Config;
 use crate::delete;
@@ -17,9 +18,12 @@ pub(crate) fn release<H: Host + Command>(host: &H, config: &Config, handle: &str
     let volumes = report::volumes(host, config)?;
     let clones: Vec<(&LogicalVolume, usize)> =
         volumes.iter().filter_map(|volume| Some((volume, clone_of(volume, &token)?))).collect();
-    refuse_foreign(host, config, &token, &clones)?;
+    let mounts = mounts(host, config, &token, &clones)?;
     for (_, index) in &clones {
-        mount::detach(host, &token.point(config, *index))?;
+        if let Err(error) = mount::detach(host, &token.point(config, *index)) {
+            mount_again(host, config, &token, &clones, &mounts);
+            return Err(error);
+        }
     }
     for (volume, _) in &clones {
         delete::remove_volume(host, volume)?;
@@ -39,17 +43,39 @@ fn clone_of(volume: &LogicalVolume, token: &RestoreToken) -> Option<usize> {
     facts.number(VOLUME).filter(|_| ours)
 }
 
-/// What somebody else has mounted in the restore's directory is not unmounted, and keeps everything there.
-fn refuse_foreign<H: Command>(
+/// What is mounted of the restore. What somebody else has mounted in its directory is not unmounted, and keeps everything there;
+/// so does a clone that somebody has mounted elsewhere.
+fn mounts<H: Command>(
     host: &H,
     config: &Config,
     token: &RestoreToken,
     clones: &[(&LogicalVolume, usize)],
-) -> Result<(), Error> {
-    let ours =
+) -> Result<Vec<Mounted>, Error> {
+    let directory = format!("{}/", token.directory(config));
+    let is_clone =
         |source: &str| clones.iter().any(|(volume, _)| mount::same_device(source, &layout::device(&volume.group, &volume.name)));
-    match mount::below(host, &token.directory(config))?.into_iter().find(|mounted| !ours(&mounted.source)) {
+    let mut mounts = mount::all(host)?;
+    mounts.retain(|mounted| mounted.point.starts_with(&directory) || is_clone(&mounted.source));
+    match mounts.iter().find(|mounted| !mounted.point.starts_with(&directory) || !is_clone(&mounted.source)) {
         Some(mounted) => Err(Error::InUse(format!("`{}` is mounted at `{}`", mounted.source, mounted.point))),
-        None => Ok(()),
+        None => Ok(mounts),
+    }
+}
+
+/// A server that runs on a restore need not have a file of each volume open: it would lose those that could be unmounted.
+fn mount_again<H: Host + Command>(
+    host: &H,
+    config: &Config,
+    token: &RestoreToken,
+    clones: &[(&LogicalVolume, usize)],
+    mounts: &[Mounted],
+) {
+    for (volume, index) in clones {
+        let point = token.point(config, *index);
+        let Some(earlier) = mounts.iter().find(|mounted| mounted.point == point) else { continue };
+        if let Err(left) = mount::attach(host, &layout::device(&volume.group, &volume.name), &earlier.fs_type, &point) {
+            let id = volume.id();
+            host.log(Level::Warn, &format!("`{id}` was unmounted from `{point}`, and could not be mounted again: {left:?}"));
+        }
     }
 }

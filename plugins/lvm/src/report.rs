@@ -130,6 +130,8 @@ fn rows<Row: for<'de> Deserialize<'de>>(
 }
 
 /// A row as it is printed: every value is a string, and empty where the field does not apply.
+///
+/// With `report/compact_output` in `lvm.conf`, a field that is empty in every row is left out.
 #[derive(Deserialize)]
 struct VolumeRow {
     vg_name: String,
@@ -138,17 +140,26 @@ struct VolumeRow {
     lv_layout: String,
     lv_role: String,
     lv_size: String,
+    #[serde(default)]
     origin: String,
+    #[serde(default)]
     origin_uuid: String,
+    #[serde(default)]
     origin_size: String,
+    #[serde(default)]
     pool_lv: String,
+    #[serde(default)]
     data_percent: String,
+    #[serde(default)]
     metadata_percent: String,
     lv_kernel_minor: String,
+    #[serde(default)]
     lv_active: String,
     lv_device_open: String,
     lv_snapshot_invalid: String,
+    #[serde(default)]
     lv_health_status: String,
+    #[serde(default)]
     lv_tags: String,
 }
 
@@ -166,8 +177,8 @@ impl VolumeRow {
             origin_uuid: present(self.origin_uuid),
             origin_bytes: self.origin_size.parse().ok(),
             pool: present(self.pool_lv),
-            data_hundredths: hundredths(&self.data_percent),
-            metadata_hundredths: hundredths(&self.metadata_percent),
+            data_hundredths: share(&self.data_percent)?,
+            metadata_hundredths: share(&self.metadata_percent)?,
             // -1 while there is no device.
             minor: self.lv_kernel_minor.parse().ok(),
             is_active: self.lv_active.starts_with("active") || self.lv_active == "1",
@@ -200,6 +211,7 @@ impl GroupRow {
 struct MonitorRow {
     vg_name: String,
     lv_name: String,
+    #[serde(default)]
     seg_monitor: String,
 }
 
@@ -219,9 +231,17 @@ fn number(text: &str) -> Result<u64, Error> {
     text.parse().map_err(|_| Error::Internal(format!("LVM's report has `{text}` in place of a number of bytes")))
 }
 
-/// `31.41` as 3141.
+/// A share, where there is one. What cannot be read is an error: a full pool must not pass for one of which nothing is known.
+fn share(text: &str) -> Result<Option<u32>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    hundredths(text).map(Some).ok_or_else(|| Error::Internal(format!("LVM's report has `{text}` in place of a share")))
+}
+
+/// `31.41` as 3141. With a comma where `sudo` has given LVM the machine's locale.
 fn hundredths(text: &str) -> Option<u32> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, "0"));
     let fraction = format!("{fraction:0<2}");
     let parse = |digits: &str| digits.parse::<u32>().ok();
     parse(whole)?.checked_mul(100)?.checked_add(parse(fraction.get(..2)?)?)

@@ -21,7 +21,7 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn resolve<H: Command>(host: &H, config: &Config, paths: Vec<DataPath>) -> Result<Vec<Volume>, Error> {
-    let inventory = Inventory { volumes: report::volumes(host, config)?, sets: Vec::new() };
+    let inventory = Inventory::without_sets(report::volumes(host, config)?);
     let mut volumes: Vec<Volume> = Vec::new();
     for path in paths {
         let found = find(config, &inventory, &path)?;

@@ -34,7 +34,7 @@ pub(crate) fn restore_set<H: Host + Command>(host: &H, config: &Config, request:
         .ok_or_else(|| invalid("token", format!("`{}` is not made of at most 64 letters, digits, `_` and `-`", request.token)))?;
     let handle = Handle::parse(&request.handle)?;
     let inventory = Inventory::take(host, config)?;
-    let set = inventory.sets.iter().find(|set| set.plan.handle == handle).ok_or(Error::NotFound(handle.text()))?;
+    let set = inventory.by_handle(&handle)?.ok_or(Error::NotFound(handle.text()))?;
     refuse_unfit(&inventory, set)?;
     refuse_omissions(set, &request.directories)?;
     let places =

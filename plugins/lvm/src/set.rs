@@ -4,6 +4,7 @@ use stillframe_sdk::command::Command;
 use stillframe_sdk::{Error, Host, Labels, Level, Member, MemberState, SnapshotSet};
 
 use crate::Config;
+use crate::layout::Handle;
 use crate::record::{Part, Plan, Record};
 use crate::report::{self, LogicalVolume, percent_text};
 
@@ -35,14 +36,29 @@ pub(crate) struct Inventory {
     pub(crate) volumes: Vec<LogicalVolume>,
     /// Oldest first.
     pub(crate) sets: Vec<Set>,
+    /// Snapshots whose tags cannot be read, with the token of their set.
+    damaged: Vec<Damaged>,
+}
+
+/// A snapshot of ours of which nobody can tell what it was: somebody has changed its tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Damaged {
+    token: String,
+    reason: String,
 }
 
 impl Inventory {
     pub(crate) fn take<H: Command>(host: &H, config: &Config) -> Result<Self, Error> {
         let volumes = report::volumes(host, config)?;
         let mut sets: Vec<Set> = Vec::new();
+        let mut damaged = Vec::new();
         for volume in &volumes {
-            let Some(record) = Record::of(volume)? else { continue };
+            let Some(token) = Record::token_of(volume) else { continue };
+            let Some(record) = Record::of(volume) else {
+                let reason = format!("the tags of `{}` are damaged, or of a later version", volume.id());
+                damaged.push(Damaged { token, reason });
+                continue;
+            };
             let is_marked = record.cut_end_ms.is_some();
             let snapshot = Snapshot { part: record.part, volume: volume.clone(), is_marked };
             match sets.iter_mut().find(|set| set.plan.handle == record.plan.handle) {
@@ -57,7 +73,39 @@ impl Inventory {
             set.snapshots.sort_by_key(|snapshot| snapshot.part.index);
         }
         sets.sort_by_key(Set::place);
-        Ok(Self { volumes, sets })
+        Ok(Self { volumes, sets, damaged })
+    }
+
+    /// Only the volumes.
+    pub(crate) fn without_sets(volumes: Vec<LogicalVolume>) -> Self {
+        Self { volumes, sets: Vec::new(), damaged: Vec::new() }
+    }
+
+    /// The set of the request with this token. One with a damaged snapshot is an error; those of others do not matter.
+    pub(crate) fn by_token(&self, token: &str) -> Result<Option<&Set>, Error> {
+        match self.damaged.iter().find(|damaged| damaged.token == token) {
+            Some(damaged) => Err(Error::Internal(damaged.reason.clone())),
+            None => Ok(self.sets.iter().find(|set| set.plan.handle.token == token)),
+        }
+    }
+
+    /// The set with this handle.
+    pub(crate) fn by_handle(&self, handle: &Handle) -> Result<Option<&Set>, Error> {
+        self.by_token(&handle.token)?;
+        Ok(self.sets.iter().find(|set| set.plan.handle == *handle))
+    }
+
+    /// What is wrong with damaged snapshots.
+    pub(crate) fn damages(&self) -> impl Iterator<Item = &str> {
+        self.damaged.iter().map(|damaged| damaged.reason.as_str())
+    }
+
+    /// All sets. Whose a damaged snapshot is, nobody can tell, so that any owner's listing would lack it.
+    pub(crate) fn all(&self) -> Result<&[Set], Error> {
+        match self.damaged.first() {
+            Some(damaged) => Err(Error::Internal(damaged.reason.clone())),
+            None => Ok(&self.sets),
+        }
     }
 
     /// The volume of this id, `vg/lv`.
@@ -81,7 +129,7 @@ impl Inventory {
             None => Member {
                 volume: set.plan.volumes[index].clone(),
                 id: format!("{} of {}", index + 1, set.plan.handle.name),
-                state: MemberState::Absent,
+                state: why_absent(config, &set.plan.volumes[index]),
                 percent: None,
                 size_bytes: None,
                 attributes: Vec::new(),
@@ -125,6 +173,10 @@ impl Inventory {
         }
         if !volume.is_classic_snapshot() {
             return MemberState::Failed(format!("`{}` is not a snapshot any more", volume.id()));
+        }
+        if !volume.is_active {
+            // LVM forgets that a snapshot has run full until it is active again.
+            return MemberState::Cut;
         }
         if volume.is_invalid || volume.data_hundredths.is_some_and(|hundredths| hundredths >= FULL) {
             return MemberState::Failed(format!(
@@ -185,6 +237,19 @@ impl Inventory {
     }
 }
 
+/// Where nobody has looked, nothing is known to be absent.
+fn why_absent(config: &Config, volume: &str) -> MemberState {
+    match group(volume) {
+        group if config.volume_groups.names().iter().any(|name| name == group) => MemberState::Absent,
+        group => MemberState::Failed(format!("`{group}` is not in `volume_groups` any more: it cannot be looked at")),
+    }
+}
+
+/// The group of a volume's id.
+fn group(volume: &str) -> &str {
+    volume.split_once('/').map_or(volume, |(group, _)| group)
+}
+
 impl Set {
     /// Oldest first; the handle decides between two of the same millisecond.
     pub(crate) fn place(&self) -> (u64, String) {
@@ -193,6 +258,12 @@ impl Set {
 
     pub(crate) fn snapshot(&self, index: usize) -> Option<&Snapshot> {
         self.snapshots.iter().find(|snapshot| snapshot.part.index == index)
+    }
+
+    /// The first group of its volumes that the configuration does not name any more.
+    pub(crate) fn unseen_group(&self, config: &Config) -> Option<&str> {
+        let mut groups = self.plan.volumes.iter().map(|volume| group(volume));
+        groups.find(|group| !config.volume_groups.names().iter().any(|name| name == group))
     }
 
     /// Whether everything was cut and is still there.

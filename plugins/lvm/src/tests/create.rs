@@ -191,3 +191,15 @@ fn paths_and_labels_of_any_length_are_kept() {
         assert!(volume.tags.iter().all(|tag| tag.len() <= 1_024 && tag.starts_with("stillframe.")), "{:?}", volume.tags);
     }
 }
+
+#[test]
+fn a_full_pool_is_seen_in_every_locale_and_an_unreadable_share_is_an_error() {
+    for (share, expected) in [("99,10", "Exhausted"), ("99.10", "Exhausted"), ("full", "Internal"), ("1.2.3", "Internal")] {
+        let machine = machine();
+        let request = machine.request("b1");
+        machine.lvm.borrow_mut().find_mut("vg-a/pool").data_percent = share.to_owned();
+        let refused = Lvm::create_set(&machine.host, &defaults(), request).unwrap_err();
+        assert!(format!("{refused:?}").contains(expected), "{share}: {refused:?}");
+        assert!(machine.ours().is_empty());
+    }
+}

@@ -80,3 +80,12 @@ fn a_size_is_a_share_of_the_origin_or_bytes() {
         assert_eq!(size(text).bytes(100_000), bytes, "{text}");
     }
 }
+
+#[test]
+fn the_policy_names_no_point_in_what_is_mounted() {
+    // A path further below a point may lead through a symbolic link of the restored cluster to the live one.
+    let policy = include_str!("../../policy.toml");
+    assert!(!policy.contains("{below:"));
+    let rules = |rule: &str| policy.lines().filter(|line| line.contains(rule)).count();
+    assert_eq!((rules("{one:$mount_root}/{name}/{number}\""), rules("$mount_root}")), (4, 4));
+}

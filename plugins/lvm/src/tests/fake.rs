@@ -183,7 +183,7 @@ impl FakeLvm {
                 ended(0, "", "")
             }
             ("lvremove", ["--yes", select, id]) => self.remove(select.strip_prefix("--select=lv_uuid=").unwrap(), id),
-            ("dd", [from, to, skip, seek, "count=1024", "bs=4M", "iflag=direct,fullblock", "oflag=direct", "conv=notrunc,fsync", "status=none"])
+            ("dd", [from, to, skip, seek, "count=1024", "bs=4M", "iflag=direct,fullblock", "oflag=direct", "conv=nocreat,notrunc,fsync", "status=none"])
                 if skip.strip_prefix("skip=") == seek.strip_prefix("seek=") =>
             {
                 self.copy(from.strip_prefix("if=/dev/").unwrap(), to.strip_prefix("of=/dev/").unwrap(), skip)
@@ -220,12 +220,17 @@ impl FakeLvm {
             "origin_uuid": origin.map_or("", |origin| &origin.uuid),
             "origin_size": if classic { origin.map_or(String::new(), |origin| origin.size_bytes.to_string()) } else { String::new() },
             "pool_lv": volume.pool,
-            "data_percent": if volume.invalid { "100.00" } else { &volume.data_percent },
+            // Of a classic snapshot that is not active, LVM knows neither.
+            "data_percent": match (classic && volume.minor.is_none(), volume.invalid) {
+                (true, _) => "",
+                (_, true) => "100.00",
+                _ => &volume.data_percent,
+            },
             "metadata_percent": volume.metadata_percent,
             "lv_kernel_minor": volume.minor.map_or("-1".to_owned(), |minor| minor.to_string()),
             "lv_active": if volume.minor.is_some() { "active" } else { "" },
             "lv_device_open": number(volume.minor.is_some(), open),
-            "lv_snapshot_invalid": number(classic, volume.invalid),
+            "lv_snapshot_invalid": number(classic && volume.minor.is_some(), volume.invalid),
             "lv_health_status": volume.health, "lv_tags": volume.tags.join(","),
         })
     }

@@ -138,3 +138,30 @@ fn what_somebody_removed_by_hand_is_told_as_absent() {
     assert_eq!(left.members[1].volume, "vg1/wal");
     assert_eq!(left.members.len(), 3);
 }
+
+#[test]
+fn what_lies_in_a_group_that_is_not_looked_at_is_neither_absent_nor_deleted() {
+    let machine = machine();
+    let set = machine.create("b1").unwrap();
+    let fewer = config(r#"{"volume_groups":["vg-a"]}"#);
+    let seen = Lvm::get_set(&machine.host, &fewer, SetReference::Handle(set.handle.clone())).unwrap().unwrap();
+    assert!(matches!(&seen.members[1].state, MemberState::Failed(reason) if reason.contains("`vg1`")), "{seen:?}");
+    let refused = Lvm::delete_set(&machine.host, &fewer, &set.handle);
+    assert!(matches!(&refused, Err(Error::Invalid(argument)) if argument.field == "volume_groups"), "{refused:?}");
+    assert_eq!(machine.by_handle(&set), Some(set));
+}
+
+#[test]
+fn a_classic_snapshot_that_is_not_active_may_have_run_full_and_is_not_ready() {
+    let machine = machine();
+    let set = machine.create("b1").unwrap();
+    {
+        let mut lvm = machine.lvm.borrow_mut();
+        let classic = lvm.find_mut(&set.members[2].id);
+        (classic.invalid, classic.minor) = (true, None);
+    }
+    assert_eq!(machine.by_handle(&set).unwrap().members[2].state, MemberState::Cut);
+    assert!(matches!(machine.restore(&set, "r1"), Err(Error::Transient(_))));
+    machine.lvm.borrow_mut().find_mut(&set.members[2].id).minor = Some(77);
+    assert!(matches!(machine.by_handle(&set).unwrap().members[2].state, MemberState::Failed(_)));
+}

@@ -35,6 +35,9 @@ fn the_words_of_a_program_decide_the_error() {
         ),
         (1, "sudo: a password is required", "Denied"),
         (5, "  Can't get lock for vg-a", "Busy"),
+        (5, "  Cannot access VG vg1 due to failed lock.", "Busy"),
+        (5, "  Cannot access VG vg1 with system ID other with unknown local system ID.", "volume_groups"),
+        (5, "  Volume group vg1 is exported", "volume_groups"),
         (
             3,
             "  Names including \"_tdata\" are reserved. Please choose a different LV name.\n  Run `lvcreate --help' for more information.",

@@ -214,6 +214,8 @@ fn a_restore_in_use_is_kept_whole_enough_to_be_released_later() {
     machine.lvm.borrow_mut().mounts.busy.insert(format!("{POINT}/2"));
     assert!(matches!(machine.release("r1"), Err(Error::InUse(_))));
     assert!(machine.lvm.borrow().find("vg-a/stillframe_restore.r1.0").is_some(), "no volume goes before all are unmounted");
+    let held = |point: &str| machine.lvm.borrow().content_at(&format!("{POINT}/{point}"));
+    assert_eq!((held("0").as_deref(), held("2").as_deref()), (Some("rows"), Some("more rows")), "a server may run on both");
     machine.lvm.borrow_mut().mounts.busy.clear();
     machine.release("r1").unwrap();
     nothing_is_left(&machine);
@@ -246,8 +248,9 @@ fn a_clone_that_is_mounted_elsewhere_is_in_use() {
         fs_type: "xfs".to_owned(),
     };
     machine.lvm.borrow_mut().mounts.mounts.push(elsewhere);
-    assert!(matches!(machine.release("r1"), Err(Error::InUse(_))));
+    assert!(matches!(machine.release("r1"), Err(Error::InUse(text)) if text.contains("/mnt/look")));
     assert!(machine.lvm.borrow().find("vg-a/stillframe_restore.r1.0").is_some());
+    assert_eq!(machine.lvm.borrow().mounts.mounts.len(), 3, "nothing is unmounted before it is known that all can go");
 }
 
 #[test]
@@ -264,4 +267,19 @@ fn a_cluster_at_the_top_of_its_file_system_and_another_mount_root_work() {
     assert_eq!(restored.directories[0].path, "/srv/restores/r1/0");
     Lvm::release(&machine.host, &elsewhere, "r1").unwrap();
     nothing_is_left(&machine);
+}
+
+#[test]
+fn a_damaged_snapshot_stops_no_other_backup() {
+    let machine = machine();
+    let (damaged, whole) = (machine.create("b1").unwrap(), machine.create("b2").unwrap());
+    machine.lvm.borrow_mut().find_mut(&damaged.members[0].id).tags.retain(|tag| !tag.starts_with("stillframe.name="));
+    assert!(matches!(machine.restore(&damaged, "r1"), Err(Error::Internal(text)) if text.contains("damaged")));
+    assert!(matches!(machine.create("b1"), Err(Error::Internal(text)) if text.contains("damaged")));
+    machine.restore(&whole, "r2").unwrap();
+    machine.create("b3").unwrap();
+    assert_eq!(machine.delete(&whole.handle), Ok(stillframe_sdk::Deletion::Deleted));
+    assert!(machine.lvm.borrow().find(&damaged.members[0].id).is_some());
+    let warnings = Lvm::check(&machine.host, &defaults()).unwrap();
+    assert!(warnings.iter().any(|text| text.contains("damaged")), "{warnings:?}");
 }

@@ -77,7 +77,7 @@ fn an_overflow_is_a_failure_of_the_classic_snapshot_alone() {
 fn a_full_pool_is_seen_and_takes_nothing_from_a_snapshot() {
     let host = printing(POOL_FULL);
     let volumes = report::volumes(&host, &config(r#"{"volume_groups":["vg1"]}"#)).unwrap();
-    let inventory = Inventory { volumes, sets: Vec::new() };
+    let inventory = Inventory::without_sets(volumes);
     assert_eq!(volume(&inventory, "vg1/p").health, "out_of_data");
     assert_eq!(volume(&inventory, "vg1/p").data_hundredths, Some(10_000));
     assert_eq!(inventory.state(volume(&inventory, "vg1/stillframe_backup.p.0")), MemberState::Ready);
@@ -110,4 +110,16 @@ fn a_report_that_cannot_be_read_is_never_taken_for_an_empty_one() {
     });
     assert!(Lvm::list_sets(&cut, &settings, "main", None).is_err());
     assert_eq!(*answers.borrow(), 1);
+}
+
+/// `lvm.conf` with `report/compact_output = 1`: a field that is empty in every row is not printed.
+const COMPACT: &str = r#"{"report": [{"lv": [{"vg_name":"vg1", "lv_name":"w", "lv_uuid":"hDD35D-5pYm-scsw-zq89-LqDs-boAA-PpHR94",
+    "lv_layout":"linear", "lv_role":"public", "lv_size":"41943040", "lv_kernel_minor":"6", "lv_active":"active",
+    "lv_device_open":"0", "lv_snapshot_invalid":"-1"}]}]}"#;
+
+#[test]
+fn fields_that_are_left_out_are_empty() {
+    let compact = take(COMPACT);
+    let volume = volume(&compact, "vg1/w");
+    assert!(volume.tags.is_empty() && volume.origin.is_none() && volume.data_hundredths.is_none() && volume.minor == Some(6));
 }
