@@ -15,6 +15,8 @@ pub(crate) struct RestoreClone {
     /// The snapshot that it was made of; `-` after `zfs promote`.
     pub(crate) origin: String,
     pub(crate) is_mounted: bool,
+    /// A dataset or snapshot that somebody has made below it or of it.
+    pub(crate) below: Option<String>,
     /// Token of the restore, if the property is there.
     token: Option<String>,
 }
@@ -50,6 +52,13 @@ pub(crate) fn of<H: Command>(zfs: &Zfs<'_, H>, token: &str) -> Result<Vec<Restor
         Some(marked) => marked == token,
         None => !clone.is_promoted() && name::is_clone_of(&clone.name, token),
     };
+    let names: Vec<String> = clones.keys().cloned().collect();
+    let is_below = |other: &&String, name: &str| other.strip_prefix(name).is_some_and(|rest| rest.starts_with(['/', '@']));
     let is_parent = |clone: &RestoreClone| zfs.config.clones.contains(&clone.name);
-    Ok(clones.into_values().filter(|clone| !is_parent(clone) && is_ours(clone)).collect())
+    let is_clone = |clone: &RestoreClone| !clone.name.contains('@') && !is_parent(clone) && is_ours(clone);
+    let mut clones: Vec<RestoreClone> = clones.into_values().filter(is_clone).collect();
+    for clone in &mut clones {
+        clone.below = names.iter().find(|other| is_below(other, &clone.name)).cloned();
+    }
+    Ok(clones)
 }

@@ -24,6 +24,10 @@ pub(crate) fn remove<H: Command>(zfs: &Zfs<'_, H>, clones: &[RestoreClone]) -> R
             clone.name
         )));
     }
+    // Automatic snapshots, perhaps. Known before the first is destroyed, for that cannot be undone.
+    if let Some((clone, below)) = clones.iter().find_map(|clone| Some((clone, clone.below.as_ref()?))) {
+        return Err(Error::InUse(format!("`{}` has `{below}`, which is not ours: destroy that first", clone.name)));
+    }
     let mounted: Vec<&RestoreClone> = clones.iter().filter(|clone| clone.is_mounted).collect();
     for (done, clone) in mounted.iter().enumerate() {
         if let Err(failure) = ignore(zfs.unmount(&clone.name), Fault::NotMounted) {

@@ -192,12 +192,14 @@ impl<'a, H: Command> Zfs<'a, H> {
             .collect()
     }
 
-    /// Where everything below the datasets for clones comes from, and whether a restore of ours has made it.
+    /// Where everything below the datasets for clones comes from, and whether a restore of ours has made it. Snapshots of clones
+    /// are in it.
     pub(crate) fn clones(&self) -> Result<Vec<Property>, Failure> {
         if self.config.clones.is_empty() {
             return Ok(Vec::new());
         }
-        let args = format!("get -H -p -t filesystem -r -o name,property,value,source origin,mounted,{RESTORE_PROPERTY}");
+        let args =
+            format!("get -H -p -t filesystem,snapshot,volume -r -o name,property,value,source origin,mounted,{RESTORE_PROPERTY}");
         Ok(properties(&self.run(list(&args, &self.config.clones))?))
     }
 

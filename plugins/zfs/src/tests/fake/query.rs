@@ -74,17 +74,18 @@ impl State {
 
     /// The things that a command is about, by name, and the errors about the others.
     fn objects(&self, options: &[&str], names: &[&str]) -> (Vec<String>, String) {
-        let wants_snapshots = options.windows(2).any(|pair| pair == ["-t", "snapshot"]);
+        let wants = |kinds: &str| options.windows(2).any(|pair| pair == ["-t", kinds]);
+        let (wants_snapshots, wants_all) = (wants("snapshot"), wants("filesystem,snapshot,volume"));
         let (mut objects, mut errors) = (Vec::new(), String::new());
         for asked in names {
             let is_there = self.datasets.contains_key(*asked) || self.snapshots.contains_key(*asked);
             if !is_there {
                 writeln!(errors, "cannot open '{asked}': dataset does not exist").unwrap();
-            } else if options.contains(&"-r") && wants_snapshots {
-                let is_below = |snapshot: &&String| name::is_under(name::dataset(snapshot), asked);
-                objects.extend(self.snapshots.keys().filter(is_below).cloned());
             } else if options.contains(&"-r") {
-                objects.extend(self.datasets.keys().filter(|dataset| name::is_under(dataset, asked)).cloned());
+                let is_below = |object: &&String| name::is_under(name::dataset(object), asked);
+                let snapshots = self.snapshots.keys().filter(|_| wants_snapshots || wants_all);
+                let datasets = self.datasets.keys().filter(|_| !wants_snapshots);
+                objects.extend(snapshots.chain(datasets).filter(is_below).cloned());
             } else {
                 assert_eq!(asked.contains('@'), wants_snapshots);
                 objects.push((*asked).to_owned());
@@ -144,6 +145,7 @@ impl State {
             (Some(_), _, "clones") => {
                 Some(self.clones_of(object).join(",")).filter(|names| !names.is_empty()).unwrap_or("-".to_owned())
             }
+            (Some(_), _, "origin" | "mounted") => "-".to_owned(),
             (_, Some(dataset), "guid") => dataset.guid.to_string(),
             (_, Some(dataset), "mountpoint") => dataset.local.get("mountpoint").cloned().unwrap_or_else(|| format!("/{object}")),
             (_, Some(dataset), "sync") => dataset.local.get("sync").cloned().unwrap_or_else(|| "standard".to_owned()),
