@@ -174,16 +174,16 @@ impl Inventory {
         if !volume.is_classic_snapshot() {
             return MemberState::Failed(format!("`{}` is not a snapshot any more", volume.id()));
         }
-        if !volume.is_active {
-            // LVM forgets that a snapshot has run full until it is active again.
-            return MemberState::Cut;
-        }
         if volume.is_invalid || volume.data_hundredths.is_some_and(|hundredths| hundredths >= FULL) {
             return MemberState::Failed(format!(
                 "the room for changes of the classic snapshot `{}` was used up, and with it the snapshot was lost: use a larger \
                  `classic_size`, or let LVM extend snapshots (`snapshot_autoextend_threshold`)",
                 volume.id()
             ));
+        }
+        if volume.data_hundredths.is_none() {
+            // Not active: LVM knows again that it has run full, if it has, when it is.
+            return MemberState::Cut;
         }
         MemberState::Ready
     }
