@@ -1,8 +1,8 @@
 //! Running one program to its end: the work behind the capability `command`.
 //!
-//! No shell, an empty environment, `/` as its directory, a process group of its own. A program that must end gets SIGTERM and time
-//! to tidy up before it is killed: a killed `lvcreate` leaves devices suspended, and with them every process that writes. Whoever
-//! dropped the call does not wait for that, but the provider's next call does. Runs on a thread that may block.
+//! No shell, nothing in the environment but `LC_ALL=C`, `/` as its directory, a process group of its own. A program that must end
+//! gets SIGTERM and time to tidy up before it is killed: a killed `lvcreate` leaves devices suspended, and with them every process
+//! that writes. Whoever dropped the call does not wait for that, but the provider's next call does. Runs on a thread that may block.
 
 mod find;
 mod pipes;
@@ -86,6 +86,8 @@ impl Run {
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
+            // What it says is read by providers, and must not depend on where the host was started.
+            .env("LC_ALL", "C")
             .current_dir("/")
             .process_group(0)
             .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })

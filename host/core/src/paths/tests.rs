@@ -56,10 +56,10 @@ impl Machine {
 
     /// Mounts one file system more, below PGDATA's.
     fn mount_too(&self, name: &str, rest: &str) {
-        let mut mountinfo = fs::read_to_string(self.root.join("proc/self/mountinfo")).unwrap();
+        let mountinfo = fs::read_to_string(self.root.join("proc/self/mountinfo")).unwrap();
         let id = mountinfo.lines().count() + 1;
-        mountinfo += &format!("{id} 2 0:{id} / {} rw - {rest} rw\n", self.root.join(name).display());
-        fs::write(self.root.join("proc/self/mountinfo"), mountinfo).unwrap();
+        let more = format!("{id} 2 0:{id} / {} rw - {rest} rw\n", self.root.join(name).display());
+        fs::write(self.root.join("proc/self/mountinfo"), mountinfo + &more).unwrap();
     }
 
     fn in_pgdata(&self, name: &str) -> PathBuf {

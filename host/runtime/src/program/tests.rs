@@ -43,10 +43,10 @@ fn tells_a_signal() {
 }
 
 #[test]
-fn sees_no_environment_and_stands_at_the_root_in_a_group_of_its_own() {
+fn sees_nothing_of_our_environment_and_stands_at_the_root_in_a_group_of_its_own() {
     let mut run = shell("");
     run.words = vec!["/usr/bin/env".to_owned()];
-    assert_eq!(finished(run).stdout.text(), "");
+    assert_eq!(finished(run).stdout.text(), "LC_ALL=C\n");
     let finished = finished(shell(
         "pwd; echo $$; read -r a b c d group rest < /proc/$$/stat; echo $group; cat; ls -l /proc/$$/fd | grep -c tmp",
     ));

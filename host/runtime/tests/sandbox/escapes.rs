@@ -190,7 +190,7 @@ async fn input_is_refused_where_the_policy_has_none() {
 async fn a_program_sees_nothing_of_ours() {
     assert!(std::env::vars().next().is_some(), "this process has an environment");
     let told = told(with_script("x", json!([{ "program": "environment" }]))).await.remove(0);
-    assert!(told.contains("stdout 0: "), "{told}");
+    assert!(told.contains("stdout 9: LC_ALL=C\\n"), "{told}");
     let told = told_of_script("pwd; cat | wc -c").await;
     assert!(told.contains("stdout 4: /\\n0\\n"), "{told}");
 }

@@ -131,7 +131,7 @@ pub(super) async fn until_ready(
         for (part, set) in prepared.parts.iter().zip(&mut cut.sets) {
             match look_again(part, set).await {
                 // The storage system has until the deadline, and so has its rate limit.
-                Err(error) if error.class() == ErrorClass::Transient && !wait.is_over(ports) => {
+                Err(PushError::Provider(error)) if error.class() == ErrorClass::Transient && !wait.is_over(ports) => {
                     tracing::warn!("cannot ask for the state of the snapshot: {}", chain(&error));
                     wait.pause(ports).await;
                     continue 'looks;
