@@ -25,10 +25,12 @@ mod config;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod export;
+mod handle;
 mod host;
 pub mod http;
 mod located;
 pub mod mount;
+mod paging;
 mod provider;
 #[cfg(target_arch = "wasm32")]
 mod sandbox;
@@ -38,8 +40,10 @@ pub mod tree;
 mod types;
 
 pub use config::parse_config;
+pub use handle::{SetHandle, is_backup_name};
 pub use host::{Host, Level};
 pub use located::Located;
+pub use paging::{OWNER_LABEL, page};
 pub use provider::Provider;
 #[cfg(target_arch = "wasm32")]
 pub use sandbox::Sandbox;

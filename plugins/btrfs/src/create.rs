@@ -6,9 +6,9 @@
 
 use stillframe_sdk::command::Command;
 use stillframe_sdk::tree::Tree;
-use stillframe_sdk::{CreateRequest, DataRole, Error, Host, Level, Located, SnapshotSet, Volume, invalid};
+use stillframe_sdk::{CreateRequest, DataRole, Error, Host, Level, Located, SetHandle, SnapshotSet, Volume, invalid};
 
-use crate::layout::{self, Handle};
+use crate::layout;
 use crate::record::{Record, RecordedMember, RecordedPath, State};
 use crate::resolve::ROOT_ATTRIBUTE;
 use crate::{Config, find, marker, program};
@@ -18,7 +18,7 @@ pub(crate) fn create_set<H: Host + Tree + Command>(
     config: &Config,
     request: CreateRequest,
 ) -> Result<SnapshotSet, Error> {
-    let handle = Handle::new(&request.name, &request.token)?;
+    let handle = SetHandle::new(&request.name, &request.token)?;
     let members = members(config, &request)?;
     ensure_markers(host, config, &members, request.previous.is_some())?;
     if let Some(existing) = existing(host, &handle)? {
@@ -113,7 +113,7 @@ fn ensure_markers<H: Tree + Command>(
 }
 
 /// What is there of an earlier request with the same token. What is incomplete of it is removed, to be made anew.
-fn existing<H: Host + Tree + Command>(host: &H, handle: &Handle) -> Result<Option<Record>, Error> {
+fn existing<H: Host + Tree + Command>(host: &H, handle: &SetHandle) -> Result<Option<Record>, Error> {
     let Some(record) = Record::read(host, &handle.name)? else { return Ok(None) };
     if record.token != handle.token {
         return Err(Error::Conflict(handle.name.clone()));

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use stillframe_sdk::command::Command;
 use stillframe_sdk::tree::{Tree, TreeError};
-use stillframe_sdk::{Error, Member, MemberState, SnapshotSet};
+use stillframe_sdk::{Error, Member, MemberState, SetHandle, SnapshotSet};
 
-use crate::layout::{self, Handle};
+use crate::layout;
 use crate::{marker, program};
 
 /// The one version of the format so far.
@@ -67,7 +67,7 @@ pub(crate) struct RecordedPath {
 }
 
 impl Record {
-    pub(crate) fn begin(handle: &Handle, now_ms: u64, members: Vec<RecordedMember>, labels: BTreeMap<String, String>) -> Self {
+    pub(crate) fn begin(handle: &SetHandle, now_ms: u64, members: Vec<RecordedMember>, labels: BTreeMap<String, String>) -> Self {
         Self {
             format_version: FORMAT_VERSION,
             name: handle.name.clone(),
@@ -128,7 +128,7 @@ impl Record {
         });
         Ok(SnapshotSet {
             members: members.collect::<Result<_, Error>>()?,
-            handle: Handle::new(&self.name, &self.token)?.text(),
+            handle: SetHandle::new(&self.name, &self.token)?.to_string(),
             token: self.token.clone(),
             name: self.name.clone(),
             atomic: self.members.len() == 1,

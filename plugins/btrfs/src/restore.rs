@@ -5,9 +5,11 @@
 use serde::{Deserialize, Serialize};
 use stillframe_sdk::command::Command;
 use stillframe_sdk::tree::{Tree, TreeError};
-use stillframe_sdk::{DataRole, Error, Host, Level, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, invalid};
+use stillframe_sdk::{
+    DataRole, Error, Host, Level, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, SetHandle, invalid, is_backup_name,
+};
 
-use crate::layout::{self, Handle};
+use crate::layout;
 use crate::record::{Record, RecordedMember, State};
 use crate::{Config, find, marker, program};
 
@@ -27,10 +29,10 @@ struct Copied {
 }
 
 pub(crate) fn restore_set<H: Host + Tree + Command>(host: &H, config: &Config, request: RestoreRequest) -> Result<Restored, Error> {
-    if !layout::is_name(&request.token) {
+    if !is_backup_name(&request.token) {
         return Err(invalid("token", "it is not made of at most 64 letters, digits, `_` and `-`"));
     }
-    let handle = Handle::parse(&request.handle)?;
+    let handle = SetHandle::parse(&request.handle)?;
     let Some(record) = find::by_handle(host, config, &handle)? else { return Err(Error::NotFound(request.handle)) };
     if record.state != State::Ready {
         return Err(invalid("handle", format!("the set `{}` is not complete", record.name)));
@@ -89,7 +91,7 @@ fn make(host: &impl Command, restore: &RestoreRecord, wal_places: &[String]) -> 
 
 /// Removes what a restore has made. Its handle is its token.
 pub(crate) fn release<H: Tree + Command>(host: &H, config: &Config, token: &str) -> Result<(), Error> {
-    if !layout::is_name(token) {
+    if !is_backup_name(token) {
         return Ok(());
     }
     let text = match host.read_file(&layout::restore_record(token)) {

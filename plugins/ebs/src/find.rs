@@ -1,19 +1,13 @@
 //! Finding sets: one by its token or handle, or all of an owner.
 
 use stillframe_sdk::aws::Aws;
-use stillframe_sdk::{Error, Host, Level, MemberState, SetPage, SetReference, SnapshotSet, invalid};
+use stillframe_sdk::{Error, Host, Level, MemberState, OWNER_LABEL, SetPage, SetReference, SnapshotSet, page};
 
 use crate::Config;
 use crate::ec2::{Ec2, Snapshot};
 use crate::handle::Handle;
 use crate::set::{self, Set, TOKEN};
 use crate::tags::{self, IN_VALUE, encode};
-
-/// The label that a listing selects by.
-pub(crate) const OWNER_LABEL: &str = "stillframe-owner";
-
-/// Most sets on one page, by the interface.
-const PAGE_LEN: usize = 100;
 
 /// First pause, and longest time, that a young set is looked for before it counts as gone.
 const YOUNG_LOOKS_MS: (u32, u32) = (1_000, 7_000);
@@ -104,7 +98,6 @@ pub(crate) fn of_token<H: Host + Aws>(ec2: &Ec2<'_, H>, token: &str) -> Result<V
 }
 
 pub(crate) fn list_sets<H: Host + Aws>(host: &H, config: &Config, owner: &str, cursor: Option<&str>) -> Result<SetPage, Error> {
-    let after = cursor.map(parse_cursor).transpose()?;
     let ec2 = Ec2::new(host, config);
     let encoded = encode(owner, IN_VALUE);
     // All of them each time: EC2 has no order, and its pages may part a set.
@@ -116,13 +109,7 @@ pub(crate) fn list_sets<H: Host + Aws>(host: &H, config: &Config, owner: &str, c
     }
     let mut sets = set::sets(snapshots);
     sets.retain(|set| set.record.labels.iter().any(|(key, value)| key == OWNER_LABEL && value == owner));
-    sets.sort_unstable_by(|one, other| place(one).cmp(&place(other)));
-    if let Some((ms, token)) = &after {
-        sets.retain(|set| place(set) > (*ms, token));
-    }
-    let more = sets.len() > PAGE_LEN;
-    sets.truncate(PAGE_LEN);
-    let next = sets.last().filter(|_| more).map(|set| format!("{}:{}", set.record.begin_ms, set.record.token));
+    let (sets, next) = page(sets, cursor, |set| (set.record.begin_ms, &set.record.token))?;
     Ok(SetPage { sets: sets.iter().map(|set| describe(host, config, set)).collect(), next })
 }
 
@@ -131,16 +118,4 @@ fn describe(host: &impl Host, config: &Config, set: &Set) -> SnapshotSet {
     let young = Set::may_settle(set.record.begin_ms, host.now_ms());
     let unseen = if young { MemberState::Cutting } else { MemberState::Absent };
     set.describe(&set.handle(&config.region), &unseen)
-}
-
-/// Oldest first; the token decides between two of the same millisecond.
-fn place(set: &Set) -> (u64, &str) {
-    (set.record.begin_ms, &set.record.token)
-}
-
-fn parse_cursor(cursor: &str) -> Result<(u64, &str), Error> {
-    cursor
-        .split_once(':')
-        .and_then(|(ms, token)| Some((ms.parse().ok()?, token)))
-        .ok_or_else(|| invalid("cursor", format!("`{cursor}` was not given by this provider")))
 }

@@ -7,18 +7,20 @@
 use std::collections::BTreeMap;
 
 use stillframe_sdk::tree::{CloneOptions, Location, Tree, TreeError, location};
-use stillframe_sdk::{CreateRequest, DataPath, DataRole, Error, Host, Level, SnapshotSet, Volume, invalid};
+use stillframe_sdk::{
+    CreateRequest, DataPath, DataRole, Error, Host, Level, SetHandle, SnapshotSet, Volume, invalid, is_backup_name,
+};
 
 use crate::Config;
 use crate::erase::erase;
 use crate::find;
-use crate::layout::{self, Handle};
+use crate::layout;
 use crate::marker;
 use crate::record::{Record, RecordedMember, State};
 
 pub(crate) fn create_set<H: Host + Tree>(host: &H, config: &Config, request: CreateRequest) -> Result<SnapshotSet, Error> {
     config.clone_method()?;
-    let handle = Handle::new(&request.name, &request.token)?;
+    let handle = SetHandle::new(&request.name, &request.token)?;
     let paths = request.volumes.iter().map(data_path).collect::<Result<Vec<_>, _>>()?;
     refuse_doubles(&paths)?;
     ensure_marker(host, request.previous.as_deref())?;
@@ -116,7 +118,7 @@ fn base(previous: &Record, path: &DataPath) -> Option<Location> {
 }
 
 /// What is there of an earlier request with the same token. What is incomplete of it is removed, to be made anew.
-fn existing(host: &impl Tree, handle: &Handle) -> Result<Option<Record>, Error> {
+fn existing(host: &impl Tree, handle: &SetHandle) -> Result<Option<Record>, Error> {
     let Some(record) = Record::read(host, &handle.name)? else {
         return refuse_foreign(host, &handle.name).map(|()| None);
     };
@@ -145,7 +147,7 @@ fn refuse_foreign(host: &impl Tree, name: &str) -> Result<(), Error> {
 /// It only saves room, so whatever is wrong with it is no reason to have no backup.
 fn previous<H: Host + Tree>(host: &H, config: &Config, handle: Option<&str>) -> Option<Record> {
     let handle = handle.filter(|_| config.link_unchanged && config.isolated())?;
-    let found = Handle::parse(handle).and_then(|handle| find::by_handle(host, &handle));
+    let found = SetHandle::parse(handle).and_then(|handle| find::by_handle(host, &handle));
     let fit = |record: &Record| record.state == State::Ready && record.isolated;
     match found {
         Ok(Some(record)) if fit(&record) => Some(record),
@@ -180,7 +182,7 @@ fn recorded(path: &DataPath) -> RecordedMember {
 
 fn data_path(volume: &Volume) -> Result<&DataPath, Error> {
     match &volume.paths[..] {
-        [path] if path.name == volume.id && layout::is_name(&path.name) => Ok(path),
+        [path] if path.name == volume.id && is_backup_name(&path.name) => Ok(path),
         _ => Err(invalid("volumes", format!("`{}` is not a volume that this provider has resolved", volume.id))),
     }
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stillframe_sdk::tree::{EntryKind, Tree, TreeError};
-use stillframe_sdk::{Error, Member, MemberState, SnapshotSet};
+use stillframe_sdk::{Error, Member, MemberState, SetHandle, SnapshotSet};
 
-use crate::layout::{self, Handle};
+use crate::layout;
 
 /// The one version of the format so far.
 const FORMAT_VERSION: u32 = 1;
@@ -59,7 +59,7 @@ pub(crate) struct RecordedMember {
 
 impl Record {
     pub(crate) fn begin(
-        handle: &Handle,
+        handle: &SetHandle,
         isolated: bool,
         now_ms: u64,
         members: Vec<RecordedMember>,
@@ -107,8 +107,8 @@ impl Record {
         Ok(host.write_file(&layout::record(&self.name), &text)?)
     }
 
-    pub(crate) fn handle(&self) -> Result<Handle, Error> {
-        Handle::new(&self.name, &self.token)
+    pub(crate) fn handle(&self) -> Result<SetHandle, Error> {
+        SetHandle::new(&self.name, &self.token)
     }
 
     /// What the host is told: the record, held against the trees that are there.
@@ -128,7 +128,7 @@ impl Record {
             attributes: member.attributes.clone().into_iter().collect(),
         });
         Ok(SnapshotSet {
-            handle: self.handle()?.text(),
+            handle: self.handle()?.to_string(),
             token: self.token.clone(),
             name: self.name.clone(),
             atomic: false,

@@ -4,14 +4,16 @@
 //! last, so that an incomplete restore has no `pg_control` and cannot start.
 
 use stillframe_sdk::tree::{CloneMethod, CloneOptions, Tree, location};
-use stillframe_sdk::{DataRole, Error, Host, Level, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, invalid};
+use stillframe_sdk::{
+    DataRole, Error, Host, Level, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, SetHandle, invalid,
+};
 
 use crate::find;
-use crate::layout::{self, Handle};
+use crate::layout;
 use crate::record::{Record, State};
 
 pub(crate) fn restore_set<H: Host + Tree>(host: &H, request: RestoreRequest) -> Result<Restored, Error> {
-    let handle = Handle::parse(&request.handle)?;
+    let handle = SetHandle::parse(&request.handle)?;
     let Some(record) = find::by_handle(host, &handle)? else { return Err(Error::NotFound(request.handle)) };
     if record.state != State::Ready {
         return Err(invalid("handle", format!("the set `{}` is not complete", record.name)));
@@ -29,7 +31,7 @@ pub(crate) fn restore_set<H: Host + Tree>(host: &H, request: RestoreRequest) -> 
         }
     }
     let restored = |directory: RestoreDirectory| RestoredDirectory { name: directory.name, path: directory.path };
-    Ok(Restored { handle: handle.text(), directories: request.directories.into_iter().map(restored).collect() })
+    Ok(Restored { handle: handle.to_string(), directories: request.directories.into_iter().map(restored).collect() })
 }
 
 /// A directory to fill, and the root under which it can be written.

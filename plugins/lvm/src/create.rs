@@ -5,11 +5,11 @@
 //! without the mark is never taken for a backup, and a repeated request cuts anew.
 
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{CreateRequest, Error, Host, Level, Located, SnapshotSet, Volume, invalid};
+use stillframe_sdk::{CreateRequest, Error, Host, Level, Located, SetHandle, SnapshotSet, Volume, invalid};
 
 use crate::Config;
 use crate::delete;
-use crate::layout::Handle;
+use crate::layout;
 use crate::program::run;
 use crate::record::{self, Part, Plan};
 use crate::report::LogicalVolume;
@@ -21,7 +21,7 @@ use crate::set::{Inventory, Set};
 const MAX_VOLUMES: usize = 32;
 
 pub(crate) fn create_set<H: Host + Command>(host: &H, config: &Config, request: &CreateRequest) -> Result<SnapshotSet, Error> {
-    let handle = Handle::new(&request.name, &request.token)?;
+    let handle = SetHandle::new(&request.name, &request.token)?;
     let mut inventory = Inventory::take(host, config)?;
     if let Some(set) = inventory.by_token(&handle.token)? {
         refuse_another(set, &handle, request)?;
@@ -92,7 +92,7 @@ fn create_args(plan: &Plan, cut: &Cut<'_>) -> Result<Vec<String>, Error> {
 }
 
 /// What is to be cut, in cutting order. A volume with files that must come last, comes last.
-fn plan<'a>(config: &Config, inventory: &'a Inventory, handle: &Handle, volumes: &[Volume]) -> Result<Vec<Cut<'a>>, Error> {
+fn plan<'a>(config: &Config, inventory: &'a Inventory, handle: &SetHandle, volumes: &[Volume]) -> Result<Vec<Cut<'a>>, Error> {
     if volumes.is_empty() || volumes.len() > MAX_VOLUMES {
         return Err(invalid("volumes", format!("there are {}; it can be from 1 to {MAX_VOLUMES}", volumes.len())));
     }
@@ -110,7 +110,7 @@ fn plan<'a>(config: &Config, inventory: &'a Inventory, handle: &Handle, volumes:
 fn plan_one<'a>(
     config: &Config,
     inventory: &'a Inventory,
-    handle: &Handle,
+    handle: &SetHandle,
     index: usize,
     volume: &Volume,
 ) -> Result<Cut<'a>, Error> {
@@ -121,7 +121,7 @@ fn plan_one<'a>(
         return Err(Error::Conflict(format!("`{}` was the volume {uuid}, and is {} now", volume.id, origin.uuid)));
     }
     let kind = resolve::kind(config, origin).map_err(refuse)?;
-    let name = handle.snapshot(&origin.group, index)?;
+    let name = layout::snapshot_name(handle, &origin.group, index)?;
     if inventory.volume(&format!("{}/{name}", origin.group)).is_some() {
         return Err(Error::Conflict(format!("{}/{name}", origin.group)));
     }
@@ -154,25 +154,25 @@ fn refuse_when_short<H: Command>(host: &H, config: &Config, inventory: &Inventor
 }
 
 /// A token belongs to one request.
-fn refuse_another(set: &Set, handle: &Handle, request: &CreateRequest) -> Result<(), Error> {
+fn refuse_another(set: &Set, handle: &SetHandle, request: &CreateRequest) -> Result<(), Error> {
     let same = set.plan.handle == *handle && set.plan.volumes.iter().eq(request.volumes.iter().map(|volume| &volume.id));
-    if same { Ok(()) } else { Err(Error::Conflict(set.plan.handle.text())) }
+    if same { Ok(()) } else { Err(Error::Conflict(set.plan.handle.to_string())) }
 }
 
 /// The set as it is now: what was just made is read back, and not remembered.
-fn made<H: Host + Command>(host: &H, config: &Config, handle: &Handle) -> Result<SnapshotSet, Error> {
+fn made<H: Host + Command>(host: &H, config: &Config, handle: &SetHandle) -> Result<SnapshotSet, Error> {
     let inventory = Inventory::take(host, config)?;
     match inventory.by_handle(handle)? {
         Some(set) if set.is_whole() => Ok(inventory.describe(host, config, set)),
-        _ => Err(Error::Indeterminate(format!("the set `{}` was cut, and is not there any more", handle.text()))),
+        _ => Err(Error::Indeterminate(format!("the set `{handle}` was cut, and is not there any more"))),
     }
 }
 
 /// Removes what a failed call has cut, as far as that is possible; the host does the rest.
-fn undo<H: Host + Command>(host: &H, config: &Config, handle: &Handle) {
+fn undo<H: Host + Command>(host: &H, config: &Config, handle: &SetHandle) {
     let undone = Inventory::take(host, config)
         .and_then(|inventory| inventory.by_handle(handle)?.map_or(Ok(()), |set| delete::remove(host, set)));
     if let Err(left) = undone {
-        host.log(Level::Warn, &format!("the incomplete set `{}` could not be removed: {left:?}", handle.text()));
+        host.log(Level::Warn, &format!("the incomplete set `{handle}` could not be removed: {left:?}"));
     }
 }

@@ -4,21 +4,20 @@
 //! lock. Clones of a restore are volumes of their own; they stay, and stay readable.
 
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{Deletion, Error, Host, invalid};
+use stillframe_sdk::{Deletion, Error, Host, SetHandle, invalid};
 
 use crate::Config;
-use crate::layout::Handle;
 use crate::program::{GONE, run};
 use crate::report::LogicalVolume;
 use crate::set::{Inventory, Set};
 
 pub(crate) fn delete_set<H: Host + Command>(host: &H, config: &Config, handle: &str) -> Result<Deletion, Error> {
-    let handle = Handle::parse(handle)?;
+    let handle = SetHandle::parse(handle)?;
     let inventory = Inventory::take(host, config)?;
     let Some(set) = inventory.by_handle(&handle)? else { return Ok(Deletion::Absent) };
     // Once the others are gone, nobody would ever look for its snapshot again.
     if let Some(group) = set.unseen_group(config) {
-        let text = format!("the set `{}` has a snapshot in `{group}`, which it does not name any more: add it", handle.text());
+        let text = format!("the set `{handle}` has a snapshot in `{group}`, which it does not name any more: add it");
         return Err(invalid("volume_groups", text));
     }
     // Before the first is removed: all, or nothing.

@@ -3,7 +3,7 @@
 //! Snapshots and clones have prefixes of their own. The default policy allows to remove and to write what has them and nothing
 //! else, so that no fault in here can cost an origin.
 
-use stillframe_sdk::{Error, invalid};
+use stillframe_sdk::{Error, SetHandle, invalid, is_backup_name};
 
 use crate::Config;
 
@@ -17,48 +17,13 @@ pub(crate) const CLONE_PREFIX: &str = "stillframe_restore.";
 const MAX_DEVICE_BYTES: usize = 127;
 const LAYER_BYTES: usize = 5;
 
-/// Longest name of a backup, and longest token of a restore: 32 hexadecimal digits in practice.
-const MAX_WORD_BYTES: usize = 64;
-
-/// Longest token of a set: the handle has at most 1,024 bytes.
-const MAX_TOKEN_BYTES: usize = 900;
-
-/// A set's handle: its name, and its token so that a later set of the same name is not taken for it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Handle {
-    pub(crate) name: String,
-    pub(crate) token: String,
-}
-
-impl Handle {
-    pub(crate) fn new(name: &str, token: &str) -> Result<Self, Error> {
-        if !is_word(name) {
-            return Err(invalid("name", format!("`{name}` is not made of at most 64 letters, digits, `_` and `-`")));
-        }
-        if token.is_empty() || token.len() > MAX_TOKEN_BYTES || token.chars().any(char::is_control) {
-            return Err(invalid("token", "it is empty, too long for a handle, or not printable"));
-        }
-        Ok(Self { name: name.to_owned(), token: token.to_owned() })
+/// Name of the snapshot of this volume of the set. The token is in it because two providers may share a backup's name.
+pub(crate) fn snapshot_name(handle: &SetHandle, group: &str, index: usize) -> Result<String, Error> {
+    let name = format!("{SNAPSHOT_PREFIX}{}.{:08x}.{index}", handle.name, digest(&handle.token));
+    if device_bytes(group, &name) > MAX_DEVICE_BYTES {
+        return Err(invalid("name", format!("`{group}/{name}` is too long for the name of a device")));
     }
-
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        text.split_once(':')
-            .and_then(|(name, token)| Self::new(name, token).ok())
-            .ok_or_else(|| invalid("handle", format!("`{text}` was not given by this provider")))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        format!("{}:{}", self.name, self.token)
-    }
-
-    /// Name of the snapshot of this volume of the set. The token is in it because two providers may share a backup's name.
-    pub(crate) fn snapshot(&self, group: &str, index: usize) -> Result<String, Error> {
-        let name = format!("{SNAPSHOT_PREFIX}{}.{:08x}.{index}", self.name, digest(&self.token));
-        if device_bytes(group, &name) > MAX_DEVICE_BYTES {
-            return Err(invalid("name", format!("`{group}/{name}` is too long for the name of a device")));
-        }
-        Ok(name)
-    }
+    Ok(name)
 }
 
 /// A restore, by its token, which is its handle as well.
@@ -68,7 +33,7 @@ pub(crate) struct RestoreToken(String);
 impl RestoreToken {
     /// None for a text that no restore of ours can have: a path is made of it.
     pub(crate) fn new(text: &str) -> Option<Self> {
-        is_word(text).then(|| Self(text.to_owned()))
+        is_backup_name(text).then(|| Self(text.to_owned()))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -94,12 +59,6 @@ impl RestoreToken {
 /// The device of a logical volume.
 pub(crate) fn device(group: &str, name: &str) -> String {
     format!("/dev/{group}/{name}")
-}
-
-/// Whether this can be the name of a backup or the token of a restore.
-fn is_word(text: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    !text.is_empty() && text.len() <= MAX_WORD_BYTES && text.bytes().all(legal)
 }
 
 /// Bytes of `vg-lv`, in which hyphens of the names are doubled, with the longest layer.

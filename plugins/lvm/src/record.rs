@@ -3,9 +3,9 @@
 //! Every snapshot carries the whole record, so that what is left of a set, wherever a creation or a deletion was killed, can be
 //! listed by its owner and removed by its handle. LVM writes the tags with the first word of a new volume, before anything is cut.
 
-use stillframe_sdk::{Error, invalid};
+use stillframe_sdk::{Error, OWNER_LABEL, SetHandle, invalid};
 
-use crate::layout::{Handle, SNAPSHOT_PREFIX};
+use crate::layout::SNAPSHOT_PREFIX;
 use crate::report::LogicalVolume;
 use crate::tags::{self, Facts};
 
@@ -15,16 +15,13 @@ const FORMAT_VERSION: u32 = 1;
 /// Most tags of a snapshot: a program takes 256 arguments from the host.
 const MAX_TAGS: usize = 200;
 
-/// The label that a listing selects by.
-const OWNER_LABEL: &str = "stillframe-owner";
-
 /// Key of the mark that a set is whole.
 const CUT_END: &str = "cut-end";
 
 /// The facts of a set that are known before it is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) handle: Handle,
+    pub(crate) handle: SetHandle,
     /// `vg/lv` of every volume, in the order of the request.
     pub(crate) volumes: Vec<String>,
     pub(crate) labels: Vec<(String, String)>,
@@ -107,7 +104,7 @@ fn read(facts: &Facts) -> Option<Record> {
     let volumes: Vec<String> = facts.pairs("volumes")?.into_iter().map(|(volume, _)| volume).collect();
     let index = facts.number("index").filter(|index| *index < volumes.len())?;
     let plan = Plan {
-        handle: Handle::new(&facts.text("name")?, &facts.text("token")?).ok()?,
+        handle: SetHandle::new(&facts.text("name")?, &facts.text("token")?).ok()?,
         volumes,
         labels: facts.pairs("labels")?,
         cut_begin_ms: facts.number("cut-begin")?,

@@ -6,10 +6,10 @@
 
 use stillframe_sdk::command::Command;
 use stillframe_sdk::{
-    Error, Host, Level, MemberState, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, invalid, mount,
+    Error, Host, Level, MemberState, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, SetHandle, invalid, mount,
 };
 
-use crate::layout::{self, Handle, RestoreToken};
+use crate::layout::{self, RestoreToken};
 use crate::program::run;
 use crate::release;
 use crate::report::LogicalVolume;
@@ -32,9 +32,9 @@ const WAL: &str = "wal";
 pub(crate) fn restore_set<H: Host + Command>(host: &H, config: &Config, request: &RestoreRequest) -> Result<Restored, Error> {
     let token = RestoreToken::new(&request.token)
         .ok_or_else(|| invalid("token", format!("`{}` is not made of at most 64 letters, digits, `_` and `-`", request.token)))?;
-    let handle = Handle::parse(&request.handle)?;
+    let handle = SetHandle::parse(&request.handle)?;
     let inventory = Inventory::take(host, config)?;
-    let set = inventory.by_handle(&handle)?.ok_or(Error::NotFound(handle.text()))?;
+    let set = inventory.by_handle(&handle)?.ok_or(Error::NotFound(handle.to_string()))?;
     refuse_unfit(&inventory, set)?;
     refuse_omissions(set, &request.directories)?;
     let places =
@@ -92,7 +92,7 @@ fn make<H: Host + Command>(
     host: &H,
     config: &Config,
     token: &RestoreToken,
-    handle: &Handle,
+    handle: &SetHandle,
     clones: &[Clone<'_>],
 ) -> Result<(), Error> {
     let total = clones.len() as u64;
@@ -115,7 +115,7 @@ fn make_volume<H: Host + Command>(
     host: &H,
     config: &Config,
     token: &RestoreToken,
-    handle: &Handle,
+    handle: &SetHandle,
     clone: &Clone<'_>,
 ) -> Result<(), Error> {
     if let Some(incomplete) = clone.existing {
@@ -133,7 +133,7 @@ fn make_volume<H: Host + Command>(
 }
 
 /// Neither is activated with the others when the machine starts: two file systems of one UUID would be found then.
-fn create_args(token: &RestoreToken, handle: &Handle, clone: &Clone<'_>) -> Vec<String> {
+fn create_args(token: &RestoreToken, handle: &SetHandle, clone: &Clone<'_>) -> Vec<String> {
     let snapshot = &clone.snapshot.volume;
     let mut args: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| args.extend(words.iter().map(|&word| word.to_owned()));
@@ -145,7 +145,7 @@ fn create_args(token: &RestoreToken, handle: &Handle, clone: &Clone<'_>) -> Vec<
         add(&["--wipesignatures=n", &format!("--size={}b", clone.bytes())]);
     }
     add(&[&format!("--name={}", clone.name)]);
-    let facts = [(RESTORE, token.as_str()), (SET, &handle.text()), (VOLUME, &clone.snapshot.part.index.to_string())];
+    let facts = [(RESTORE, token.as_str()), (SET, &handle.to_string()), (VOLUME, &clone.snapshot.part.index.to_string())];
     args.extend(facts.iter().flat_map(|(key, value)| tags::text(key, value)).map(|tag| format!("--addtag={tag}")));
     args.push(if clone.is_thin() { snapshot.id() } else { snapshot.group.clone() });
     args
@@ -170,7 +170,7 @@ fn clones<'a>(
         if let Some(volume) = existing {
             let facts = Facts::of(&volume.tags);
             let ours = facts.text(RESTORE).as_deref() == Some(token.as_str())
-                && facts.text(SET) == Some(set.plan.handle.text())
+                && facts.text(SET) == Some(set.plan.handle.to_string())
                 && facts.number(VOLUME) == Some(index);
             if !ours {
                 return Err(Error::Conflict(volume.id()));

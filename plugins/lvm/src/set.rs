@@ -1,10 +1,9 @@
 //! Sets, put together from what their snapshots tell.
 
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{Error, Host, Labels, Level, Member, MemberState, SnapshotSet};
+use stillframe_sdk::{Error, Host, Labels, Level, Member, MemberState, SetHandle, SnapshotSet};
 
 use crate::Config;
-use crate::layout::Handle;
 use crate::record::{Part, Plan, Record};
 use crate::report::{self, LogicalVolume, percent_text};
 
@@ -90,7 +89,7 @@ impl Inventory {
     }
 
     /// The set with this handle.
-    pub(crate) fn by_handle(&self, handle: &Handle) -> Result<Option<&Set>, Error> {
+    pub(crate) fn by_handle(&self, handle: &SetHandle) -> Result<Option<&Set>, Error> {
         self.by_token(&handle.token)?;
         Ok(self.sets.iter().find(|set| set.plan.handle == *handle))
     }
@@ -136,7 +135,7 @@ impl Inventory {
             },
         });
         SnapshotSet {
-            handle: set.plan.handle.text(),
+            handle: set.plan.handle.to_string(),
             token: set.plan.handle.token.clone(),
             name: set.plan.handle.name.clone(),
             // LVM suspends one volume at a time.
@@ -253,7 +252,7 @@ fn group(volume: &str) -> &str {
 impl Set {
     /// Oldest first; the handle decides between two of the same millisecond.
     pub(crate) fn place(&self) -> (u64, String) {
-        (self.plan.cut_begin_ms, self.plan.handle.text())
+        (self.plan.cut_begin_ms, self.plan.handle.to_string())
     }
 
     pub(crate) fn snapshot(&self, index: usize) -> Option<&Snapshot> {

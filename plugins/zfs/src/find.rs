@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{Error, SetPage, SetReference, SnapshotSet, invalid};
+use stillframe_sdk::{Error, SetPage, SetReference, SnapshotSet, page};
 
 use crate::name::{self, Handle};
 use crate::record;
 use crate::set::{self, Set};
 use crate::zfs::{Property, Zfs, missing};
-
-/// Most sets on one page, by the interface.
-const PAGE_LEN: usize = 100;
 
 pub(crate) fn get_set<H: Command>(zfs: &Zfs<'_, H>, reference: &SetReference) -> Result<Option<SnapshotSet>, Error> {
     let set = match reference {
@@ -33,7 +30,6 @@ pub(crate) fn by_handle<H: Command>(zfs: &Zfs<'_, H>, handle: &Handle) -> Result
 }
 
 pub(crate) fn list_sets<H: Command>(zfs: &Zfs<'_, H>, owner: &str, cursor: Option<&str>) -> Result<SetPage, Error> {
-    let after = cursor.map(parse_cursor).transpose()?;
     let owner = record::encoded_owner(owner);
     // Newest attempt first, so that it decides about the place of its token.
     let mut places: BTreeMap<&str, u64> = BTreeMap::new();
@@ -42,12 +38,8 @@ pub(crate) fn list_sets<H: Command>(zfs: &Zfs<'_, H>, owner: &str, cursor: Optio
         let begin = places.entry(&mark.token).or_default();
         *begin = mark.begin_ms.max(*begin);
     }
-    let mut order: Vec<(u64, &str)> = places.iter().map(|(token, begin_ms)| (*begin_ms, *token)).collect();
-    order.sort_unstable();
-    order.retain(|place| after.is_none_or(|after| *place > after));
-    let more = order.len() > PAGE_LEN;
-    order.truncate(PAGE_LEN);
-    let next = order.last().filter(|_| more).map(|(begin_ms, token)| format!("{begin_ms}:{token}"));
+    let order: Vec<(u64, &str)> = places.iter().map(|(token, begin_ms)| (*begin_ms, *token)).collect();
+    let (order, next) = page(order, cursor, |(begin_ms, token)| (*begin_ms, token))?;
     let snapshots: Vec<String> = marks
         .iter()
         .filter(|(_, mark)| order.iter().any(|(_, token)| *token == mark.token))
@@ -61,13 +53,6 @@ pub(crate) fn list_sets<H: Command>(zfs: &Zfs<'_, H>, owner: &str, cursor: Optio
 /// Oldest first; the token decides between two of the same millisecond.
 fn place(set: &Set) -> (u64, &str) {
     (set.record.begin_ms, &set.record.handle.token)
-}
-
-fn parse_cursor(cursor: &str) -> Result<(u64, &str), Error> {
-    cursor
-        .split_once(':')
-        .and_then(|(ms, token)| Some((ms.parse().ok()?, token)))
-        .ok_or_else(|| invalid("cursor", format!("`{cursor}` was not given by this provider")))
 }
 
 /// What a snapshot of ours says first.

@@ -5,13 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use stillframe_sdk::{CreateRequest, DataRole, Error, Located, invalid};
+use stillframe_sdk::{CreateRequest, DataRole, Error, Located, OWNER_LABEL, invalid};
 
 use crate::encode::{decode, encode};
 use crate::name::{Handle, PROPERTY_PREFIX};
-
-/// The label that a listing selects by.
-const OWNER_LABEL: &str = "stillframe-owner";
 
 /// Longest value of a property, in bytes: what a grant lets through. ZFS itself takes 8 KiB.
 const MAX_VALUE_BYTES: usize = 4_096;

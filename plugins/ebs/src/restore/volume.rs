@@ -2,11 +2,10 @@
 
 use stillframe_sdk::aws::Aws;
 use stillframe_sdk::command::Command;
-use stillframe_sdk::{Error, Host};
+use stillframe_sdk::{Error, Host, OWNER_LABEL};
 
 use super::{MEMBER, RESTORE, Restore};
 use crate::ec2::{Class, Fault, NewVolume, Volume};
-use crate::find::OWNER_LABEL;
 use crate::restore::plan::Piece;
 use crate::tags::{self, IN_VALUE, encode};
 

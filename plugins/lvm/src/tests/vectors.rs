@@ -48,7 +48,7 @@ fn a_set_is_read_from_its_tags() {
     let inventory = take(RESTORING);
     let [set] = &inventory.sets[..] else { panic!("{:?}", inventory.sets) };
     assert!(set.is_whole());
-    assert_eq!(set.plan.handle.text(), "sf-20261121T083214Z-9k3m2p7x:0123456789abcdef0123456789abcdef");
+    assert_eq!(set.plan.handle.to_string(), "sf-20261121T083214Z-9k3m2p7x:0123456789abcdef0123456789abcdef");
     assert_eq!(set.plan.volumes, ["vg-a/thin-pg", "vg-a/pg"]);
     assert_eq!(set.plan.owner(), Some("main/ü"));
     assert_eq!(set.plan.labels[1], ("a=b&c".to_owned(), "x, y!".to_owned()));
