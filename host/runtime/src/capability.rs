@@ -7,6 +7,7 @@ mod aws;
 mod command;
 mod host;
 mod http;
+mod secret;
 mod tree;
 
 use std::fmt;

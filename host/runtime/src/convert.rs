@@ -16,6 +16,7 @@ use crate::bindings::stillframe::provider::types as wit;
 use crate::bounds::{self, at_most, bad, identifier, moment, quoted, words};
 use crate::roots;
 use crate::settings::TreeGrant;
+use crate::text::is_dangerous;
 
 /// The longest wait that a provider can ask for: an hour. What is longer would stall a backup without a word.
 const MAX_RETRY_AFTER_MS: u64 = 3_600_000;
@@ -144,9 +145,7 @@ pub(crate) fn description(info: wit_provider::ProviderInfo) -> Result<ProviderDe
             bounds::MAX_SCHEMA_BYTES
         )));
     }
-    if let Err(reason) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&info.config_schema) {
-        return Err(bad(format!("its schema is not a JSON object: {reason}")));
-    }
+    check_schema(&info.config_schema)?;
     let need = |need: wit_provider::CapabilityNeed| {
         let capability = identifier("the name of a capability", need.capability, bounds::MAX_ID_BYTES)?;
         Ok(CapabilityNeed { capability, reason: words(&need.reason) })
@@ -167,6 +166,17 @@ pub(crate) fn description(info: wit_provider::ProviderInfo) -> Result<ProviderDe
         config_schema: info.config_schema,
         needs: at_most("needs", info.needs, bounds::MAX_NEEDS)?.into_iter().map(need).collect::<Result<_, ProviderFault>>()?,
     })
+}
+
+/// It is an object of JSON, and nothing in it can mislead a reader: the names of its keys are shown.
+fn check_schema(schema: &str) -> Result<(), ProviderFault> {
+    let parsed: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(schema).map_err(|reason| bad(format!("its schema is not a JSON object: {reason}")))?;
+    let properties = parsed.get("properties").and_then(serde_json::Value::as_object);
+    match properties.into_iter().flat_map(serde_json::Map::keys).find(|key| key.chars().any(is_dangerous)) {
+        None => Ok(()),
+        Some(key) => Err(bad(format!("the key {} of its schema contains control characters", quoted(key)))),
+    }
 }
 
 /// What a check warns of.
@@ -281,5 +291,19 @@ pub(crate) fn fault(error: wit::Error) -> ProviderFault {
         wit::Error::Transient(text) => ProviderFault::Transient(words(&text)),
         wit::Error::Indeterminate(text) => ProviderFault::Indeterminate(words(&text)),
         wit::Error::Internal(text) => ProviderFault::Internal(words(&text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_schema;
+
+    #[test]
+    fn no_key_of_a_schema_moves_the_cursor() {
+        assert!(check_schema(r#"{ "properties": { "root": {}, "größe": {} } }"#).is_ok());
+        assert!(check_schema("{}").is_ok());
+        let fault = check_schema(r#"{ "properties": { "root": {}, "a\u001b[2K": {} } }"#).unwrap_err();
+        assert!(fault.to_string().contains("the key `a\\u{1b}[2K` of its schema"), "{fault}");
+        assert!(check_schema("[]").is_err());
     }
 }

@@ -98,7 +98,7 @@ pub(crate) async fn inspection(
         exports: shown(&compiled.survey.exports),
         capabilities: capabilities(settings, compiled, description.as_ref()),
         restore_below: settings.grants.restore_below.clone(),
-        command_prefix: settings.command_prefix.clone(),
+        command_prefix: settings.command_prefix.iter().map(|word| clean(word, usize::MAX)).collect(),
         problems: problems(settings, bytes, compiled),
         description,
         description_problem,
@@ -152,7 +152,9 @@ fn granted(grants: &Grants) -> BTreeMap<&'static str, Vec<String>> {
         (Capability::Aws, aws.as_ref().map(AwsGrant::explain)),
         (Capability::Http, http.as_ref().map(HttpGrant::explain)),
     ];
-    words.into_iter().filter_map(|(capability, words)| Some((capability.as_str(), words?))).collect()
+    // Whole, however long they are: what is cut could be what matters.
+    let readable = |words: Vec<String>| words.iter().map(|line| clean(line, usize::MAX)).collect();
+    words.into_iter().filter_map(|(capability, words)| Some((capability.as_str(), readable(words?)))).collect()
 }
 
 fn granted_trees(grant: &TreeGrant) -> Vec<String> {
@@ -165,5 +167,28 @@ fn granted_trees(grant: &TreeGrant) -> Vec<String> {
 }
 
 fn shown(names: &[String]) -> Vec<String> {
-    names.iter().take(MAX_NAMES).map(|name| clean(name, MAX_NAME_BYTES)).collect()
+    let rest = names.len().saturating_sub(MAX_NAMES);
+    let shown = names.iter().take(MAX_NAMES).map(|name| clean(name, MAX_NAME_BYTES));
+    shown.chain((rest > 0).then(|| format!("and {rest} more"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Grants, TreeGrant};
+
+    #[test]
+    fn nothing_that_is_granted_can_hide_or_be_cut() {
+        let mut tree = TreeGrant::default();
+        tree.roots.insert("a\u{1b}[2K".to_owned(), format!("/\u{202e}{}z", "x".repeat(10_000)).into());
+        let granted = super::granted(&Grants { tree: Some(tree), ..Grants::default() }).remove("tree").unwrap();
+        assert_eq!(granted.len(), 1);
+        assert!(granted[0].ends_with("xz` as `a\\u{1b}[2K`") && granted[0].contains("`/\\u{202e}xx"), "{}", granted[0]);
+    }
+
+    #[test]
+    fn tells_how_many_names_are_not_shown() {
+        let names = vec!["name".to_owned(); 203];
+        assert_eq!(super::shown(&names[..200]).len(), 200);
+        assert_eq!(super::shown(&names).last().unwrap(), "and 3 more");
+    }
 }

@@ -29,6 +29,7 @@ pub use pattern::Pattern;
 pub use rule::Rule;
 
 use crate::settings::{Grants, TreeGrant};
+use crate::text::is_dangerous;
 
 /// A policy as it is written, before the values of the provider's keys are put in.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -141,6 +142,9 @@ fn directories(text: &str, place: &str, what_for: &str, keys: &Keys<'_>) -> Resu
 /// A path that must be an absolute one, with what was written for it.
 fn directory(path: String, written: &str, place: &str) -> Result<PathBuf, PolicyError> {
     let path = PathBuf::from(path);
+    if written.chars().any(is_dangerous) {
+        return Err(PolicyError::rule(place, "it holds control characters"));
+    }
     match Keys::reference(written) {
         _ if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) => Ok(path),
         Some(key) => Err(PolicyError::key(key, "it must be an absolute path")),

@@ -1,7 +1,7 @@
 //! Text that came from outside, made fit for a terminal and a log.
 //!
 //! A provider's words are shown to people. Control characters could move the cursor or forge a line of the log, and characters
-//! that turn the direction of writing could hide what is there; both are written out instead.
+//! that turn the direction of writing, or cannot be seen at all, could hide what is there; all are written out instead.
 
 /// Writes out what a terminal would act on, and cuts the text at `max_bytes`.
 pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
@@ -26,7 +26,9 @@ pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
 
 /// Whether a terminal, or a reader's eye, would be misled by it.
 pub(crate) fn is_dangerous(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -36,6 +38,13 @@ mod tests {
     #[test]
     fn writes_out_control_characters() {
         assert_eq!(clean("a\x1b[31mb\r\nc\u{202e}d\u{9b}", 100), "a\\u{1b}[31mb\\r\\nc\\u{202e}d\\u{9b}");
+    }
+
+    #[test]
+    fn writes_out_what_turns_the_direction_or_cannot_be_seen() {
+        for hidden in ['\u{61c}', '\u{200b}', '\u{200f}', '\u{202e}', '\u{2060}', '\u{2069}', '\u{feff}', '\u{ad}', '\u{e0041}'] {
+            assert_eq!(clean(&format!("a{hidden}b"), 100), format!("a{}b", hidden.escape_unicode()));
+        }
     }
 
     #[test]

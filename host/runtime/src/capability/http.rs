@@ -6,21 +6,25 @@
 
 mod headers;
 
-use std::fmt;
 use std::path::Path;
 
 use aws_smithy_types::body::SdkBody;
 use http::HeaderValue;
+use http::header::ACCEPT_ENCODING;
 use stillframe_core::provider::ProviderName;
 
 use crate::bindings::stillframe::provider::http::{Host, HttpError, Request, Response};
 use crate::capability::OFF;
+use crate::capability::secret::Secret;
 use crate::outbound::{self, Answer, Outbound};
 use crate::policy::HttpGrant;
 use crate::state::State;
 
 /// Bytes of a request's body.
 const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// Status of an answer that holds a part of what was asked for.
+const PARTIAL: u16 = 206;
 
 /// What the calls of one provider share: made once, when it is loaded.
 pub(crate) struct HttpAccess {
@@ -29,9 +33,10 @@ pub(crate) struct HttpAccess {
 }
 
 /// What a credential adds to one request.
+#[derive(Debug)]
 struct Added {
     name: String,
-    secret: String,
+    secret: Secret,
 }
 
 impl HttpAccess {
@@ -53,7 +58,8 @@ impl HttpAccess {
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        let mut outgoing = builder.body(SdkBody::from(body)).map_err(invalid)?;
+        // A server may compress unless it is told otherwise.
+        let mut outgoing = builder.header(ACCEPT_ENCODING, "identity").body(SdkBody::from(body)).map_err(invalid)?;
         let added = match request.credential {
             Some(name) => Some(self.add(name, &url, &mut outgoing)?),
             None => None,
@@ -73,30 +79,25 @@ impl HttpAccess {
         let mut value = HeaderValue::try_from(format!("{}{secret}", credential.prefix())).map_err(|_| unfit())?;
         value.set_sensitive(true);
         outgoing.headers_mut().insert(header, value);
-        Ok(Added { name, secret })
+        Ok(Added { name, secret: Secret::new(&secret) })
     }
 }
 
 fn response(answer: Answer, added: Option<&Added>) -> Result<Response, HttpError> {
     let Answer { status, mut headers, body } = answer;
-    headers
-        .retain(|(name, value)| !headers::carries_credentials(name) && !added.is_some_and(|added| added.is_in(value.as_bytes())));
-    if let Some(added) = added.filter(|added| added.is_in(&body)) {
-        return Err(HttpError::Failed(format!("the answer repeats the credential `{}`, and is withheld", added.name)));
+    if let Some(Added { name, secret }) = added {
+        if status == PARTIAL || headers.iter().any(|(name, value)| headers::is_encoding(name, value)) {
+            return Err(HttpError::Failed(format!(
+                "the answer is compressed or a part of one, and could hide the credential `{name}`; it is withheld"
+            )));
+        }
+        if secret.is_in(&body) {
+            return Err(HttpError::Failed(format!("the answer repeats the credential `{name}`, and is withheld")));
+        }
+        headers.retain(|(_, value)| !secret.is_in(value.as_bytes()));
     }
+    headers.retain(|(name, _)| !headers::carries_credentials(name));
     Ok(Response { status, headers, body })
-}
-
-impl Added {
-    fn is_in(&self, bytes: &[u8]) -> bool {
-        bytes.windows(self.secret.len()).any(|window| window == self.secret.as_bytes())
-    }
-}
-
-impl fmt::Debug for Added {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Added").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 impl Host for State {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Keys, PolicyError};
+use crate::text::is_dangerous;
 
 pub(crate) use permit::Asked;
 pub use rule::AwsRule;
@@ -118,7 +119,7 @@ impl AwsPolicy {
         match endpoint {
             // Not shown: somebody may have written a password into it.
             Some(endpoint) if !is_base_url(&endpoint) => {
-                let reason = "write `https://host` or `https://host:port`, and nothing behind it";
+                let reason = "write `https://host` or `https://host:port` in small letters, without the port that goes without saying, and nothing behind it";
                 Err(reference.map_or_else(|| PolicyError::rule("aws.endpoint", reason), |key| PolicyError::key(key, reason)))
             }
             Some(endpoint) => Ok(Some(endpoint.trim_end_matches('/').to_owned())),
@@ -129,6 +130,11 @@ impl AwsPolicy {
     fn identity(&self) -> Result<AwsIdentity, PolicyError> {
         if self.credentials_file.as_deref().is_some_and(Path::is_relative) {
             return Err(PolicyError::rule("aws.credentials_file", "it must be an absolute path"));
+        }
+        for (key, text) in [("aws.profile", &self.profile), ("aws.role_arn", &self.role_arn)] {
+            if text.iter().any(|text| text.chars().any(is_dangerous)) {
+                return Err(PolicyError::rule(key, "it holds control characters"));
+            }
         }
         let Self { profile, role_arn, credentials_file, .. } = self.clone();
         Ok(AwsIdentity { profile, role_arn, credentials_file })
@@ -189,9 +195,13 @@ fn is_host_label(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(is_fine) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// Scheme, host and port: a path would not be signed as it is sent, and a password would stand in messages.
+/// Scheme, host and port: a path would not be signed as it is sent, and a password would stand in messages. Spelled as it is sent, or
+/// an operator who reads it would take it for another.
 fn is_base_url(text: &str) -> bool {
     let Ok(url) = url::Url::parse(text) else { return false };
+    if url.as_str().trim_end_matches('/') != text.trim_end_matches('/') {
+        return false;
+    }
     let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/" && is_plain && !text.contains('@')
 }

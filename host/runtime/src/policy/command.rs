@@ -8,7 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{Keys, PolicyError, Rule};
-use crate::text::clean;
+use crate::text::{clean, is_dangerous};
 
 /// Arguments of one call.
 const MAX_ARGUMENTS: usize = 256;
@@ -119,6 +119,9 @@ impl CommandPolicy {
         }
         if let Some(path) = paths.iter().find(|path| !path.is_absolute()) {
             return Err(wrong("path", format!("`{}` is not an absolute path", path.display())));
+        }
+        if paths.iter().any(|path| path.to_string_lossy().chars().any(is_dangerous)) {
+            return Err(wrong("path", "it holds control characters".to_owned()));
         }
         let timeout_secs = self.timeout_secs.unwrap_or(DEFAULT_TIMEOUT_SECS);
         let max_output_kib = self.max_output_kib.unwrap_or(DEFAULT_OUTPUT_KIB);

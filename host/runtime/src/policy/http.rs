@@ -107,9 +107,11 @@ impl HttpGrant {
         if found.may_go_to(url) { Ok(found) } else { Err(format!("the credential `{shown}` is not for this address")) }
     }
 
-    /// Whether a header is one that a credential sets, which a guest must not set itself.
+    /// Whether a header is one that a credential sets, which a guest must not set itself: also with `_` for `-`, since many servers
+    /// hand both on as one and the same variable.
     pub(crate) fn is_of_a_credential(&self, header: &str) -> bool {
-        self.credentials.values().any(|credential| credential.header().eq_ignore_ascii_case(header))
+        let plain = |header: &str| header.to_ascii_lowercase().replace('_', "-");
+        self.credentials.values().any(|credential| plain(credential.header()) == plain(header))
     }
 
     /// Certificates that are trusted besides the system's.

@@ -64,11 +64,11 @@ fn checked(key: &str, value: &Value) -> Result<String, PolicyError> {
     if text.is_empty() {
         return Err(PolicyError::key(key, "it is empty"));
     }
-    if text.starts_with('-') {
-        return Err(PolicyError::key(key, format!("`{text}` begins with `-`, which a program would take for an option")));
-    }
     if text.chars().any(is_dangerous) {
         return Err(PolicyError::key(key, "it holds control characters"));
+    }
+    if text.starts_with('-') {
+        return Err(PolicyError::key(key, format!("`{text}` begins with `-`, which a program would take for an option")));
     }
     Ok(text.clone())
 }

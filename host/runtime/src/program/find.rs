@@ -4,15 +4,16 @@
 //! not in the file itself, not in a directory on the way to it, and not through a symbolic link, of which there are many (`lvcreate`
 //! is one to `lvm`). The path is run as the policy has it, since such programs look at the name that they were called by.
 
+use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-/// Symbolic links that are followed.
-const MAX_LINKS: usize = 16;
+/// Symbolic links that are followed, as many as the kernel does.
+const MAX_LINKS: usize = 40;
 
 /// Why a program is not run.
 #[derive(Debug, Error)]
@@ -61,35 +62,57 @@ pub(crate) fn installed(paths: &[PathBuf]) -> Result<&Path, Refusal> {
     Err(Refusal::NotInstalled(names.join(" and no ")))
 }
 
-/// Follows the links of a path one by one, and looks at every place that could be written to.
+/// Goes the way from the root part by part, through every symbolic link, and looks at each place where something could be exchanged:
+/// also at those that hold a link to a directory, which are no part of the path that remains.
 fn trusted(path: &Path) -> io::Result<Result<(), Refusal>> {
     let us = rustix::process::geteuid().as_raw();
     let unsafe_by = |place: &Path| Ok(Err(Refusal::Unsafe { path: path.to_owned(), place: place.to_owned() }));
     let no_program = || Ok(Err(Refusal::NoProgram(path.to_owned())));
-    let mut current = path.to_owned();
-    for _ in 0..=MAX_LINKS {
-        let (Some(parent), Some(name)) = (current.parent(), current.file_name()) else { return no_program() };
-        let directory = parent.canonicalize()?;
-        for (level, place) in directory.ancestors().enumerate() {
-            let found = place.symlink_metadata()?;
-            // Where everybody may write, but remove only what is his own, a directory above is as safe as its owner.
-            let is_shared = level > 0 && found.mode() & 0o1000 != 0;
-            if !is_owned(&found, us) || (is_writable(&found) && !is_shared) {
-                return unsafe_by(place);
-            }
-        }
-        let file = directory.join(name);
-        let found = file.symlink_metadata()?;
-        if found.is_symlink() {
-            current = directory.join(file.read_link()?);
+    let mut here = PathBuf::from("/");
+    let mut ahead = parts(path);
+    let mut links = 0;
+    while let Some(part) = ahead.pop() {
+        if part == ".." {
+            here.pop();
             continue;
         }
-        if !found.is_file() || found.mode() & 0o111 == 0 {
-            return no_program();
+        let directory = here.symlink_metadata()?;
+        // Where everybody may write, but remove only what is his own, what is found on the way is as safe as its owner. Beside the
+        // program, or a link to it, others could still add a library.
+        let is_shared = !ahead.is_empty() && directory.mode() & 0o1000 != 0;
+        if !is_owned(&directory, us) || (is_writable(&directory) && !is_shared) {
+            return unsafe_by(&here);
         }
-        return if is_owned(&found, us) && !is_writable(&found) { Ok(Ok(())) } else { unsafe_by(&file) };
+        let place = here.join(part);
+        let found = place.symlink_metadata()?;
+        if !is_owned(&found, us) {
+            return unsafe_by(&place);
+        }
+        if found.is_symlink() {
+            links += 1;
+            let target = place.read_link()?;
+            if links > MAX_LINKS {
+                return no_program();
+            }
+            if target.is_absolute() {
+                here = PathBuf::from("/");
+            }
+            ahead.extend(parts(&target));
+        } else if found.is_dir() {
+            here = place;
+        } else if !ahead.is_empty() || !found.is_file() || found.mode() & 0o111 == 0 {
+            return no_program();
+        } else {
+            return if is_writable(&found) { unsafe_by(&place) } else { Ok(Ok(())) };
+        }
     }
     no_program()
+}
+
+/// What has to be gone through, the first part last.
+fn parts(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    parts.map(|part| part.as_os_str().to_owned()).rev().collect()
 }
 
 fn is_owned(found: &Metadata, us: u32) -> bool {
@@ -161,6 +184,33 @@ mod tests {
         fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
         let refusal = refusal(place.path().join("first")).unwrap();
         assert!(matches!(&refusal, Refusal::Unsafe { place, .. } if place.ends_with("open")), "{refusal}");
+    }
+
+    #[test]
+    fn refuses_a_directory_that_others_could_exchange_for_another() {
+        let place = tempfile::tempdir().unwrap();
+        let (open, safe) = (place.path().join("open"), place.path().join("safe"));
+        fs::create_dir(&open).unwrap();
+        fs::create_dir(&safe).unwrap();
+        put(&safe.join("program"), 0o755);
+        symlink("../safe", open.join("bin")).unwrap();
+        symlink(open.join("bin/../open/bin"), safe.join("link")).unwrap();
+        let ways = [open.join("bin/program"), safe.join("link/program"), open.join("bin/../safe/program")];
+        for way in &ways {
+            assert!(refusal(way.clone()).is_none(), "{}", way.display());
+        }
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        for way in &ways {
+            let refusal = refusal(way.clone()).unwrap();
+            assert!(matches!(&refusal, Refusal::Unsafe { place, .. } if place.ends_with("open")), "{refusal}");
+        }
+        // There, nobody can remove or rename a link that is ours.
+        fs::set_permissions(&open, Permissions::from_mode(0o1777)).unwrap();
+        assert!(refusal(ways[0].clone()).is_none());
+        assert!(refusal(safe.join("program")).is_none());
+        if std::os::unix::fs::lchown(open.join("bin"), Some(65_534), None).is_ok() {
+            assert!(matches!(refusal(ways[0].clone()), Some(Refusal::Unsafe { .. })), "it is another's link");
+        }
     }
 
     #[test]

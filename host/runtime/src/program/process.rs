@@ -49,6 +49,9 @@ impl Process {
         let kill_at = Instant::now() + grace;
         let mut is_killed = false;
         self.signal(Signal::TERM);
+        // What has been stopped (as by a question that it put to a terminal) would not see the signal. Where this fails, the other has
+        // failed before.
+        let _ = rustix::process::kill_process_group(self.id, Signal::CONT);
         loop {
             let has_ended = self.has_ended()?;
             if has_ended && !self.has_followers() {

@@ -117,6 +117,16 @@ fn a_program_can_speak_while_it_tidies_up() {
 }
 
 #[test]
+fn a_program_that_has_stopped_is_continued_so_that_it_can_tidy_up() {
+    let place = tempfile::tempdir().unwrap();
+    let tidied = place.path().join("tidied");
+    let script = format!("trap 'echo > {}; exit' TERM; kill -STOP $$; sleep 300", tidied.display());
+    let run = Run { deadline: Instant::now() + Duration::from_millis(300), ..shell(&script) };
+    assert!(matches!(run.complete(&StopFlag::default()), Ended::TimedOut));
+    assert!(tidied.exists(), "it was killed without having been asked");
+}
+
+#[test]
 fn a_program_that_ignores_the_signal_is_killed_with_its_children() {
     let place = tempfile::tempdir().unwrap();
     let ids = place.path().join("ids");

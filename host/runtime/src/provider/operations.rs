@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use stillframe_core::provider::{
-    CreateRequest, DataPath, Deletion, LockMode, ProviderDescription, ProviderFault, ProviderName, RestoreRequest, Restored,
-    SetReference, SnapshotSet, Volume,
+    CreateRequest, DataPath, Deletion, Features, LockMode, ProviderDescription, ProviderFault, ProviderName, RestoreRequest,
+    Restored, SetReference, SnapshotSet, Volume,
 };
 
 use crate::answer::{self, Listing};
@@ -31,13 +31,18 @@ pub(crate) async fn describe(
     let mut call = Call::begin(linked, setting).await?;
     let returned = deadline.limit(call.guest.call_describe(&mut call.store)).await;
     let description = convert::description(call.returned(returned)?)?;
-    if description.features.restore && linked.restore.is_none() {
-        return Err(bad("it has the feature `restore`, but does not export that interface"));
-    }
-    if description.features.lock && linked.lock.is_none() {
-        return Err(bad("it has the feature `lock`, but does not export that interface"));
-    }
+    check_features(description.features, linked.restore.is_some(), linked.lock.is_some())?;
     Ok(description)
+}
+
+/// What it claims to be able to do, it must export.
+fn check_features(features: Features, has_restore: bool, has_lock: bool) -> Result<(), ProviderFault> {
+    for (name, is_claimed, is_exported) in [("restore", features.restore, has_restore), ("lock", features.lock, has_lock)] {
+        if is_claimed && !is_exported {
+            return Err(bad(format!("it has the feature `{name}`, but does not export that interface")));
+        }
+    }
+    Ok(())
 }
 
 impl WasmProvider {
@@ -154,4 +159,27 @@ fn exported_lock(guest: Option<lock::Guest>) -> Result<lock::Guest, ProviderFaul
 
 fn exported(guest: Option<restore::Guest>) -> Result<restore::Guest, ProviderFault> {
     guest.ok_or_else(|| ProviderFault::Unsupported("`restore`: it does not export that interface".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use stillframe_core::provider::{Features, ProviderFault};
+
+    use super::check_features;
+
+    #[test]
+    fn refuses_a_claim_without_the_export() {
+        let (restore, lock) = (Features { restore: true, ..Features::default() }, Features { lock: true, ..Features::default() });
+        for (features, has_restore, has_lock, missing) in [
+            (Features::default(), false, false, None),
+            (restore, true, false, None),
+            (lock, false, true, None),
+            (restore, false, true, Some("restore")),
+            (lock, true, false, Some("lock")),
+        ] {
+            let expected = missing.map(|name| format!("it has the feature `{name}`, but does not export that interface"));
+            let found = check_features(features, has_restore, has_lock).err();
+            assert_eq!(found, expected.map(ProviderFault::BadAnswer));
+        }
+    }
 }

@@ -80,6 +80,14 @@ async fn what_is_no_answer_fails() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_no_text_is_left_out() {
+    let server = Server::start(|_| Reply::Bytes(b"HTTP/1.1 200 OK\r\nX-Y: a\xff\r\nContent-Length: 2\r\n\r\nok".to_vec())).await;
+    for told in told(&server, None).await {
+        assert!(told.starts_with("200 ") && told.contains("ok") && !told.contains("x-y"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_of_aws_that_is_no_text_fails() {
     let server = Server::start(|_| Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe".to_vec())).await;
     let told = aws_call(&server.url(), query("DescribeVolumes")).await;

@@ -74,6 +74,7 @@ async fn sends_nothing_that_the_policy_refuses() {
     for call in [
         ec2("DescribeVolumes", json!({ "version": "2016-11-15&Action=DeleteVolume" })),
         json!({ "json": { "service": "fsx", "action": "CreateSnapshot", "target": "a\r\nb", "body": "{}" } }),
+        json!({ "json": { "service": "fsx", "action": "CreateSnapshot", "target": "FSx.DeleteFileSystem", "body": "{}" } }),
         json!({ "json": { "service": "fsx", "action": "CreateSnapshot", "target": "a", "body": "[]" } }),
     ] {
         let told = aws_call(&server.url(), call.clone()).await;

@@ -93,6 +93,8 @@ async fn sends_no_header_that_is_the_hosts_own_or_smuggles_one() {
         ("Accept-Encoding", "gzip"),
         ("X-HTTP-Method-Override", "DELETE"),
         ("X-Original-URL", "/admin"),
+        ("X_HTTP_Method_Override", "DELETE"),
+        ("Proxy_Authorization", "Basic x"),
         ("X-Trace", "a\r\nHost: evil.example"),
         ("X-Trace", "a\nb"),
         ("X-Trace", "a\0b"),
@@ -146,6 +148,27 @@ async fn hides_headers_that_carry_credentials() {
     let server = Server::start(move |_| answer(401, &headers, "")).await;
     let told = http_call(&server.url(), get(&format!("{}/api/", server.url()))).await;
     assert!(told.starts_with("401 ") && told.contains("shown") && !told.contains("hunter2"), "{told}");
+}
+
+#[tokio::test]
+async fn an_answer_in_which_a_credential_could_not_be_found_is_withheld() {
+    for (status, header) in
+        [(200, ("Content-Encoding", "gzip")), (200, ("Transfer-Encoding", "gzip, chunked")), (206, ("X-Y", "z"))]
+    {
+        let server = Server::start(move |_| {
+            let (name, value) = header;
+            let length = if name == "Transfer-Encoding" { "" } else { "Content-Length: 5\r\n" };
+            let body = if name == "Transfer-Encoding" { "5\r\nhello\r\n0\r\n\r\n" } else { "hello" };
+            Reply::Bytes(format!("HTTP/1.1 {status} OK\r\n{name}: {value}\r\n{length}\r\n{body}").into_bytes())
+        })
+        .await;
+        let mut call = get(&format!("{}/api/", server.url()));
+        assert!(http_call(&server.url(), call.clone()).await.contains("hello"), "there is nothing to hide");
+        call["credential"] = json!("array");
+        let told = http_call(&server.url(), call).await;
+        assert!(told.contains("could hide the credential `array`") && !told.contains("hello"), "{header:?}: {told}");
+        assert!(server.received().iter().all(|request| request.header("accept-encoding") == Some("identity")));
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stillframe_core::error::Classify;
-use stillframe_core::provider::{Deletion, MemberState, Provider, ProviderError, ProviderFault, SetReference, Token};
+use stillframe_core::provider::{Deletion, LockMode, MemberState, Provider, ProviderError, ProviderFault, SetReference, Token};
 use stillframe_runtime::WasmProvider;
 
 use crate::harness::{OWNER, create_request, data_paths, hostile_that, load, restore_request, settings_until, whole};
@@ -153,6 +153,19 @@ async fn a_restore_elsewhere_lies_strictly_below_what_is_granted_for_that() {
             let expected = format!("which is not the directory asked for, and does not lie below `/y` or `{below}`");
             assert!(cause(below, &error).ends_with(&expected), "{error:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_of_a_provider_that_has_none_is_unsupported_and_no_success() {
+    let provider = hostile_that("nothing").await;
+    let until = "2026-12-01T00:00:00Z".parse().unwrap();
+    for error in [
+        provider.lock("h", LockMode::Compliance, until).await.unwrap_err(),
+        provider.lock("h", LockMode::Governance, until).await.unwrap_err(),
+        provider.unlock("h").await.unwrap_err(),
+    ] {
+        assert_eq!(error.fault, ProviderFault::Unsupported("`lock`: it does not export that interface".to_owned()));
     }
 }
 

@@ -29,8 +29,15 @@ const OF_THE_HOST: [&str; 14] = [
 ];
 
 /// Headers that many servers obey instead of the request's own method or path, which the policy has judged.
-const OVERRIDES: [&str; 6] =
-    ["x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url", "x-override-url"];
+const OVERRIDES: [&str; 7] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-url",
+    "x-override-url",
+    "x-rewrite-url",
+];
 
 /// Headers of an answer that hold credentials, or ask for some.
 const HIDDEN: [&str; 8] = [
@@ -54,7 +61,8 @@ pub(super) fn check(headers: &[(String, String)], grant: &HttpGrant) -> Result<(
         if http::HeaderName::try_from(name).is_err() {
             return Err(format!("`{shown}` is no name of a header"));
         }
-        let lower = name.to_ascii_lowercase();
+        // Many servers hand both on as one and the same variable.
+        let lower = name.to_ascii_lowercase().replace('_', "-");
         if OF_THE_HOST.contains(&lower.as_str()) || lower.starts_with("proxy-") {
             return Err(format!("the header `{shown}` is the host's own"));
         }
@@ -74,4 +82,14 @@ pub(super) fn check(headers: &[(String, String)], grant: &HttpGrant) -> Result<(
 /// Whether a provider must not see this header of an answer.
 pub(super) fn carries_credentials(name: &str) -> bool {
     HIDDEN.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Whether a header says that the body is not what was written, but a compressed form of it.
+pub(super) fn is_encoding(name: &str, value: &str) -> bool {
+    let plain = match name.to_ascii_lowercase().as_str() {
+        "content-encoding" => "identity",
+        "transfer-encoding" => "chunked",
+        _ => return false,
+    };
+    !value.trim().eq_ignore_ascii_case(plain)
 }

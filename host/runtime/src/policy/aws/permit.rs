@@ -6,6 +6,11 @@ use crate::text::clean;
 /// Bytes of a guest's word that a refusal quotes.
 const MAX_QUOTED_BYTES: usize = 200;
 
+/// Parameters of one request, and bytes of a parameter's name: thousands of ids can be asked about at once, and the longest names have
+/// some eighty bytes.
+const MAX_PARAMS: usize = 10_000;
+const MAX_NAME_BYTES: usize = 256;
+
 /// Names that the host sets, or that would sign a request for somebody else.
 const OWN_NAMES: [&str; 8] =
     ["action", "version", "awsaccesskeyid", "signature", "signaturemethod", "signatureversion", "securitytoken", "timestamp"];
@@ -29,7 +34,11 @@ impl AwsGrant {
         {
             return Err(format!("{} is no action of a service", quoted(&format!("{}:{}", asked.service, asked.action))));
         }
-        for (name, _) in asked.params.unwrap_or_default() {
+        let params = asked.params.unwrap_or_default();
+        if params.len() > MAX_PARAMS {
+            return Err(format!("a request has at most {MAX_PARAMS} parameters"));
+        }
+        for (name, _) in params {
             check_name(name)?;
         }
         self.check_rules(asked)?;
@@ -64,7 +73,8 @@ impl AwsGrant {
 
 fn check_name(name: &str) -> Result<(), String> {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
-    if name.is_empty() || !name.bytes().all(is_fine) {
+    // An empty part is nobody's name, and a service that overlooks it would read another parameter than a rule.
+    if name.len() > MAX_NAME_BYTES || !name.bytes().all(is_fine) || name.split('.').any(str::is_empty) {
         return Err(format!("{} is no name of a parameter", quoted(name)));
     }
     if OWN_NAMES.contains(&name.to_ascii_lowercase().as_str()) {

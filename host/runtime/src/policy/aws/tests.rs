@@ -126,10 +126,15 @@ fn parameters_that_are_the_hosts_own_or_no_names_are_refused() {
         "a b",
         "a&b",
         "a=b",
+        ".SnapshotId",
+        "SnapshotId.",
+        "Tag..Key",
         "\u{e9}",
     ] {
         assert!(refusal("ec2", "DescribeVolumes", None, &[("VolumeId.1", "x"), (name, "x")]).is_some(), "{name}");
     }
+    assert!(refusal("ec2", "DescribeVolumes", None, &[(&"x".repeat(257), "x")]).is_some());
+    assert!(refusal("ec2", "DescribeVolumes", None, &vec![("VolumeId.1", "x"); 10_001]).is_some());
 }
 
 #[test]
@@ -196,6 +201,26 @@ fn refuses_a_policy_that_cannot_work_and_names_the_place() {
             r#"region = "$region"
             endpoint = "https://h/path""#,
             "aws.endpoint",
+        ),
+        (
+            r#"region = "$region"
+            endpoint = "https://ec2.example\n.evil.example""#,
+            "aws.endpoint",
+        ),
+        (
+            r#"region = "$region"
+            endpoint = "https://ec2.\u0435xample""#,
+            "aws.endpoint",
+        ),
+        (
+            r#"region = "$region"
+            endpoint = "https:evil.example""#,
+            "aws.endpoint",
+        ),
+        (
+            r#"region = "$region"
+            profile = "a\u001b[2K""#,
+            "aws.profile",
         ),
         (
             r#"region = "$region"

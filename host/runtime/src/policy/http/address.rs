@@ -1,7 +1,7 @@
 //! Addresses: one spelling each, so that what is compared is what is sent, and what is sent is what a server understands.
 //!
 //! A URL that the parser would have to change (capitals in the host, `..`, a default port, a number for an IP address) is refused,
-//! and so is one that servers read in different ways: escaped dots, slashes and percent signs, `..;`, a backslash.
+//! and so is one that servers read in different ways: escaped dots, slashes and percent signs, `..;`, a backslash, half an escape.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ const MAX_URL_BYTES: usize = 8 << 10;
 /// Bytes of a URL that a message shows.
 const MAX_QUOTED_BYTES: usize = 200;
 
-/// Characters of a path whose escaped form servers take for the character, or not.
-const AMBIGUOUS: [&str; 5] = ["%2e", "%2f", "%5c", "%25", "%00"];
+/// Characters of a path whose escaped form servers take for the character, or not; the last two begin an overlong form of one.
+const AMBIGUOUS: [&str; 8] = ["%2e", "%2f", "%3b", "%5c", "%25", "%00", "%c0", "%c1"];
 
 /// An address of a rule: everything below it when it ends with `/`, else itself alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,9 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
     }
     let path = url.path().to_ascii_lowercase();
     let is_ambiguous = |part: &str| matches!(part.split(';').next(), Some("." | "..")) || part.contains('\\');
-    if AMBIGUOUS.iter().any(|escape| path.contains(escape)) || path.split('/').any(is_ambiguous) {
+    let is_whole = |escape: &str| escape.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    let has_broken_escape = !path.split('%').skip(1).all(is_whole);
+    if has_broken_escape || AMBIGUOUS.iter().any(|escape| path.contains(escape)) || path.split('/').any(is_ambiguous) {
         return Err(format!("the path of `{shown}` holds what servers read in different ways"));
     }
     Ok(url)
@@ -154,6 +156,12 @@ mod tests {
             "file:///api/",
             "data:text/plain,x",
             "https://array.example/api/%00",
+            "https://array.example/api/..%3b/admin",
+            "https://array.example/api/%u002e%u002e/admin",
+            "https://array.example/api/%%32e%%32e/admin",
+            "https://array.example/api/%c0%ae%c0%ae/admin",
+            "https://array.example/api/%",
+            "https://array.example/api/%2",
             "",
         ] {
             assert!(!covers(api, url), "{url}");

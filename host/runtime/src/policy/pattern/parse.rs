@@ -72,6 +72,11 @@ fn piece(content: &str, before: &[Piece], keys: &Keys<'_>, wrong: &impl Fn(Strin
     match (name, argument) {
         ("name", None) => Ok(Piece::Name),
         ("number", None) => Ok(Piece::Number),
+        // `..` is a text too.
+        ("text", None) if before.iter().any(is_path) => Err(wrong(
+            "`{text}` could lead out of the path that stands before it; write `{name}`, `{below:/directory}` or `{under:name}`"
+                .to_owned(),
+        )),
         // Alone, or behind hyphens, it could be any option of the program.
         ("text", None) if before.iter().any(is_word) => Ok(Piece::Text),
         ("text", None) => Err(wrong("`{text}` stands only behind text that does not consist of `-` alone".to_owned())),
@@ -84,6 +89,16 @@ fn piece(content: &str, before: &[Piece], keys: &Keys<'_>, wrong: &impl Fn(Strin
 
 fn is_word(piece: &Piece) -> bool {
     matches!(piece, Piece::Literal(text) if text.chars().any(|character| character != '-'))
+}
+
+/// Whether it is a path, a hierarchical name or the beginning of one.
+fn is_path(piece: &Piece) -> bool {
+    match piece {
+        Piece::Literal(text) => text.contains('/'),
+        Piece::One(texts) => texts.iter().any(|text| text.contains('/')),
+        Piece::Below(_) | Piece::Under(_) => true,
+        Piece::Name | Piece::Number | Piece::Text => false,
+    }
 }
 
 fn one(argument: &str, keys: &Keys<'_>, wrong: &impl Fn(String) -> PolicyError) -> Result<Vec<String>, PolicyError> {
