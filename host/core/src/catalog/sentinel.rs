@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackupName, CatalogError, codec};
 use crate::postgres::{BackupLabel, Lsn, PgVersion, SystemIdentifier, TablespaceMap, TimelineId, WalRange, WalSegmentSize};
-use crate::provider::{DataPathName, DataRole, Labels, ProviderName, SnapshotSet};
+use crate::provider::{DataPathName, DataRole, Labels, Member, ProviderName, SnapshotSet};
 use crate::store::Key;
 
 /// Version of the record: version 1 had one set, and did not say what lies on which volume.
@@ -81,6 +81,11 @@ impl BackupSet {
     #[must_use]
     pub fn volume(&self, id: &str) -> Option<&BackupVolume> {
         self.volumes.iter().find(|volume| volume.id == id)
+    }
+
+    /// What the provider tells now of each snapshot of this set; none of one that it does not even name.
+    pub fn members_in<'a>(&'a self, found: &'a SnapshotSet) -> impl Iterator<Item = Option<&'a Member>> {
+        self.snapshot.members.iter().map(|cut| found.members.iter().find(|member| member.volume == cut.volume))
     }
 }
 

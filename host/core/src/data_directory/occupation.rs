@@ -4,6 +4,7 @@
 //! server, whose process may well live, in another directory. Every process of a server has its data directory as its working
 //! directory, which also finds what is left of a server whose first process was killed.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -113,7 +114,19 @@ pub(crate) fn read_control(directory: &Path) -> Result<Option<PgControl>, Inspec
 
 /// A directory of data that somebody has moved away and replaced by a symbolic link.
 pub(crate) fn linked_directory(directory: &Path) -> Option<PathBuf> {
-    HOLDS_DATA.iter().map(|name| directory.join(name)).find(|path| path.is_symlink())
+    let linked = HOLDS_DATA.iter().map(|name| directory.join(name)).find(|path| path.is_symlink());
+    linked.or_else(|| linked_database(&directory.join("base")))
+}
+
+/// A database that somebody has moved away and replaced by a symbolic link, or the directory of all of them.
+pub(crate) fn linked_database(databases: &Path) -> Option<PathBuf> {
+    if databases.is_symlink() {
+        return Some(databases.to_owned());
+    }
+    let entries = std::fs::read_dir(databases).into_iter().flatten().flatten();
+    // Files of queries are no data, and no copy keeps the link.
+    let holds_data = |name: &OsStr| !name.as_encoded_bytes().starts_with(b"pgsql_tmp");
+    entries.filter(|entry| holds_data(&entry.file_name())).map(|entry| entry.path()).find(|path| path.is_symlink())
 }
 
 /// The process of a server that runs on the directory.

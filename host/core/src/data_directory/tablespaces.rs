@@ -53,6 +53,9 @@ pub(super) fn find(preparation: &Preparation, catalog_version: u32) -> Result<Ta
         if !version_directory.is_dir() {
             return Err(PrepareError::TablespaceForeign { oid, location, expected });
         }
+        if let Some(path) = super::linked_database(&version_directory) {
+            return Err(PrepareError::LinkedDirectory { path });
+        }
         if version_directories.iter().any(|other| is_same_place(other, &version_directory)) {
             return Err(PrepareError::TablespaceShared { location });
         }
@@ -111,6 +114,19 @@ mod tests {
 
     fn refusal(preparation: &Preparation) -> PrepareError {
         find(preparation, CATALOG).unwrap_err()
+    }
+
+    #[test]
+    fn refuses_a_database_that_leads_out_of_the_copy() {
+        let (fixture, live) = (Fixture::new(15), tempfile::tempdir().unwrap());
+        let version = fixture.tablespace.join(format!("PG_15_{CATALOG}"));
+        symlink(live.path(), version.join("pgsql_tmp")).unwrap();
+        assert!(find(&fixture.preparation(), CATALOG).is_ok(), "it is removed with what else belonged to the original's run");
+        symlink(live.path(), version.join("77")).unwrap();
+        assert!(matches!(refusal(&fixture.preparation()), PrepareError::LinkedDirectory { path } if path.ends_with("77")));
+        symlink(live.path(), fixture.directory.join("base/77")).unwrap();
+        let linked = super::super::linked_directory(&fixture.directory);
+        assert_eq!(linked, Some(fixture.directory.join("base/77")));
     }
 
     #[test]

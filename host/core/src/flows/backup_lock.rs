@@ -56,6 +56,11 @@ async fn change(ports: &Ports<'_>, name: &BackupName, action: LockAction) -> Res
         }
         sets.push((provider, set));
     }
+    // A deletion begins with the first set: it is the first to be locked and the last to be unlocked, so that an interruption leaves
+    // all of the backup locked, or none of it.
+    if action == LockAction::Release {
+        sets.reverse();
+    }
     for (provider, set) in sets {
         let handle = &set.snapshot.handle;
         match action {

@@ -45,11 +45,13 @@ async fn ask(ports: &Ports<'_>, backup: &Backup) -> Result<BackupState, Provider
             state = BackupState::Cut;
             continue;
         };
-        for member in found.members {
-            match member.state {
-                MemberState::Ready => {}
-                MemberState::Failed(reason) => return Ok(BackupState::Failed(reason)),
-                MemberState::Cut | MemberState::Cutting | MemberState::Deleting | MemberState::Absent => state = BackupState::Cut,
+        for member in set.members_in(&found) {
+            match member.map(|member| &member.state) {
+                Some(MemberState::Ready) => {}
+                Some(MemberState::Failed(reason)) => return Ok(BackupState::Failed(reason.clone())),
+                Some(MemberState::Cut | MemberState::Cutting | MemberState::Deleting | MemberState::Absent) | None => {
+                    state = BackupState::Cut;
+                }
             }
         }
     }

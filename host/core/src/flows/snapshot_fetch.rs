@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub use choose::BackupSelector;
 pub use error::FetchError;
 
-use crate::catalog::{Backup, RestoreRecord, Sentinel};
+use crate::catalog::{Backup, BackupState, RestoreRecord, Sentinel};
 use crate::data_directory::{
     self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget,
 };
@@ -80,6 +80,10 @@ pub async fn snapshot_fetch(
     if !sentinel.is_isolated() && request.isolation == Isolation::Required {
         return Err(FetchError::NotIsolated(sentinel.name.clone()));
     }
+    // Nor is a copy of it that somebody has mounted what it seems.
+    if let BackupState::Failed(reason) = &backup.state {
+        return Err(FetchError::SetFailed { name: sentinel.name.clone(), reason: reason.clone() });
+    }
     // Recovery would notice, but only after hours of restoring.
     check_wal(ports, sentinel, &request.recovery.target).await?;
     let occupation = check_destination(request, sentinel)?;
@@ -87,7 +91,7 @@ pub async fn snapshot_fetch(
     let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
     let (restore, preparation) = if restored_by_provider {
         // A snapshot that can never be restored must not cost an attempt.
-        ready::check(ports, &backup).await?;
+        ready::check(ports, sentinel).await?;
         fill(ports, request, sentinel, interrupted).await?
     } else {
         (None, prepare(request, sentinel, OriginalLocations::Foreign).await?)
@@ -157,9 +161,13 @@ fn check_destination(request: &FetchRequest, sentinel: &Sentinel) -> Result<Occu
     if !destination.is_absolute() {
         return Err(FetchError::RelativeDestination(destination.clone()));
     }
-    let resolved = resolve_existing(destination);
-    if let Some(root) = request.snapshot_roots.iter().find(|root| resolved.starts_with(resolve_existing(root))) {
-        return Err(FetchError::InsideSnapshots { destination: destination.clone(), root: root.clone() });
+    let places =
+        std::iter::once(destination).chain(request.tablespace_mapping.iter().map(|(_, to)| to)).chain(&request.wal_directory);
+    for place in places {
+        let resolved = resolve_existing(place);
+        if let Some(root) = request.snapshot_roots.iter().find(|root| resolved.starts_with(resolve_existing(root))) {
+            return Err(FetchError::InsideSnapshots { destination: place.clone(), root: root.clone() });
+        }
     }
     let occupation = data_directory::inspect(destination)?;
     match &occupation {

@@ -57,14 +57,14 @@ pub struct ReleaseReport {
 /// Releases. A restore that nobody has recorded, or that an earlier run has released, is a success with an empty report.
 pub async fn snapshot_release(ports: &Ports<'_>, request: &ReleaseRequest) -> Result<ReleaseReport, ReleaseError> {
     let (records, mut unreadable) = ports.restores().all().await?;
-    let meant: Vec<RestoreRecord> = records.into_iter().filter(|record| request.means(record)).collect();
+    let meant = request.choose(records)?;
     // A record that cannot be read may be the one that is meant.
     if let (true, Some(error)) = (meant.is_empty(), unreadable.pop()) {
         return Err(error.into());
     }
     for record in &meant {
         check_host(record, request)?;
-        check_unused(record)?;
+        check_unused(record, request)?;
     }
     let mut report = ReleaseReport::default();
     for record in meant {
@@ -79,14 +79,34 @@ pub async fn snapshot_release(ports: &Ports<'_>, request: &ReleaseRequest) -> Re
 }
 
 impl ReleaseRequest {
-    fn means(&self, record: &RestoreRecord) -> bool {
-        match &self.restore {
-            RestoreSelector::Token(token) => record.token == *token,
-            RestoreSelector::Destination(path) => {
-                record.destination == *path && (record.hostname == self.hostname || self.hosts == ReleaseHosts::Any)
+    /// The records that are meant. A place is one of this host; of another only when this host has none of that name.
+    fn choose(&self, mut records: Vec<RestoreRecord>) -> Result<Vec<RestoreRecord>, ReleaseError> {
+        let path = match &self.restore {
+            RestoreSelector::Token(token) => {
+                records.retain(|record| record.token == *token);
+                return Ok(records);
             }
+            RestoreSelector::Destination(path) => path,
+        };
+        let place = place_of(path);
+        records.retain(|record| record.destination == *path || place_of(&record.destination) == place);
+        let (ours, others): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.hostname == self.hostname);
+        if self.hosts == ReleaseHosts::This && !ours.is_empty() {
+            return Ok(ours);
         }
+        let meant: Vec<RestoreRecord> = ours.into_iter().chain(others).collect();
+        // A server may run on any of those: which of the hosts is gone, only the operator knows.
+        if meant.iter().any(|record| record.hostname != meant[0].hostname) {
+            return Err(ReleaseError::SeveralHosts { restores: meant });
+        }
+        Ok(meant)
     }
+}
+
+/// A path without links and `..` on the way; what it ends with may be a link of ours, and is not followed.
+fn place_of(path: &Path) -> PathBuf {
+    let resolved = path.parent().and_then(|parent| Some(parent.canonicalize().ok()?.join(path.file_name()?)));
+    resolved.unwrap_or_else(|| path.to_owned())
 }
 
 fn check_host(record: &RestoreRecord, request: &ReleaseRequest) -> Result<(), ReleaseError> {
@@ -97,10 +117,15 @@ fn check_host(record: &RestoreRecord, request: &ReleaseRequest) -> Result<(), Re
 }
 
 /// Refuses when a server runs on the data directory, by whatever name it was started.
-fn check_unused(record: &RestoreRecord) -> Result<(), ReleaseError> {
-    let data = record.directories().filter(|directory| directory.name == DataPathName::Data);
-    let places = data.flat_map(|directory| [Some(&directory.asked), directory.restored.as_ref()]).flatten();
-    for place in places.chain([&record.destination]).filter(|place| place.is_dir()) {
+///
+/// Of the restore of another host only the place that the provider made can be here, should this host have had another name then:
+/// whatever else has the same path is this host's own.
+fn check_unused(record: &RestoreRecord, request: &ReleaseRequest) -> Result<(), ReleaseError> {
+    let data = || record.directories().filter(|directory| directory.name == DataPathName::Data);
+    let made = data().filter_map(|directory| directory.elsewhere());
+    let is_ours = record.hostname == request.hostname;
+    let ours = data().map(|directory| &directory.asked).chain([&record.destination]).filter(|_| is_ours);
+    for place in made.chain(ours).filter(|place| place.is_dir()) {
         if let Some(pid) = data_directory::running_server(place)? {
             return Err(ReleaseError::Running { destination: record.destination.clone(), pid });
         }
@@ -133,6 +158,12 @@ pub enum ReleaseError {
         /// Its host.
         hostname: String,
     },
+    /// Several hosts have restored to a place of this name.
+    #[error("restores to this place are recorded on {}", hosts(restores))]
+    SeveralHosts {
+        /// All of them.
+        restores: Vec<RestoreRecord>,
+    },
     /// Something is left of it.
     #[error("the restore `{}` could not be released", token.0)]
     NotReleased {
@@ -144,12 +175,17 @@ pub enum ReleaseError {
     },
 }
 
+fn hosts(restores: &[RestoreRecord]) -> String {
+    restores.iter().map(|record| format!("`{}`", record.hostname)).collect::<Vec<_>>().join(" and ")
+}
+
 impl Classify for ReleaseError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Catalog(error) => error.class(),
             Self::File(error) => error.class(),
             Self::Running { .. } | Self::OtherHost { .. } => ErrorClass::Refused,
+            Self::SeveralHosts { .. } => ErrorClass::Usage,
             Self::NotReleased { source, .. } => source.class(),
         }
     }
@@ -162,6 +198,12 @@ impl Classify for ReleaseError {
             Self::OtherHost { hostname, .. } => Some(format!(
                 "run it on `{hostname}`, where it can be seen whether a server uses it; if that host is gone for good, add --any-host"
             )),
+            Self::SeveralHosts { restores } => {
+                let command = |record: &RestoreRecord| {
+                    format!("`stillframe snapshot-release {} --any-host` for the one of `{}`", record.token.0, record.hostname)
+                };
+                Some(format!("name the one whose host is gone: {}", restores.iter().map(command).collect::<Vec<_>>().join(", ")))
+            }
             Self::NotReleased { source, .. } => {
                 Some(source.hint().unwrap_or_else(|| "run it again: what is released already is passed over".to_owned()))
             }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::PathError;
 use super::mounts::Mounts;
+use crate::data_directory::linked_database;
 use crate::provider::DataPath;
 
 /// Where the files of the databases are, one directory each.
@@ -26,7 +27,9 @@ pub(super) fn is_mounted(mounts: &Mounts, wal: &Path) -> bool {
 
 /// Fails with the first place in a data path that another storage holds and that is no data path itself.
 pub(super) fn check(mounts: &Mounts, path: &Path, paths: &[DataPath]) -> Result<(), PathError> {
-    let is_known = |inner: &Path| paths.iter().any(|other| other.path != path && inner.starts_with(&other.path));
+    // Only a path inside this one takes something away from it: what encloses it holds no more of it than it does itself.
+    let is_inside = |other: &&DataPath| other.path != path && other.path.starts_with(path);
+    let is_known = |inner: &Path| paths.iter().filter(is_inside).any(|other| inner.starts_with(&other.path));
     for mount in mounts.below(path) {
         let point = &mount.point;
         let is_zfs_snapshot = point.components().any(|part| part.as_os_str() == ZFS_SNAPSHOTS);
@@ -35,6 +38,9 @@ pub(super) fn check(mounts: &Mounts, path: &Path, paths: &[DataPath]) -> Result<
         if !is_known(point) && !is_zfs_snapshot && !is_setting {
             return Err(PathError::MountInside { path: path.to_owned(), mount: point.clone() });
         }
+    }
+    if let Some(link) = database_directories(path).iter().find_map(|directory| linked_database(directory)) {
+        return Err(PathError::LinkedDirectory { path: link });
     }
     let Ok(own) = path.metadata() else { return Ok(()) };
     let is_elsewhere =
@@ -55,12 +61,18 @@ fn inner_directories(path: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(is_own).collect()
     };
+    let databases: Vec<PathBuf> = database_directories(path).iter().flat_map(|inner| list(inner)).collect();
     let mut found = list(path);
-    let holds_databases = |inner: &&PathBuf| {
+    found.extend(databases);
+    found
+}
+
+/// The directories in a data path in which each database has one.
+fn database_directories(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let holds_databases = |inner: &PathBuf| {
         let name = inner.file_name().unwrap_or_default();
         name == DATABASES || name.as_encoded_bytes().starts_with(TABLESPACE_VERSION)
     };
-    let databases: Vec<PathBuf> = found.iter().filter(holds_databases).flat_map(|inner| list(inner)).collect();
-    found.extend(databases);
-    found
+    entries.map(|entry| entry.path()).filter(holds_databases).collect()
 }

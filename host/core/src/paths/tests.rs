@@ -149,6 +149,30 @@ fn refuses_a_mount_inside_the_data_directory_that_no_snapshot_of_it_would_hold()
 }
 
 #[test]
+fn refuses_a_mount_inside_a_tablespace_that_lies_inside_the_data_directory() {
+    let mut machine = Machine::new();
+    let inner = machine.in_pgdata("inner");
+    fs::create_dir_all(inner.join("PG_15_202209061/5")).unwrap();
+    fs::remove_file(machine.in_pgdata("pg_tblspc/16384")).unwrap();
+    symlink(&inner, machine.in_pgdata("pg_tblspc/16384")).unwrap();
+    machine.facts.tablespaces[0].location = inner;
+    assert!(machine.locate().is_ok());
+    machine.mount_too("pg/data/inner/PG_15_202209061/5", "zfs tank/pg/five");
+    assert!(matches!(machine.locate(), Err(PathError::MountInside { .. })));
+}
+
+#[test]
+fn refuses_a_database_behind_a_link_that_no_backup_would_contain() {
+    for place in ["pg/data/base/5", "fast disk/space/PG_15_202209061/5", "fast disk/space/PG_15_202209061"] {
+        let machine = Machine::new();
+        let link = machine.root.join(place);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(machine.root.join("wal"), &link).unwrap();
+        assert!(matches!(machine.locate(), Err(PathError::LinkedDirectory { path }) if path == link), "{place}");
+    }
+}
+
+#[test]
 fn a_mount_at_pg_wal_is_a_path_of_its_own() {
     let machine = Machine::new();
     fs::remove_file(machine.in_pgdata("pg_wal")).unwrap();

@@ -61,6 +61,10 @@ struct State {
     sets: BTreeMap<String, SnapshotSet>,
     calls: Vec<ProviderCall>,
     failures: Vec<(ProviderCall, ProviderFailure)>,
+    refusals: Vec<(ProviderCall, ProviderFault)>,
+    /// Ids of volumes of whose snapshots `get` tells nothing.
+    hidden: BTreeSet<String>,
+    listing: Listing,
     /// States that `get` gives one after the other, the last one for ever.
     states: Vec<MemberState>,
     is_isolated: bool,
@@ -77,6 +81,14 @@ struct State {
     atomic: bool,
 }
 
+/// When `get` finds by its token what was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Listing {
+    #[default]
+    AtOnce,
+    Late,
+}
+
 /// Writes the content of a directory that is restored.
 type Fill = Box<dyn Fn(&DataPathName, &Path) + Send>;
 
@@ -90,6 +102,21 @@ impl FakeProvider {
     /// Lets the next call of this kind fail.
     pub fn fail_next(&self, call: ProviderCall, failure: ProviderFailure) {
         self.state().failures.push((call, failure));
+    }
+
+    /// Lets the next call of this kind be refused for this reason, before it takes effect.
+    pub fn refuse_next(&self, call: ProviderCall, fault: ProviderFault) {
+        self.state().refusals.push((call, fault));
+    }
+
+    /// Tells nothing any more of the snapshot of this volume.
+    pub fn hide_volume(&self, id: &str) {
+        self.state().hidden.insert(id.to_owned());
+    }
+
+    /// Finds no set by its token: the storage system does not list yet what it has made.
+    pub fn list_late(&self) {
+        self.state().listing = Listing::Late;
     }
 
     /// Sets the states that a new set goes through, one a `get`.
@@ -171,6 +198,10 @@ impl FakeProvider {
         let failure = {
             let mut state = self.state();
             state.calls.push(call);
+            if let Some(place) = state.refusals.iter().position(|(refused, _)| *refused == call) {
+                let fault = state.refusals.remove(place).1;
+                return Err(self.error("do what was asked", fault));
+            }
             let place = state.failures.iter().position(|(failing, _)| *failing == call);
             place.map(|place| state.failures.remove(place).1)
         };
@@ -254,12 +285,15 @@ impl Provider for FakeProvider {
                 state.states.remove(0);
             }
             let now = state.states.first().cloned().unwrap_or(MemberState::Ready);
+            let listing = state.listing;
             let found = state.sets.values_mut().find(|set| match reference {
-                SetReference::Token(token) => &set.token == token,
+                SetReference::Token(token) => &set.token == token && listing == Listing::AtOnce,
                 SetReference::Handle(handle) => &set.handle == handle,
             })?;
             found.members.iter_mut().for_each(|member| member.state = now.clone());
-            Some(found.clone())
+            let mut told = found.clone();
+            told.members.retain(|member| !state.hidden.contains(&member.volume));
+            Some(told)
         })
         .await
     }

@@ -8,12 +8,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use stillframe_core::catalog::{Backup, BackupLock, Catalog, Permanence};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{DeleteError, LockAction, LockError, backup_lock, plan_delete};
+use stillframe_core::flows::{
+    DeleteError, LockAction, LockError, PathRule, PathSelector, ProviderChoice, PushRequest, backup_lock, plan_delete,
+};
+use stillframe_core::postgres::Tablespace;
 use stillframe_core::provider::{LockMode, Provider};
 use stillframe_core::retention::{KeepReason, PlanError, Reason, RetentionRule};
 use stillframe_core::testing::{FaultyStore, ProviderCall, ProviderFailure, When};
 
-use crate::house::{House, handle_of, lease_request, segment, start_of_time};
+use crate::house::{House, handle_of, lease_request, provider_name, segment, start_of_time};
 
 fn days(days: u64) -> Timestamp {
     start_of_time() + Duration::from_hours(24 * days)
@@ -136,4 +139,28 @@ async fn refuses_what_is_not_there_or_is_being_deleted() {
     let error = change(&house, &backup, until(days(1))).await.unwrap_err();
     assert!(matches!(error, LockError::Condemned(_)), "{error}");
     assert!(!house.provider().calls().contains(&ProviderCall::Lock));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_lifted_in_part_keeps_all_of_the_backup() {
+    let mut house = House::new().await;
+    let other = house.add_provider("other");
+    house.server.set_tablespace_map(b"16384 /fast/ts\n");
+    let tablespace = Tablespace { oid: 16384, name: "fast".to_owned(), location: "/fast/ts".into() };
+    house.server.change(|facts| facts.tablespaces = vec![tablespace]);
+    let rule = PathRule { selector: PathSelector::Below("/fast".into()), provider: other.name().clone() };
+    let providers = ProviderChoice { default: Some(provider_name()), rules: vec![rule] };
+    let backup = house.push(&PushRequest { providers, ..house.request(1) }).await.unwrap();
+    for set in &backup.sentinel.sets {
+        let provider = if set.provider == *other.name() { &*other } else { house.provider() };
+        provider.lock(&set.snapshot.handle, LockMode::Governance, days(30)).await.unwrap();
+    }
+    // Nobody has recorded these locks. One of the two storage systems does not answer.
+    for provider in [&*other, house.provider()] {
+        provider.fail_next(ProviderCall::Unlock, ProviderFailure::Error(When::Before));
+        change(&house, &backup, LockAction::Release).await.unwrap_err();
+        house.delete(&RetentionRule::Target(backup.sentinel.name.clone())).await.unwrap_err();
+        assert!(!house.contents().await.find(&backup.sentinel.name).unwrap().is_condemned);
+        assert_eq!(house.handles().len(), 2, "deleted in part");
+    }
 }

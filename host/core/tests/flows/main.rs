@@ -11,6 +11,7 @@ mod house;
 mod lease;
 mod readiness;
 mod restore_elsewhere;
+mod restore_refusals;
 mod several_providers;
 mod snapshot_fetch;
 mod snapshot_push;

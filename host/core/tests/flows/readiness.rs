@@ -11,13 +11,17 @@ use stillframe_core::catalog::{Backup, BackupState, Permanence};
 use stillframe_core::data_directory::RecoveryTarget;
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    BackupSelector, FetchError, Phase, Ports, Progress, PushError, PushRequest, Readiness, Step, settle_states, snapshot_push,
+    BackupSelector, FetchError, PathRule, PathSelector, Phase, Ports, Progress, ProviderChoice, PushError, PushRequest, Readiness,
+    Server, Step, settle_states, snapshot_push,
 };
-use stillframe_core::provider::{MemberState, Provider};
+use stillframe_core::paths::{Locator, PathError};
+use stillframe_core::postgres::ServerFacts;
+use stillframe_core::provider::{DataPath, DataPathName, DataRole, MemberState, Provider};
 use stillframe_core::retention::{Cutoff, KeepReason, PlanError, Reason, RemoveReason, RetentionRule};
-use stillframe_core::testing::{FaultyStore, ProviderCall, ProviderFailure, When};
+use stillframe_core::testing::{FakeLocator, FaultyStore, ProviderCall, ProviderFailure, When};
 
-use crate::house::{House, handle_of, segment, start_of_time};
+use crate::house::{House, handle_of, provider_name, segment, start_of_time};
+use crate::restore_elsewhere::fill;
 use crate::snapshot_fetch::{chosen, request};
 
 const FULL: &str = "the snapshot ran full";
@@ -131,6 +135,10 @@ async fn a_failed_backup_is_restored_by_nobody_and_passed_over_unless_it_is_name
     let error = chosen(&house, &named).await.unwrap_err();
     assert!(matches!(&error, FetchError::SetFailed { name, .. } if *name == later.sentinel.name), "{error}");
     assert_eq!(error.class(), ErrorClass::Refused);
+    let (mounted, cluster) = (tempfile::tempdir().unwrap(), house.server.facts().system_identifier);
+    fill(&DataPathName::Data, &mounted.path().join("new"), cluster);
+    let error = chosen(&house, &request_of(&mounted, &later)).await.unwrap_err();
+    assert!(matches!(&error, FetchError::SetFailed { .. }), "mounted by hand: {error}");
     house.provider().delete(&handle_of(&good)).await.unwrap();
     let named = request_of(&directory, &good);
     assert!(matches!(chosen(&house, &named).await.unwrap_err(), FetchError::SetGone { .. }));
@@ -220,4 +228,48 @@ async fn each_wait_tells_how_far_it_is() {
     let steps = recorder.0.lock().unwrap();
     let waits: Vec<&Step> = steps.iter().filter(|step| step.phase == Phase::Ready).collect();
     assert!(!waits.is_empty() && waits.iter().all(|step| step.total == Some(1) && step.size_bytes == Some(1)), "{waits:?}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_told_of_is_neither_ready_nor_restored() {
+    let (house, _, later) = good_and(MemberState::Ready).await;
+    house.provider().hide_volume("data");
+    assert_eq!(listed(&house, &later).await, BackupState::Cut, "no word of the snapshot is no evidence");
+    let directory = tempfile::tempdir().unwrap();
+    let error = chosen(&house, &request_of(&directory, &later)).await.unwrap_err();
+    assert!(matches!(error, FetchError::SetGone { .. }), "{error}");
+    assert!(!house.provider().calls().contains(&ProviderCall::Restore));
+}
+
+/// `pg_wal` on a volume of its own.
+struct WithWal;
+
+impl Locator for WithWal {
+    fn locate(&self, facts: &ServerFacts) -> Result<Vec<DataPath>, PathError> {
+        let mut paths = FakeLocator.locate(facts)?;
+        let wal =
+            DataPath { role: DataRole::Wal, name: DataPathName::Wal, path: "/wal".into(), last: Vec::new(), ..paths[0].clone() };
+        paths.push(wal);
+        Ok(paths)
+    }
+
+    fn flush(&self, paths: &[DataPath]) -> Result<(), PathError> {
+        FakeLocator.flush(paths)
+    }
+}
+
+#[tokio::test]
+async fn a_set_of_which_nothing_is_restored_keeps_nobody_from_restoring() {
+    let mut house = House::new().await;
+    house.add_provider("other");
+    let rule = PathRule { selector: PathSelector::Name(DataPathName::Wal), provider: "other".to_owned().try_into().unwrap() };
+    let providers = ProviderChoice { default: Some(provider_name()), rules: vec![rule] };
+    let server = Server { locator: &WithWal, ..house.server() };
+    let request = PushRequest { providers, ..house.request(1) };
+    let backup = snapshot_push(&house.ports(&house.store), server, &request, std::future::pending()).await.unwrap();
+    assert_eq!(backup.sentinel.sets.len(), 2);
+    // The storage of the WAL is lost, with all that was configured for it.
+    house.providers.0.truncate(1);
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(chosen(&house, &request_of(&directory, &backup)).await.unwrap(), backup.sentinel.sets[1].snapshot.handle);
 }

@@ -31,20 +31,20 @@ const SEGMENT: u32 = 10;
 const TABLESPACE: u32 = 16384;
 
 /// A house with a backup of a cluster with one tablespace, whose provider mounts below a directory of its own.
-struct Site {
-    house: House,
-    backup: Backup,
+pub(crate) struct Site {
+    pub(crate) house: House,
+    pub(crate) backup: Backup,
     directory: tempfile::TempDir,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let site = Self::restoring_in_place().await;
         site.house.provider().restore_below(&site.mounts());
         site
     }
 
-    async fn restoring_in_place() -> Self {
+    pub(crate) async fn restoring_in_place() -> Self {
         let house = House::new().await;
         let directory = tempfile::tempdir().unwrap();
         let original = directory.path().join("original");
@@ -64,15 +64,15 @@ impl Site {
         site
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().canonicalize().unwrap().join(name)
     }
 
-    fn mounts(&self) -> PathBuf {
+    pub(crate) fn mounts(&self) -> PathBuf {
         self.path("mounts")
     }
 
-    fn request(&self) -> FetchRequest {
+    pub(crate) fn request(&self) -> FetchRequest {
         FetchRequest {
             destination: self.path("new"),
             selector: BackupSelector::Latest,
@@ -93,20 +93,20 @@ impl Site {
         }
     }
 
-    async fn fetch(&self, store: &dyn Store) -> Result<FetchReport, FetchError> {
+    pub(crate) async fn fetch(&self, store: &dyn Store) -> Result<FetchReport, FetchError> {
         snapshot_fetch(&self.house.ports(store), &self.request(), std::future::pending()).await
     }
 
-    async fn release_of(&self, restore: RestoreSelector) -> Result<ReleaseReport, ReleaseError> {
+    pub(crate) async fn release_of(&self, restore: RestoreSelector) -> Result<ReleaseReport, ReleaseError> {
         let request = ReleaseRequest { restore, hostname: "db2".to_owned(), hosts: ReleaseHosts::This };
         snapshot_release(&self.house.ports(&self.house.store), &request).await
     }
 
-    async fn release(&self) -> Result<ReleaseReport, ReleaseError> {
+    pub(crate) async fn release(&self) -> Result<ReleaseReport, ReleaseError> {
         self.release_of(RestoreSelector::Destination(self.path("new"))).await
     }
 
-    async fn records(&self) -> Vec<RestoreRecord> {
+    pub(crate) async fn records(&self) -> Vec<RestoreRecord> {
         let (records, unreadable) = Restores::new(&self.house.store, &self.house.layout).all().await.unwrap();
         assert!(unreadable.is_empty(), "{unreadable:?}");
         records
@@ -121,7 +121,7 @@ impl Site {
     }
 
     /// Nothing is left of any restore.
-    async fn assert_nothing(&self, situation: &str) {
+    pub(crate) async fn assert_nothing(&self, situation: &str) {
         assert!(self.house.provider().active_restores().is_empty(), "{situation}");
         assert!(self.records().await.is_empty(), "{situation}");
         for place in ["new", "new space"] {
@@ -131,7 +131,7 @@ impl Site {
 }
 
 /// Writes what the backup holds of a directory.
-fn fill(name: &DataPathName, path: &Path, cluster: SystemIdentifier) {
+pub(crate) fn fill(name: &DataPathName, path: &Path, cluster: SystemIdentifier) {
     if *name != DataPathName::Data {
         return std::fs::create_dir_all(path.join("PG_15_202209061")).unwrap();
     }
@@ -326,10 +326,10 @@ async fn a_link_that_is_no_longer_ours_is_left_alone() {
 }
 
 /// A process that runs in a directory as a server does, until it is dropped.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         let started = Command::new("/bin/cat").current_dir(data).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut process = Self(started.unwrap());
         process.0.stdin.as_mut().unwrap().write_all(b"x").unwrap();

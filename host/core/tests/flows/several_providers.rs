@@ -11,7 +11,7 @@ use stillframe_core::flows::{
     DeleteError, PathRule, PathSelector, ProviderChoice, PushError, PushRequest, apply_delete, plan_delete, snapshot_push,
 };
 use stillframe_core::postgres::Tablespace;
-use stillframe_core::provider::{DataPathName, MemberState, Provider, SetReference};
+use stillframe_core::provider::{DataPathName, MemberState, Provider, ProviderFault, SetReference};
 use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FakeProvider, FaultyStore, ProviderCall, ProviderFailure, When};
@@ -244,4 +244,56 @@ async fn the_intent_names_every_request_before_the_first_cut() {
     let token = &intents[0].requests[0].token;
     assert!(other.get(&SetReference::Token(token.clone())).await.unwrap().is_some(), "the provider knows it by that token");
     house.assert_invariants("killed between two cuts").await;
+}
+
+/// What becomes of a backup of two sets, the second of which the storage system refuses to delete.
+async fn refused_after(first: impl FnOnce(&FakeProvider), fault: ProviderFault) -> (House, Backup) {
+    let (house, other) = two_providers().await;
+    let backup = house.push(&request(&house, 1)).await.unwrap();
+    first(&other);
+    house.provider().refuse_next(ProviderCall::Delete, fault);
+    house.delete(&RetentionRule::Target(backup.sentinel.name.clone())).await.unwrap_err();
+    let listed = house.contents().await.find(&backup.sentinel.name).unwrap().clone();
+    (house, listed)
+}
+
+#[tokio::test]
+async fn a_condemnation_is_not_taken_back_while_the_storage_system_deletes_another_set() {
+    let (house, backup) = refused_after(FakeProvider::delete_slowly, ProviderFault::InUse("clone".to_owned())).await;
+    assert!(backup.is_condemned, "its first set is being deleted, whatever is told of it");
+    house.delete(&RetentionRule::Target(backup.sentinel.name)).await.unwrap();
+    assert!(house.handles().is_empty());
+}
+
+#[tokio::test]
+async fn a_condemnation_is_not_taken_back_when_a_snapshot_is_not_told_of() {
+    let house = House::new().await;
+    house.server.set_tablespace_map(b"16384 /fast/ts\n");
+    let tablespace = Tablespace { oid: 16384, name: "fast".to_owned(), location: "/fast/ts".into() };
+    house.server.change(|facts| facts.tablespaces = vec![tablespace]);
+    let backup = house.push(&house.request(1)).await.unwrap();
+    house.provider().hide_volume("tablespace-16384");
+    house.provider().refuse_next(ProviderCall::Delete, ProviderFault::InUse("clone".to_owned()));
+    house.delete(&RetentionRule::Target(backup.sentinel.name.clone())).await.unwrap_err();
+    assert!(house.contents().await.find(&backup.sentinel.name).unwrap().is_condemned, "one of its snapshots is gone");
+}
+
+#[tokio::test]
+async fn a_backup_that_nobody_may_delete_can_still_be_restored() {
+    let house = House::new().await;
+    let backup = house.push(&house.request(1)).await.unwrap();
+    house.provider().refuse_next(ProviderCall::Delete, ProviderFault::Denied("ec2:DeleteSnapshot".to_owned()));
+    house.delete(&RetentionRule::Everything).await.unwrap_err();
+    assert!(!house.contents().await.find(&backup.sentinel.name).unwrap().is_condemned, "nothing of it is gone");
+    assert!(house.archived().await.contains("000000010000000000000003"));
+}
+
+#[tokio::test]
+async fn what_a_provider_does_not_list_yet_is_undone_all_the_same() {
+    let (house, other) = two_providers().await;
+    other.list_late();
+    house.provider().fail_next(ProviderCall::Create, ProviderFailure::Error(When::Before));
+    house.push(&request(&house, 1)).await.unwrap_err();
+    assert!(other.handles().is_empty(), "its answer named the set");
+    house.assert_invariants("listed late").await;
 }

@@ -1,7 +1,7 @@
 //! Deletes one backup, or settles one that was interrupted: with every provider, and in an order that a crash cannot break.
 //!
 //! The condemnation comes first and goes last, so that nobody restores from what is half gone. The storage system may refuse, since
-//! the backup is locked or something was made of it; then, as long as nothing of it is gone, the condemnation is taken back: a backup
+//! the backup is locked, something was made of it, or we may not; then, as long as nothing of it is gone, the condemnation is taken back: a backup
 //! that stays for a year must not be one that nobody can restore.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::DeleteError;
 use crate::catalog::{Backup, BackupName, BackupSet, Intent, Lease, Permanence};
 use crate::flows::Ports;
-use crate::provider::{Deletion, MemberState, Provider, ProviderError, ProviderFault, SetReference, SnapshotSet};
+use crate::provider::{Deletion, Member, MemberState, Provider, ProviderError, ProviderFault, SetReference, SnapshotSet};
 use crate::store::PutOutcome;
 
 /// What became of one backup.
@@ -39,16 +39,18 @@ pub(super) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: 
         catalog.pardon(name).await?;
         return Ok(Fate::Spared);
     }
-    let mut is_pending = false;
+    let (mut is_pending, mut has_begun) = (false, false);
     for (provider, set) in &sets {
         lease.prove().await?;
         match provider.delete(&set.snapshot.handle).await {
             Ok(outcome) => {
                 tracing::info!(backup = %name, provider = %set.provider, ?outcome, "snapshot deleted");
                 is_pending |= outcome == Deletion::Pending;
+                has_begun = true;
             }
             Err(error) => {
-                let may_stay = is_ours && was_whole && is_refusal(&error);
+                // What a storage system has promised to delete, it may still show as if nothing were.
+                let may_stay = is_ours && was_whole && !has_begun && is_refusal(&error);
                 if may_stay && is_whole(&sets).await? {
                     lease.prove().await?;
                     catalog.pardon(name).await?;
@@ -64,9 +66,9 @@ pub(super) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: 
     Ok(Fate::Gone)
 }
 
-/// Whether the storage system keeps the set on purpose, and will as long as its reason lasts.
+/// Whether the storage system keeps the set on purpose, and will as long as its reason lasts: a lock, a clone, a missing right.
 fn is_refusal(error: &ProviderError) -> bool {
-    matches!(error.fault, ProviderFault::Locked { .. } | ProviderFault::InUse(_))
+    matches!(error.fault, ProviderFault::Locked { .. } | ProviderFault::InUse(_) | ProviderFault::Denied(_))
 }
 
 /// Whether nothing of any set has been deleted yet. Asks all of them.
@@ -74,13 +76,13 @@ async fn is_whole(sets: &[(Arc<dyn Provider>, &BackupSet)]) -> Result<bool, Prov
     let mut whole = true;
     for (provider, set) in sets {
         let found = provider.get(&SetReference::Handle(set.snapshot.handle.clone())).await?;
-        whole &= found.is_some_and(|found| members_are_whole(&found));
+        whole &= found.is_some_and(|found| set.members_in(&found).all(is_there));
     }
     Ok(whole)
 }
 
-fn members_are_whole(set: &SnapshotSet) -> bool {
-    set.members.iter().all(|member| matches!(member.state, MemberState::Cut | MemberState::Ready))
+fn is_there(member: Option<&Member>) -> bool {
+    member.is_some_and(|member| matches!(member.state, MemberState::Cut | MemberState::Ready))
 }
 
 /// Names the restores of the backup, when the storage system says that something uses it.

@@ -158,9 +158,9 @@ pub enum FetchError {
     #[error("the destination `{}` is not an absolute path", .0.display())]
     RelativeDestination(PathBuf),
     /// A server started there would write into a snapshot.
-    #[error("the destination `{}` lies in `{}`, where a provider keeps its snapshots", destination.display(), root.display())]
+    #[error("`{}` lies in `{}`, where a provider keeps its snapshots", destination.display(), root.display())]
     InsideSnapshots {
-        /// The destination.
+        /// The destination, or that of a tablespace or of the WAL.
         destination: PathBuf,
         /// The provider's root.
         root: PathBuf,
@@ -198,6 +198,14 @@ pub enum FetchError {
         destination: PathBuf,
         /// One entry.
         example: String,
+    },
+    /// Two directories would be restored one into the other.
+    #[error("`{}` lies in `{}`, which is restored as well", inner.display(), outer.display())]
+    Nested {
+        /// The inner directory.
+        inner: PathBuf,
+        /// The outer one.
+        outer: PathBuf,
     },
     /// A tablespace would be restored over something.
     #[error("`{}`, where tablespace {oid} would be restored, is not empty: it holds `{example}`", location.display())]
@@ -277,6 +285,7 @@ impl Classify for FetchError {
             Self::Running { .. } => "never restore over a running server; stop it, or choose another directory",
             Self::OtherCluster { .. } | Self::Foreign { .. } => "choose an empty directory, or check the configuration",
             Self::Incomplete { .. } => "a restore was interrupted there; empty the directory and run again",
+            Self::Nested { .. } => "restore the tablespace to a directory of its own with `--tablespace-mapping OLD=NEW`",
             Self::TablespaceInUse { .. } => {
                 "it may be the live cluster's; restore it elsewhere with `--tablespace-mapping OLD=NEW`"
             }

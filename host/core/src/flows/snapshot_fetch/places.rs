@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{FetchError, FetchRequest};
+use super::{FetchError, FetchRequest, resolve_existing};
 use crate::catalog::Sentinel;
 use crate::data_directory::{self, Occupation};
 use crate::files::FileError;
@@ -38,9 +38,23 @@ pub(super) fn find(request: &FetchRequest, sentinel: &Sentinel) -> Result<Vec<Pl
                 place
             }
         };
+        let place = behind_link(place);
         places.push(Place { name: path.name.clone(), role: path.role, existed: place.exists(), path: place });
     }
+    // What holds another one is not empty when its provider comes to it.
+    for inner in &places {
+        let resolved = resolve_existing(&inner.path);
+        let is_around = |outer: &&Place| outer.name != inner.name && resolved.starts_with(resolve_existing(&outer.path));
+        if let Some(outer) = places.iter().find(is_around) {
+            return Err(FetchError::Nested { inner: inner.path.clone(), outer: outer.path.clone() });
+        }
+    }
     Ok(places)
+}
+
+/// The empty directory that a link of the operator's leads to: the link is not ours to replace, nor to remove one day.
+fn behind_link(place: PathBuf) -> PathBuf {
+    if place.is_symlink() { place.canonicalize().unwrap_or(place) } else { place }
 }
 
 fn check_empty(oid: u32, place: &Path) -> Result<(), FetchError> {

@@ -11,7 +11,7 @@ use crate::error::chain;
 use crate::flows::release::release;
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::PgControl;
-use crate::provider::{DataPathName, ProviderError, RestoreDirectory, RestoreRequest};
+use crate::provider::{DataPathName, ProviderError, RestoreDirectory, RestoreRequest, Token};
 
 /// A restore that has been announced.
 pub(super) struct Restore<'a> {
@@ -24,10 +24,10 @@ pub(super) struct Restore<'a> {
 }
 
 impl<'a> Restore<'a> {
-    /// Makes the directories, and announces what will be restored there.
+    /// Announces what will be restored, and makes the directories.
     pub(super) async fn begin(ports: &'a Ports<'a>, request: &FetchRequest, sentinel: &'a Sentinel) -> Result<Self, FetchError> {
         let places = places::find(request, sentinel)?;
-        refuse_if_restored(ports, request, &places).await?;
+        refuse_if_restored(ports, request, &places, None).await?;
         let is_alone = sentinel.sets.len() == 1;
         let part = |set: &BackupSet| RestoredPart {
             provider: set.provider.clone(),
@@ -48,13 +48,35 @@ impl<'a> Restore<'a> {
         for part in &record.parts {
             ports.providers.open(&part.provider).await?;
         }
-        places::make(&places)?;
-        let restore = Self { ports, sentinel, places, record, asked: 0 };
-        match ports.restores().announce(&restore.record).await {
+        let mut restore = Self { ports, sentinel, places: Vec::new(), record, asked: 0 };
+        // It may be announced all the same when that fails.
+        if let Err(error) = restore.announce(request, &places).await {
+            return Err(restore.take_back(error).await);
+        }
+        // From here on the directories are ours to make, and to put back.
+        let made = places::make(&places);
+        restore.places = places;
+        match made {
             Ok(()) => Ok(restore),
-            // It may be there all the same.
             Err(error) => Err(restore.take_back(error.into()).await),
         }
+    }
+
+    /// Announces the restore, and looks then whether somebody else is at the same place, or deletes the backup: both of them write
+    /// first and look afterwards, so that one of the two sees the other.
+    async fn announce(&self, request: &FetchRequest, places: &[Place]) -> Result<(), FetchError> {
+        self.ports.restores().announce(&self.record).await?;
+        refuse_if_restored(self.ports, request, places, Some(&self.record.token)).await?;
+        self.refuse_if_deleted().await
+    }
+
+    async fn refuse_if_deleted(&self) -> Result<(), FetchError> {
+        let (catalog, name) = (self.ports.catalog(), &self.sentinel.name);
+        // The sentinel goes before the condemnation does.
+        if catalog.is_condemned(name).await? || !catalog.is_published(name).await? {
+            return Err(FetchError::Condemned(name.clone()));
+        }
+        Ok(())
     }
 
     /// Lets every provider restore, proves what lies elsewhere, and links to it. May be dropped at any point: see [`Self::take_back`].
@@ -85,6 +107,8 @@ impl<'a> Restore<'a> {
                 self.ports.restores().update(&self.record).await?;
             }
         }
+        // What is restored while its snapshot is deleted may lack anything.
+        self.refuse_if_deleted().await?;
         elsewhere::prove(self.sentinel, &self.record.parts)?;
         Ok(elsewhere::link(&self.record.parts)?)
     }
@@ -155,13 +179,19 @@ fn directories(sentinel: &Sentinel, set: &BackupSet, places: &[Place]) -> Vec<Re
 }
 
 /// A link of ours may be there, and lead nowhere since the machine was started again: then the place only looks free.
-async fn refuse_if_restored(ports: &Ports<'_>, request: &FetchRequest, places: &[Place]) -> Result<(), FetchError> {
+async fn refuse_if_restored(
+    ports: &Ports<'_>,
+    request: &FetchRequest,
+    places: &[Place],
+    own: Option<&Token>,
+) -> Result<(), FetchError> {
     let (records, unreadable) = ports.restores().all().await?;
     for error in unreadable {
         tracing::warn!(%error, "left out");
     }
     let uses = |record: &&RestoreRecord| {
         record.hostname == request.hostname
+            && Some(&record.token) != own
             && record.directories().any(|directory| places.iter().any(|place| place.path == directory.asked))
     };
     match records.iter().find(uses) {

@@ -64,7 +64,12 @@ async fn cut_all(start: Lsn, parts: &[Part]) -> Result<Vec<SnapshotSet>, Provide
     for part in parts {
         tracing::info!(%start, provider = %part.provider.name(), "cutting");
         part.create_was_called.store(true, Ordering::SeqCst);
-        sets.push(part.provider.create(&part.create).await?);
+        let set = part.provider.create(&part.create).await?;
+        // Another backup's set is not ours to undo.
+        if set.token == part.create.token {
+            part.created.get_or_init(|| set.handle.clone());
+        }
+        sets.push(set);
     }
     Ok(sets)
 }

@@ -1,8 +1,8 @@
 //! What is proven before a backup begins: server, archiving, directories, and each provider.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::assign::{self, comes_last};
@@ -32,6 +32,8 @@ pub(super) struct Part {
     pub(super) create: CreateRequest,
     /// Whether the provider was asked to cut: before that there is nothing to undo, and nothing to ask it about.
     pub(super) create_was_called: AtomicBool,
+    /// Handle of what it has cut, once it has said so.
+    pub(super) created: OnceLock<String>,
 }
 
 /// Proves everything that can be proven without a side effect.
@@ -65,7 +67,7 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
             volumes,
             previous: previous(&*provider, &contents, &facts).await?,
         };
-        ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false) });
+        ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false), created: OnceLock::new() });
     }
     let intent = intent(ports, request, &facts, &ordered);
     Ok(Prepared { facts, paths, parts: ordered, intent })

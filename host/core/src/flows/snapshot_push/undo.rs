@@ -1,7 +1,6 @@
 //! Undoes a backup that failed: what was cut is deleted, and only then its intent.
 //!
-//! Backup mode has ended before this begins. Each provider that was asked to cut is asked by token, since an answer may have been
-//! lost; when one cannot say or cannot delete, the others are undone all the same, and the intent stays and accounts for the rest.
+//! Backup mode has ended before this begins. Each provider that was asked to cut and did not answer is asked by token; when one cannot say or cannot delete, the others are undone all the same, and the intent stays and accounts for the rest.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -43,15 +42,21 @@ pub(super) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushEr
 }
 
 async fn remove_set(ports: &Ports<'_>, part: &Part) -> Result<(), PushError> {
-    let reference = SetReference::Token(part.create.token.clone());
-    let Some(set) = part.provider.get(&reference).await? else { return Ok(()) };
-    let mut outcome = part.provider.delete(&set.handle).await?;
+    let handle = match part.created.get() {
+        // The storage system may not list yet what it has made.
+        Some(handle) => handle.clone(),
+        None => match part.provider.get(&SetReference::Token(part.create.token.clone())).await? {
+            Some(set) => set.handle,
+            None => return Ok(()),
+        },
+    };
+    let mut outcome = part.provider.delete(&handle).await?;
     for _ in 0..DELETION_POLLS.1 {
         if outcome != Deletion::Pending {
             return Ok(());
         }
         ports.clock.sleep(DELETION_POLLS.0).await;
-        outcome = part.provider.delete(&set.handle).await?;
+        outcome = part.provider.delete(&handle).await?;
     }
     Err(PushError::NotReady(DELETION_POLLS.0 * DELETION_POLLS.1))
 }
