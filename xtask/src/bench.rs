@@ -17,6 +17,7 @@ use crate::workspace::{Workspace, cargo, progress};
 mod burst;
 mod daemon;
 mod disk;
+mod ebs;
 mod figure;
 mod memory;
 mod recording;
@@ -46,6 +47,8 @@ pub(crate) enum Part {
     Tree,
     /// Whole snapshot backups on btrfs and XFS beside a script; only as root
     Snapshot,
+    /// A whole EBS backup beside Barman's, on an imitation of EC2
+    Ebs,
 }
 
 impl Part {
@@ -125,6 +128,9 @@ fn measure(stage: &Stage<'_>, runs: usize, only: Option<Part>) -> Result<Vec<Fig
     }
     if wants(Part::Snapshot) {
         figures.extend(progress("snapshot backups", || snapshot::measure_snapshots(stage, runs))?);
+    }
+    if wants(Part::Ebs) {
+        figures.push(progress("EBS backups", || ebs::measure_ebs(stage, runs))?);
     }
     Ok(figures)
 }

@@ -35,6 +35,7 @@ pub(crate) fn for_the_benchmark() -> Result<(), Failure> {
         need(is_on_path("zstd"), || "zstd"),
         need(is_on_path("time"), || "time"),
         need(is_on_path("rsync"), || "rsync"),
+        need(can_make_python_environments(), || "python3-venv"),
         need(is_on_path("mkfs.btrfs"), || "btrfs-progs"),
         need(is_on_path("mkfs.xfs"), || "xfsprogs"),
     ])
@@ -186,9 +187,14 @@ fn programs_of(version: u32) -> PathBuf {
     Path::new(SERVERS).join(version.to_string()).join("bin")
 }
 
+/// Python: Debian's where there is one.
+pub(crate) fn python() -> &'static str {
+    if Path::new(PYTHON).is_file() { PYTHON } else { "python3" }
+}
+
 /// Whether Python can make an environment with pip in it; Debian has a package for that.
 fn can_make_python_environments() -> bool {
-    works(Command::new(if Path::new(PYTHON).is_file() { PYTHON } else { "python3" }).args(["-c", "import ensurepip, venv"]))
+    works(Command::new(python()).args(["-c", "import ensurepip, venv"]))
 }
 
 fn is_on_path(program: &str) -> bool {
