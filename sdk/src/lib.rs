@@ -32,6 +32,7 @@ mod located;
 pub mod mount;
 mod paging;
 mod provider;
+mod record;
 #[cfg(target_arch = "wasm32")]
 mod sandbox;
 #[cfg(feature = "testing")]
@@ -45,6 +46,7 @@ pub use host::{Host, Level};
 pub use located::Located;
 pub use paging::{OWNER_LABEL, page};
 pub use provider::Provider;
+pub use record::{read_record, write_record};
 #[cfg(target_arch = "wasm32")]
 pub use sandbox::Sandbox;
 pub use types::{

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stillframe_sdk::command::Command;
-use stillframe_sdk::tree::{Tree, TreeError};
-use stillframe_sdk::{Error, Member, MemberState, SetHandle, SnapshotSet};
+use stillframe_sdk::tree::Tree;
+use stillframe_sdk::{Error, Member, MemberState, SetHandle, SnapshotSet, read_record, write_record};
 
 use crate::layout;
 use crate::{marker, program};
@@ -84,13 +84,9 @@ impl Record {
     ///
     /// A damaged one is an error: the writing is atomic, so somebody else has changed it, and nobody can tell what it was.
     pub(crate) fn read(host: &impl Tree, name: &str) -> Result<Option<Self>, Error> {
-        let text = match host.read_file(&layout::record(name)) {
-            Ok(text) => text,
-            Err(TreeError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let Some(record) = read_record::<Self>(host, &layout::record(name), &format!("the record of `{name}`"))? else {
+            return Ok(None);
         };
-        let record: Self = serde_json::from_str(&text)
-            .map_err(|cause| Error::Internal(format!("the record of `{name}` cannot be read: {cause}")))?;
         if record.format_version != FORMAT_VERSION || record.name != name {
             let (version, other) = (record.format_version, record.name);
             return Err(Error::Internal(format!("the record of `{name}` is of version {version} and for the set `{other}`")));
@@ -100,8 +96,7 @@ impl Record {
 
     /// Writes the record, atomically and durably.
     pub(crate) fn write(&self, host: &impl Tree) -> Result<(), Error> {
-        let text = serde_json::to_string_pretty(self).map_err(|cause| Error::Internal(cause.to_string()))?;
-        Ok(host.write_file(&layout::record(&self.name), &text)?)
+        write_record(host, &layout::record(&self.name), self)
     }
 
     /// Removes every snapshot, and the record last: while anything is left, something tells of it.

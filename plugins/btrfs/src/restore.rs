@@ -4,9 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 use stillframe_sdk::command::Command;
-use stillframe_sdk::tree::{Tree, TreeError};
+use stillframe_sdk::tree::Tree;
 use stillframe_sdk::{
-    DataRole, Error, Host, Level, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, SetHandle, invalid, is_backup_name,
+    DataRole, Error, Host, Level, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, SetHandle, invalid,
+    is_backup_name, read_record, write_record,
 };
 
 use crate::layout;
@@ -65,8 +66,7 @@ pub(crate) fn restore_set<H: Host + Tree + Command>(host: &H, config: &Config, r
         }
     }
     let restore = RestoreRecord { set: record.name, copies };
-    let text = serde_json::to_string_pretty(&restore).map_err(|cause| Error::Internal(cause.to_string()))?;
-    host.write_file(&layout::restore_record(&request.token), &text)?;
+    write_record(host, &layout::restore_record(&request.token), &restore)?;
     if let Err(error) = make(host, &restore, &wal_places) {
         if let Err(left) = release(host, config, &request.token) {
             host.log(Level::Warn, &format!("the failed restore `{}` could not be removed: {left:?}", request.token));
@@ -94,13 +94,10 @@ pub(crate) fn release<H: Tree + Command>(host: &H, config: &Config, token: &str)
     if !is_backup_name(token) {
         return Ok(());
     }
-    let text = match host.read_file(&layout::restore_record(token)) {
-        Ok(text) => text,
-        Err(TreeError::NotFound(_)) => return marker::require(host, &config.root),
-        Err(error) => return Err(error.into()),
+    let what = format!("the record of the restore `{token}`");
+    let Some(restore) = read_record::<RestoreRecord>(host, &layout::restore_record(token), &what)? else {
+        return marker::require(host, &config.root);
     };
-    let restore: RestoreRecord = serde_json::from_str(&text)
-        .map_err(|cause| Error::Internal(format!("the record of the restore `{token}` cannot be read: {cause}")))?;
     for Copied { root, copy, .. } in &restore.copies {
         match program::subvolume_id(host, copy)? {
             Some(_) => program::delete(host, copy)?,

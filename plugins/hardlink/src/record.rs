@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stillframe_sdk::tree::{EntryKind, Tree, TreeError};
-use stillframe_sdk::{Error, Member, MemberState, SetHandle, SnapshotSet};
+use stillframe_sdk::{Error, Member, MemberState, SetHandle, SnapshotSet, read_record, write_record};
 
 use crate::layout;
 
@@ -83,13 +83,10 @@ impl Record {
     ///
     /// A damaged one is an error: the writing is atomic, so somebody else has changed it, and nobody can tell what it was.
     pub(crate) fn read(host: &impl Tree, name: &str) -> Result<Option<Self>, Error> {
-        let text = match host.read_file(&layout::record(name)) {
-            Ok(text) => text,
-            Err(TreeError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let Some(record) = read_record::<Self>(host, &layout::record(name), &format!("the record `{name}/{}`", layout::RECORD))?
+        else {
+            return Ok(None);
         };
-        let record: Self = serde_json::from_str(&text)
-            .map_err(|cause| Error::Internal(format!("the record `{name}/{}` cannot be read: {cause}", layout::RECORD)))?;
         if record.format_version != FORMAT_VERSION || record.name != name {
             return Err(Error::Internal(format!(
                 "the record `{name}/{}` is of version {} and for the set `{}`",
@@ -103,8 +100,7 @@ impl Record {
 
     /// Writes the record, atomically and durably.
     pub(crate) fn write(&self, host: &impl Tree) -> Result<(), Error> {
-        let text = serde_json::to_string_pretty(self).map_err(|cause| Error::Internal(cause.to_string()))?;
-        Ok(host.write_file(&layout::record(&self.name), &text)?)
+        write_record(host, &layout::record(&self.name), self)
     }
 
     pub(crate) fn handle(&self) -> Result<SetHandle, Error> {
