@@ -1,12 +1,13 @@
 //! The catalog: which backups exist, which are about to, and which WAL is archived.
 //!
 //! The intent is written before the first side effect of a backup, the sentinel as its very last step: a backup exists when its
-//! sentinel does. A sentinel never changes; what may change later (permanence, readiness, a lock, a deletion that has begun) lies in
+//! sentinel does. A sentinel never changes; what may change later (permanence, readiness, a lock, a drill, a deletion that has begun) lies in
 //! objects of its own beside it. Reading tells apart what is absent from what is unreadable, so that whoever deletes can fail closed.
 
 mod archive;
 mod cluster_mark;
 mod codec;
+mod drill;
 mod error;
 mod guard;
 mod intent;
@@ -31,6 +32,7 @@ pub use archive::{
     WalArchive,
 };
 pub use cluster_mark::add_cluster;
+pub use drill::{CheckFinding, DrillCheck, DrillOutcome, DrillRecord};
 pub use error::CatalogError;
 pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
 pub use intent::{IntendedSet, Intent};
@@ -59,6 +61,10 @@ pub struct Backup {
     pub state: BackupState,
     /// The lock that was last put on it, which may have ended.
     pub lock: Option<BackupLock>,
+    /// What its last drill found; none when there was none.
+    pub drill: Option<DrillRecord>,
+    /// Whether it stands alone: WAL beyond its own was given up, so that it can be restored to its own end and no further.
+    pub is_standalone: bool,
 }
 
 impl Backup {
@@ -66,7 +72,15 @@ impl Backup {
     #[must_use]
     pub fn published(sentinel: Sentinel) -> Self {
         let state = BackupState::of_sentinel(&sentinel);
-        Self { permanence: sentinel.permanence, sentinel, is_condemned: false, state, lock: None }
+        Self {
+            permanence: sentinel.permanence,
+            sentinel,
+            is_condemned: false,
+            state,
+            lock: None,
+            drill: None,
+            is_standalone: false,
+        }
     }
 
     /// Whether its snapshots can never be restored.
@@ -255,10 +269,35 @@ impl<'a> Catalog<'a> {
         BackupLock::from_bytes(&self.layout.record(name, Record::Lock), &body).map(Some)
     }
 
+    /// Records what a drill found, in place of what an earlier one did.
+    pub async fn record_drill(&self, name: &BackupName, drill: &DrillRecord) -> Result<(), CatalogError> {
+        let key = self.layout.record(name, Record::Drill);
+        self.store.put(&key, drill.to_bytes(&key)?).await?;
+        // A backup that was forgotten meanwhile must not come to life by it.
+        if !self.is_published(name).await? {
+            self.store.delete(&key).await?;
+        }
+        Ok(())
+    }
+
+    async fn drill(&self, name: &BackupName) -> Result<Option<DrillRecord>, CatalogError> {
+        let Some(body) = self.read(name, Record::Drill).await? else { return Ok(None) };
+        DrillRecord::from_bytes(&self.layout.record(name, Record::Drill), &body).map(Some)
+    }
+
+    /// Records that WAL beyond a backup's own is given up, before any of it goes. There is no way back: what has gone is gone.
+    pub async fn make_standalone(&self, name: &BackupName, now: Timestamp) -> Result<(), CatalogError> {
+        let key = self.layout.record(name, Record::Standalone);
+        let body = codec::to_bytes(&key, &Standalone { format_version: FORMAT_VERSION, since: now })?;
+        let _: PutOutcome = self.store.put_if_absent(&key, body).await?;
+        Ok(())
+    }
+
     /// Removes every record of a backup whose snapshots are gone. The mark of deletion goes last, so that an interruption is seen.
     pub async fn forget(&self, name: &BackupName) -> Result<(), CatalogError> {
-        let before = [Record::Sentinel, Record::Mark, Record::State, Record::Lock, Record::Intent];
-        for record in before.into_iter().chain([Record::Condemned]) {
+        let mut records = Record::ALL;
+        records.sort_by_key(|record| (*record == Record::Condemned, *record != Record::Sentinel));
+        for record in records {
             self.store.delete(&self.layout.record(name, record)).await?;
         }
         Ok(())
@@ -321,6 +360,12 @@ impl<'a> Catalog<'a> {
         if is_listed(Record::Lock) {
             backup.lock = self.lock(name).await?;
         }
+        if is_listed(Record::Drill) {
+            backup.drill = self.drill(name).await?;
+        }
+        if is_listed(Record::Standalone) {
+            backup.is_standalone = self.read(name, Record::Standalone).await?.is_some();
+        }
         contents.backups.push(backup);
         Ok(())
     }
@@ -351,6 +396,13 @@ struct Mark {
     format_version: u32,
     permanent: bool,
     marked_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Standalone {
+    format_version: u32,
+    since: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -89,11 +89,14 @@ pub(super) enum Record {
     Mark,
     State,
     Lock,
+    Drill,
+    Standalone,
     Condemned,
 }
 
 impl Record {
-    const ALL: [Self; 6] = [Self::Intent, Self::Sentinel, Self::Mark, Self::State, Self::Lock, Self::Condemned];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Intent, Self::Sentinel, Self::Mark, Self::State, Self::Lock, Self::Drill, Self::Standalone, Self::Condemned];
 
     fn file_name(self) -> &'static str {
         match self {
@@ -102,6 +105,8 @@ impl Record {
             Self::Mark => "mark.json",
             Self::State => "state.json",
             Self::Lock => "lock.json",
+            Self::Drill => "drill.json",
+            Self::Standalone => "standalone.json",
             Self::Condemned => "condemned.json",
         }
     }
