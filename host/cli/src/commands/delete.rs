@@ -276,7 +276,10 @@ fn describe_report(report: &DeleteReport) -> String {
     );
     let pending =
         report.pending.iter().map(|name| format!("pending: {name}: the storage system still deletes it; run it again later"));
-    let spared = report.spared.iter().map(|name| format!("kept: {name}: it was marked as permanent meanwhile"));
+    let spared = report
+        .spared
+        .iter()
+        .map(|name| format!("kept: {name}: it was marked as permanent or restored meanwhile, or others have gone"));
     let failed = report.failures.iter().map(|(name, error)| format!("failed: {name}: {}", chain(error)));
     std::iter::once(deleted).chain(pending).chain(spared).chain(failed).collect::<Vec<_>>().join("\n")
 }

@@ -14,7 +14,8 @@ pub use error::DeleteError;
 use backup::{Fate, delete_backup, forget, settle};
 
 use crate::catalog::{
-    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, Lease, LeaseRequest, WalArchive, WalGContents,
+    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, CatalogError, Lease, LeaseRequest, RestoreRecord, WalArchive,
+    WalGContents,
 };
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
@@ -30,7 +31,7 @@ pub struct DeleteReport {
     pub backups: Vec<BackupName>,
     /// Backups that the storage system still deletes; the next run finishes them.
     pub pending: Vec<BackupName>,
-    /// Backups that stay, since they were marked as permanent after the plan was made, or others have gone since.
+    /// Backups that stay, since they were marked as permanent or restored after the plan was made, or others have gone since.
     pub spared: Vec<BackupName>,
     /// Interrupted backups that are settled.
     pub settled: Vec<BackupName>,
@@ -45,12 +46,13 @@ pub struct DeleteReport {
 /// Decides what goes. Reads everything or fails, and changes nothing.
 pub async fn plan_delete(ports: &Ports<'_>, rule: &RetentionRule) -> Result<DeletePlan, DeleteError> {
     let view = View::read(ports).await?;
-    Ok(plan(rule, &view.contents, &view.files, view.ancestry, &view.walg, ports.clock.now())?)
+    Ok(plan(rule, &view.contents, &view.restores, &view.files, view.ancestry, &view.walg, ports.clock.now())?)
 }
 
 /// All that a decision needs, read as a whole.
 struct View {
     contents: CatalogContents,
+    restores: Vec<RestoreRecord>,
     files: Vec<ArchivedFile>,
     ancestry: Ancestry,
     walg: WalGContents,
@@ -65,8 +67,15 @@ impl View {
         // Nothing is deleted on a partial view: one unreadable record stops all. The catalog is read last, so that what began while
         // the archive was listed is in it.
         let contents = catalog.contents().await?.complete()?;
-        Ok(Self { contents, files, ancestry, walg })
+        let restores = all_restores(ports).await?;
+        Ok(Self { contents, restores, files, ancestry, walg })
     }
+}
+
+/// One that cannot be read may be of any backup.
+async fn all_restores(ports: &Ports<'_>) -> Result<Vec<RestoreRecord>, CatalogError> {
+    let (restores, mut unreadable) = ports.restores().all().await?;
+    unreadable.pop().map_or(Ok(restores), Err)
 }
 
 async fn ancestry(archive: &WalArchive<'_>, names: impl Iterator<Item = WalFileName>) -> Result<Ancestry, ArchiveError> {
@@ -170,7 +179,7 @@ async fn delete_wal(
         return Ok(());
     }
     // Of the backups that were to go, some may still be there, and new ones may have begun: what is there now decides.
-    let View { contents, files, ancestry, walg } = View::read(ports).await?;
+    let View { contents, files, ancestry, walg, .. } = View::read(ports).await?;
     let kept: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
     let now = release_wal(rule, &kept, &contents.intents, &files, ancestry, &walg, ports.clock.now());
     let released: BTreeSet<&str> =

@@ -1,13 +1,16 @@
 //! The plan of a deletion: a decision and a reason for every object.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use thiserror::Error;
 
 use super::protected::KeepRecovery;
 use super::{Ancestry, Cutoff, ProtectedWal, RetentionRule, WalReason};
-use crate::catalog::{ArchivedFile, Backup, BackupName, BackupState, CatalogContents, Intent, Permanence, WalGContents};
+use crate::catalog::{
+    ArchivedFile, Backup, BackupName, BackupState, CatalogContents, Intent, Permanence, RestoreRecord, WalGContents,
+};
 use crate::error::{Classify, ErrorClass};
 
 /// Why a backup stays.
@@ -27,6 +30,33 @@ pub enum KeepReason {
     NotReady,
     /// The storage system keeps it until then.
     Locked(Timestamp),
+    /// It is restored somewhere, which may need its snapshot, and as long as it recovers its WAL.
+    Restored(RestorePlace),
+}
+
+/// Where a backup is restored, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestorePlace {
+    /// The restored data directory.
+    pub destination: PathBuf,
+    /// Host on which it is.
+    pub hostname: String,
+    /// When the restore began.
+    pub since: Timestamp,
+}
+
+impl RestorePlace {
+    /// The oldest of the restores of a backup.
+    fn of(backup: &BackupName, restores: &[RestoreRecord]) -> Option<Self> {
+        let record = restores.iter().filter(|record| record.backup == *backup).min_by_key(|record| record.begun_at)?;
+        Some(Self { destination: record.destination.clone(), hostname: record.hostname.clone(), since: record.begun_at })
+    }
+}
+
+impl fmt::Display for RestorePlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "restored to `{}` on `{}` since {:.0}", self.destination.display(), self.hostname, self.since)
+    }
 }
 
 /// Why a backup goes.
@@ -65,6 +95,7 @@ impl fmt::Display for Reason {
                 formatter.write_str("not known to be ready, and so not counted; `stillframe backup-list` asks")
             }
             Self::Keep(KeepReason::Locked(until)) => write!(formatter, "locked until {until}"),
+            Self::Keep(KeepReason::Restored(place)) => write!(formatter, "{place}; release it first"),
             Self::Remove(RemoveReason::TooOld) => formatter.write_str("older than the rule keeps"),
             Self::Remove(RemoveReason::Named) => formatter.write_str("named by the rule"),
             Self::Remove(RemoveReason::Everything) => formatter.write_str("the rule names everything"),
@@ -163,6 +194,14 @@ pub enum PlanError {
         /// The end of its lock.
         until: Timestamp,
     },
+    /// The rule names a backup that is restored somewhere.
+    #[error("the backup `{name}` is {place}")]
+    Restored {
+        /// The backup.
+        name: BackupName,
+        /// Where.
+        place: RestorePlace,
+    },
     /// Nothing ordinary would stay.
     #[error("no ordinary backup is as new as {0}, so the rule would delete the last one")]
     NothingAsNew(String),
@@ -175,7 +214,9 @@ impl Classify for PlanError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::RetainNothing => ErrorClass::Usage,
-            Self::NoSuchBackup(_) | Self::Permanent(_) | Self::Locked { .. } | Self::NothingAsNew(_) => ErrorClass::Refused,
+            Self::NoSuchBackup(_) | Self::Permanent(_) | Self::Locked { .. } | Self::Restored { .. } | Self::NothingAsNew(_) => {
+                ErrorClass::Refused
+            }
         }
     }
 
@@ -184,6 +225,9 @@ impl Classify for PlanError {
             Self::NoSuchBackup(_) => "see the names with `stillframe backup-list`".to_owned(),
             Self::Permanent(name) => format!("make it ordinary first: `stillframe backup-mark {name} --impermanent`"),
             Self::Locked { name, .. } => format!("a governance lock is lifted with `stillframe backup-lock {name} --release`"),
+            Self::Restored { place, .. } => {
+                format!("release it first, on `{}`: `stillframe snapshot-release {}`", place.hostname, place.destination.display())
+            }
             Self::NothingAsNew(_) => "take a new backup first, or use `stillframe delete everything`".to_owned(),
             Self::RetainNothing => "use `stillframe delete everything` to delete all".to_owned(),
         })
@@ -194,12 +238,13 @@ impl Classify for PlanError {
 pub fn plan(
     rule: &RetentionRule,
     contents: &CatalogContents,
+    restores: &[RestoreRecord],
     archive: &[ArchivedFile],
     ancestry: Ancestry,
     walg: &WalGContents,
     now: Timestamp,
 ) -> Result<DeletePlan, PlanError> {
-    let backups = decide_backups(rule, &in_order(&contents.backups), now)?;
+    let backups = decide_backups(rule, &in_order(&contents.backups), restores, now)?;
     let kept: Vec<&Backup> =
         backups.iter().filter(|decision| matches!(decision.reason, Reason::Keep(_))).map(|decision| &decision.backup).collect();
 
@@ -245,8 +290,13 @@ fn in_order(backups: &[Backup]) -> Vec<Backup> {
     ordered
 }
 
-fn decide_backups(rule: &RetentionRule, backups: &[Backup], now: Timestamp) -> Result<Vec<Decision>, PlanError> {
-    check(rule, backups, now)?;
+fn decide_backups(
+    rule: &RetentionRule,
+    backups: &[Backup],
+    restores: &[RestoreRecord],
+    now: Timestamp,
+) -> Result<Vec<Decision>, PlanError> {
+    check(rule, backups, restores, now)?;
     let is_newer = |place: usize| backups[place + 1..].iter().filter(|newer| is_good(newer)).count();
     let is_older = |backup: &Backup, cutoff: &Cutoff| match cutoff {
         Cutoff::Time(moment) => backup.sentinel.started_at < *moment,
@@ -280,12 +330,17 @@ fn decide_backups(rule: &RetentionRule, backups: &[Backup], now: Timestamp) -> R
             RetentionRule::Garbage => Reason::Keep(KeepReason::NotGarbage),
         }
     };
-    // What is locked would be refused by the storage system, after it had been condemned.
-    let unless_locked = |backup: &Backup, reason| match (reason, backup.locked_until(now)) {
-        (Reason::Remove(_), Some(until)) if !backup.is_condemned => Reason::Keep(KeepReason::Locked(until)),
-        (reason, _) => reason,
+    // What is locked would be refused by the storage system, after it had been condemned; what is restored may be refused as well,
+    // and where it is not, the WAL that the restore is still to replay would go.
+    let unless_held = |backup: &Backup, reason| match reason {
+        Reason::Remove(_) if !backup.is_condemned => {
+            let lock = backup.locked_until(now).map(KeepReason::Locked);
+            let place = || RestorePlace::of(&backup.sentinel.name, restores).map(KeepReason::Restored);
+            lock.or_else(place).map_or(reason, Reason::Keep)
+        }
+        reason => reason,
     };
-    let decided = backups.iter().enumerate().map(|(place, backup)| (backup, unless_locked(backup, decide(place, backup))));
+    let decided = backups.iter().enumerate().map(|(place, backup)| (backup, unless_held(backup, decide(place, backup))));
     let decisions: Vec<Decision> = decided.map(|(backup, reason)| Decision { backup: backup.clone(), reason }).collect();
     if let RetentionRule::Before(cutoff) = rule {
         let one_stays = decisions.iter().any(|decision| decision.reason == Reason::Keep(KeepReason::NotOlder));
@@ -309,7 +364,7 @@ fn is_good(backup: &Backup) -> bool {
 }
 
 /// Refuses rules that name what is not there or may not go.
-fn check(rule: &RetentionRule, backups: &[Backup], now: Timestamp) -> Result<(), PlanError> {
+fn check(rule: &RetentionRule, backups: &[Backup], restores: &[RestoreRecord], now: Timestamp) -> Result<(), PlanError> {
     let named = match rule {
         RetentionRule::Retain { count: 0, .. } => return Err(PlanError::RetainNothing),
         RetentionRule::Retain { after: Some(Cutoff::Backup(name)), .. }
@@ -330,6 +385,9 @@ fn check(rule: &RetentionRule, backups: &[Backup], now: Timestamp) -> Result<(),
     }
     if let (RetentionRule::Target(_), Some(until), false) = (rule, backup.locked_until(now), backup.is_condemned) {
         return Err(PlanError::Locked { name: named.clone(), until });
+    }
+    if let (RetentionRule::Target(_), Some(place), false) = (rule, RestorePlace::of(named, restores), backup.is_condemned) {
+        return Err(PlanError::Restored { name: named.clone(), place });
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod archive_guard;
 mod backup_lock;
 mod cluster;
 mod delete;
+mod delete_restored;
 mod hooked_store;
 mod house;
 mod lease;

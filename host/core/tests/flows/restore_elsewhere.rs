@@ -15,12 +15,11 @@ use stillframe_core::catalog::{Backup, Permanence, RestoreRecord, Restores};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    BackupSelector, DeleteError, FetchError, FetchReport, FetchRequest, Isolation, ReleaseError, ReleaseHosts, ReleaseReport,
-    ReleaseRequest, RestoreSelector, snapshot_fetch, snapshot_release,
+    BackupSelector, FetchError, FetchReport, FetchRequest, Isolation, ReleaseError, ReleaseHosts, ReleaseReport, ReleaseRequest,
+    RestoreSelector, snapshot_fetch, snapshot_release,
 };
 use stillframe_core::postgres::{Lsn, SystemIdentifier, Tablespace};
 use stillframe_core::provider::{DataPathName, ProviderFault, Token};
-use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::Store;
 use stillframe_core::testing::{FaultyStore, InjectedFault, Operation, ProviderCall, ProviderFailure, WatchedStore, Watcher, When};
 
@@ -456,27 +455,4 @@ async fn a_preparation_that_fails_gives_a_clone_back() {
     let error = snapshot_fetch(&site.house.ports(&site.house.store), &request, std::future::pending()).await.unwrap_err();
     assert!(matches!(error, FetchError::Prepare(_)), "{error}");
     site.assert_nothing("the preparation failed").await;
-}
-
-#[tokio::test]
-async fn a_restored_backup_is_not_deleted_and_stays_restorable_with_its_wal() {
-    let site = Site::new().await;
-    site.fetch(&site.house.store).await.unwrap();
-    let before = site.house.archived().await;
-    let name = site.backup.sentinel.name.clone();
-    for rule in [RetentionRule::Target(name.clone()), RetentionRule::Everything] {
-        let error = site.house.delete(&rule).await.unwrap_err();
-        let DeleteError::Partly { first, .. } = &error else { panic!("{error}") };
-        assert!(matches!(**first, DeleteError::Restored { .. }) && error.class() == ErrorClass::Refused, "{error}");
-        let hint = error.hint().unwrap();
-        assert!(
-            hint.contains(&format!("stillframe snapshot-release {}", site.path("new").display())) && hint.contains("`db2`"),
-            "{hint}"
-        );
-        assert!(!site.house.contents().await.find(&name).unwrap().is_condemned, "nothing of it is gone");
-        assert!(site.house.archived().await.contains(&crate::house::segment(SEGMENT).to_string()), "{before:?}");
-    }
-    site.release().await.unwrap();
-    site.house.delete(&RetentionRule::Target(name)).await.unwrap();
-    assert!(site.house.handles().is_empty() && site.house.contents().await.backups.is_empty());
 }

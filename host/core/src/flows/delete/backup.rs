@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::DeleteError;
+use super::{DeleteError, all_restores};
 use crate::catalog::{Backup, BackupName, BackupSet, Intent, Lease, Permanence};
 use crate::flows::Ports;
 use crate::provider::{Deletion, Member, MemberState, Provider, ProviderError, ProviderFault, SetReference, SnapshotSet};
@@ -32,10 +32,10 @@ pub(super) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: 
     let was_whole = is_whole(&sets).await?;
     lease.prove().await?;
     let condemned = catalog.condemn(name, ports.clock.now()).await?;
-    // The plan may be hours old. Whoever marks looks for the condemnation afterwards, so that one of the two sees the other. A
-    // condemnation that somebody else has made since the plan is not ours to take back.
+    // The plan may be hours old. Whoever marks or restores looks for the condemnation afterwards, so that one of the two sees the
+    // other. A condemnation that somebody else has made since the plan is not ours to take back.
     let is_ours = condemned == PutOutcome::Created || backup.is_condemned;
-    if is_ours && was_whole && catalog.marked(name).await? == Some(Permanence::Permanent) {
+    if is_ours && was_whole && is_wanted(ports, name).await? {
         catalog.pardon(name).await?;
         return Ok(Fate::Spared);
     }
@@ -55,7 +55,7 @@ pub(super) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: 
                     lease.prove().await?;
                     catalog.pardon(name).await?;
                 }
-                return Err(explained(ports, name, error).await);
+                return Err(error.into());
             }
         }
     }
@@ -64,6 +64,12 @@ pub(super) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: 
     }
     forget(ports, lease, name).await?;
     Ok(Fate::Gone)
+}
+
+/// Whether somebody marked it as permanent, or restores it.
+async fn is_wanted(ports: &Ports<'_>, name: &BackupName) -> Result<bool, DeleteError> {
+    let is_permanent = ports.catalog().marked(name).await? == Some(Permanence::Permanent);
+    Ok(is_permanent || all_restores(ports).await?.iter().any(|record| record.backup == *name))
 }
 
 /// Whether the storage system keeps the set on purpose, and will as long as its reason lasts: a lock, a clone, a missing right.
@@ -83,23 +89,6 @@ async fn is_whole(sets: &[(Arc<dyn Provider>, &BackupSet)]) -> Result<bool, Prov
 
 fn is_there(member: Option<&Member>) -> bool {
     member.is_some_and(|member| matches!(member.state, MemberState::Cut | MemberState::Ready))
-}
-
-/// Names the restores of the backup, when the storage system says that something uses it.
-async fn explained(ports: &Ports<'_>, name: &BackupName, error: ProviderError) -> DeleteError {
-    if !matches!(error.fault, ProviderFault::InUse(_)) {
-        return error.into();
-    }
-    match ports.restores().all().await {
-        Ok((records, _)) => match records.into_iter().filter(|record| &record.backup == name).collect::<Vec<_>>() {
-            restores if restores.is_empty() => error.into(),
-            restores => DeleteError::Restored { restores, source: error },
-        },
-        Err(unknown) => {
-            tracing::warn!(error = %unknown, "cannot tell what is restored of the backup");
-            error.into()
-        }
-    }
 }
 
 /// Removes the records of a backup whose snapshot is gone.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::catalog::{ArchiveError, BackupName, CatalogError, LeaseError, RestoreRecord};
+use crate::catalog::{ArchiveError, BackupName, CatalogError, LeaseError};
 use crate::error::{Classify, ErrorClass};
 use crate::provider::ProviderError;
 use crate::retention::PlanError;
@@ -25,15 +25,6 @@ pub enum DeleteError {
     /// The provider failed.
     #[error(transparent)]
     Provider(#[from] ProviderError),
-    /// The backup is restored somewhere, and the restore uses its snapshot.
-    #[error("the backup is restored to {}", places(restores))]
-    Restored {
-        /// The restores of this backup that are not released.
-        restores: Vec<RestoreRecord>,
-        /// What the provider said.
-        #[source]
-        source: ProviderError,
-    },
     /// The storage system is still at it.
     #[error("the storage system still deletes what the interrupted backup `{0}` had cut")]
     StillDeleting(BackupName),
@@ -58,7 +49,6 @@ impl Classify for DeleteError {
             Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Provider(error) => error.class(),
-            Self::Restored { source, .. } => source.class(),
             Self::StillDeleting(_) => ErrorClass::Transient,
             Self::Partly { first, .. } => first.class(),
         }
@@ -71,7 +61,6 @@ impl Classify for DeleteError {
             Self::Lease(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Provider(error) => error.hint(),
-            Self::Restored { restores, .. } => Some(format!("release it first: {}", commands(restores))),
             Self::StillDeleting(_) => Some("run it again later".to_owned()),
             Self::Partly { first, .. } => {
                 let advice = first.hint().map_or_else(String::new, |hint| format!("; {hint}"));
@@ -79,15 +68,4 @@ impl Classify for DeleteError {
             }
         }
     }
-}
-
-fn places(restores: &[RestoreRecord]) -> String {
-    let place = |record: &RestoreRecord| format!("`{}` on `{}`", record.destination.display(), record.hostname);
-    restores.iter().map(place).collect::<Vec<_>>().join(" and ")
-}
-
-fn commands(restores: &[RestoreRecord]) -> String {
-    let command =
-        |record: &RestoreRecord| format!("`stillframe snapshot-release {}` on `{}`", record.destination.display(), record.hostname);
-    restores.iter().map(command).collect::<Vec<_>>().join(", ")
 }
