@@ -24,6 +24,7 @@ mod site;
 mod small_disk;
 mod sql;
 mod stillframe;
+mod terminal;
 
 pub use account::Account;
 pub use age_key::AgeKey;
@@ -41,3 +42,4 @@ pub use site::{Site, SiteBuilder};
 pub use small_disk::{SmallDisk, with_own_mounts};
 pub use sql::{Row, Session};
 pub use stillframe::{ConfigFile, FETCH_ERRORS, Finished, PUSH_ERRORS, Running, Stillframe, binary_path};
+pub use terminal::Terminal;

@@ -15,7 +15,7 @@ use crate::progress::Choice;
 #[command(after_help = "Exit codes: 0 success, 2 usage, 3 configuration, 4 refused, 5 try again, 6 corrupt, 7 internal.\n\
     wal-fetch: 1 only when the file is certainly not in the archive; errors are 202 to 207.\n\
     wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
-    130: interrupted twice; the intent stays for `delete garbage`.")]
+    130: interrupted twice; `delete garbage` or `snapshot-release` removes what is left.")]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,

@@ -3,7 +3,7 @@
 //! Text is for people and may change; JSON is stable, carries its version first, and spells system identifiers as text because
 //! they exceed what many JSON readers can hold in a number.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use serde::Serialize;
 use tracing_subscriber::Layer as _;
@@ -20,15 +20,16 @@ const JSON_VERSION: u32 = 1;
 /// What our crates have in common. Clients of object stores quote their credentials files when they log.
 const OUR_CRATES: &str = "stillframe";
 
-/// Starts the log on standard error: without a time, which journals and PostgreSQL's log add themselves.
+/// Starts the log on standard error: without a time, which journals and PostgreSQL's log add themselves. In colour on a terminal,
+/// unless `NO_COLOR` is set (<https://no-color.org>).
 pub fn start_log(verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter).with_ansi(is_terminal).with_target(false).without_time();
+    let in_colour = progress::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter).with_ansi(in_colour).with_target(false).without_time();
     tracing_subscriber::registry()
         .with(lines.with_filter(filter_fn(|metadata| ProviderEvents::leaves(metadata.target()))))
         .with(ProviderEvents)

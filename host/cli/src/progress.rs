@@ -2,19 +2,25 @@
 //!
 //! There is one standard error, so there is one state behind it: a log line that is written while the bar stands there has to wipe it
 //! away first and draw it again. The bar is drawn by hand, since it is one line that is seldom drawn; a crate for it would bring five
-//! others.
+//! others. A terminal that understands no escapes (`TERM=dumb`) gets the log.
 
 mod bar;
 mod events;
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use stillframe_core::flows::{LoggedProgress, Progress, Step};
 
+use bar::Told;
 pub use events::ProviderEvents;
+
+/// How often the bar is drawn when nothing is reported: between two looks at a storage system it would stand still for ten seconds.
+const REDRAWN_EVERY: Duration = Duration::from_secs(1);
 
 /// The flag of the commands that can last.
 #[derive(Debug, Clone, Args)]
@@ -50,10 +56,18 @@ struct Screen {
     mode: Mode,
     /// The line of the bar; empty when there is none.
     line: String,
-    step: Option<Step>,
+    shown: Option<Shown>,
 }
 
-static SCREEN: Mutex<Screen> = Mutex::new(Screen { mode: Mode::Log, line: String::new(), step: None });
+/// What the bar shows.
+struct Shown {
+    step: Step,
+    reported_at: Instant,
+    told: Option<Told>,
+}
+
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { mode: Mode::Log, line: String::new(), shown: None });
+static REDRAWING: Once = Once::new();
 
 fn screen() -> MutexGuard<'static, Screen> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -62,12 +76,17 @@ fn screen() -> MutexGuard<'static, Screen> {
 /// Decides for the whole process; commands that have no such flag log.
 pub fn choose(choice: Option<Choice>) {
     screen().mode = match choice {
-        Some(Choice::Auto) if io::stderr().is_terminal() => Mode::Bar,
+        Some(Choice::Auto) if is_terminal() => Mode::Bar,
         None | Some(Choice::Auto) => Mode::Log,
         Some(Choice::Bar) => Mode::Bar,
         Some(Choice::Json) => Mode::Json,
         Some(Choice::None) => Mode::Silent,
     };
+}
+
+/// Whether standard error is a terminal that understands escapes.
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|kind| kind != "dumb" && !kind.is_empty())
 }
 
 /// Whether standard error holds nothing but JSON.
@@ -78,7 +97,7 @@ pub fn is_json() -> bool {
 /// Wipes the bar away for good: what follows is the result.
 pub fn end() {
     let mut screen = screen();
-    screen.step = None;
+    screen.shown = None;
     if !std::mem::take(&mut screen.line).is_empty() {
         let _gone = bar::wipe(&mut io::stderr().lock());
     }
@@ -98,8 +117,10 @@ impl Progress for ShownProgress {
                 self.0.report(step);
             }
             Mode::Bar => {
-                screen.step = Some(step.clone());
-                screen.draw(&bar::line(step, None));
+                screen.shown = Some(Shown { step: step.clone(), reported_at: Instant::now(), told: None });
+                screen.redraw();
+                drop(screen);
+                keep_redrawing();
             }
             Mode::Json => {
                 drop(screen);
@@ -111,10 +132,33 @@ impl Progress for ShownProgress {
 }
 
 impl Screen {
-    fn draw(&mut self, line: &str) {
-        line.clone_into(&mut self.line);
-        let _gone = bar::draw(&mut io::stderr().lock(), line);
+    /// Adds what a provider says; before the first step there is nothing to add it to.
+    fn tell(&mut self, told: Told) {
+        if let Some(shown) = &mut self.shown {
+            shown.told = Some(told);
+            self.redraw();
+        }
     }
+
+    fn redraw(&mut self) {
+        if let Some(Shown { step, reported_at, told }) = &self.shown {
+            self.line = bar::line(step, told.as_ref(), step.waited + reported_at.elapsed(), bar::columns());
+            let _gone = bar::draw(&mut io::stderr().lock(), &self.line);
+        }
+    }
+}
+
+/// Lets the time on the bar go on, as long as the process lives. Without a thread for it, it stands still.
+fn keep_redrawing() {
+    REDRAWING.call_once(|| {
+        let redraw = || {
+            loop {
+                thread::sleep(REDRAWN_EVERY);
+                screen().redraw();
+            }
+        };
+        let _without = thread::Builder::new().name("progress".to_owned()).spawn(redraw);
+    });
 }
 
 /// One step in JSON.
@@ -183,8 +227,6 @@ impl Write for LogWriter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use stillframe_core::flows::Phase;
 
     use super::*;

@@ -23,6 +23,9 @@ use crate::parse;
 use crate::progress::ProgressOptions;
 use crate::wiring::{World, interrupted, new_token, program};
 
+/// What is left when it is interrupted twice.
+const LEFT: &str = "the rest for `snapshot-release`";
+
 #[derive(Debug, Args)]
 pub struct Options {
     /// The new data directory: missing or empty, or with this backup's snapshot mounted
@@ -141,7 +144,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     }
     let world = World::open(common).await?;
     let request = request(&world.config, options)?;
-    let report = snapshot_fetch(&world.ports(), &request, interrupted()).await?;
+    let report = snapshot_fetch(&world.ports(), &request, interrupted(LEFT)).await?;
     let restored = FetchView {
         destination: request.destination.clone(),
         restored_by_provider: report.restored_by_provider,

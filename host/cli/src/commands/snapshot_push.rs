@@ -16,6 +16,9 @@ use crate::output::print;
 use crate::progress::ProgressOptions;
 use crate::wiring::{World, interrupted, lease_request};
 
+/// What is left when it is interrupted twice.
+const LEFT: &str = "the intent for `delete garbage`";
+
 #[derive(Debug, Args)]
 pub struct Options {
     /// The provider of every directory that `[paths]` in the configuration does not name
@@ -64,7 +67,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     };
     let locator = LocalPaths { pgdata: world.config.pgdata()?.to_owned(), kernel: KernelFiles::default() };
     let server = Server { connection: world.connect().await?, primary: world.connect_to_primary().await?, locator: &locator };
-    let backup = snapshot_push(&world.ports(), server, &request, interrupted()).await?;
+    let backup = snapshot_push(&world.ports(), server, &request, interrupted(LEFT)).await?;
     print(json, &BackupView::from(&backup), || backup.sentinel.name.to_string());
     Ok(ExitCode::SUCCESS)
 }

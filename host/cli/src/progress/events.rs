@@ -9,7 +9,8 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::{Mode, bar, screen, write_json};
+use super::bar::Told;
+use super::{Mode, screen, write_json};
 
 /// Where the runtime tells it.
 pub const TARGET: &str = "stillframe_runtime::progress";
@@ -40,14 +41,12 @@ impl<S: Subscriber> Layer<S> for ProviderEvents {
         let mut screen = screen();
         match screen.mode {
             Mode::Bar => {
-                let Some(step) = screen.step.clone() else { return };
-                let line = bar::line(&step, Some(&words.describe()));
-                screen.draw(&line);
+                screen.tell(Told { message: words.message, done: words.done, total: words.total });
             }
             Mode::Json => {
                 drop(screen);
                 if metadata.target() == TARGET {
-                    write_json(&Told {
+                    write_json(&FromProvider {
                         event: "provider",
                         provider: words.provider,
                         done: words.done,
@@ -56,7 +55,7 @@ impl<S: Subscriber> Layer<S> for ProviderEvents {
                     });
                 } else {
                     let level = metadata.level().to_string().to_lowercase();
-                    write_json(&Logged { event: "log", level, message: words.message, fields: words.others });
+                    write_json(&Logged { event: "log", level, message: words.message, fields: words.fields });
                 }
             }
             Mode::Log | Mode::Silent => {}
@@ -65,7 +64,7 @@ impl<S: Subscriber> Layer<S> for ProviderEvents {
 }
 
 #[derive(Serialize)]
-struct Told {
+struct FromProvider {
     event: &'static str,
     provider: Option<String>,
     done: Option<u64>,
@@ -87,25 +86,20 @@ struct Words {
     done: Option<u64>,
     total: Option<u64>,
     message: String,
-    others: std::collections::BTreeMap<&'static str, String>,
+    /// All but the message.
+    fields: std::collections::BTreeMap<&'static str, String>,
 }
 
 impl Words {
-    fn describe(&self) -> String {
-        match (self.done, self.total) {
-            (Some(done), Some(total)) => format!("{} ({done} of {total})", self.message),
-            _ => self.message.clone(),
-        }
-    }
-
     fn take(&mut self, field: &Field, text: String) {
-        match field.name() {
-            "message" => self.message = text,
-            "provider" => self.provider = Some(text),
-            name => {
-                self.others.insert(name, text);
-            }
+        if field.name() == "message" {
+            self.message = text;
+            return;
         }
+        if field.name() == "provider" {
+            self.provider = Some(text.clone());
+        }
+        self.fields.insert(field.name(), text);
     }
 }
 
@@ -114,10 +108,9 @@ impl Visit for Words {
         match field.name() {
             "done" => self.done = Some(number),
             "total" => self.total = Some(number),
-            name => {
-                self.others.insert(name, number.to_string());
-            }
+            _ => {}
         }
+        self.fields.insert(field.name(), number.to_string());
     }
 
     fn record_str(&mut self, field: &Field, text: &str) {

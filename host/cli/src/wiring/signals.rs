@@ -2,6 +2,8 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::progress;
+
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -29,13 +31,14 @@ pub async fn terminated() {
     }
 }
 
-/// Resolves at the first SIGINT or SIGTERM. A second one ends the process at once, as without us.
-pub async fn interrupted() {
+/// Resolves at the first SIGINT or SIGTERM. A second one ends the process at once, as without us; `left` says what finishes it then.
+pub async fn interrupted(left: &'static str) {
     let Some(mut signals) = Signals::take() else { return std::future::pending().await };
     signals.next().await;
-    tracing::warn!("interrupted: undoing; a second signal ends at once and leaves the intent for `delete garbage`");
+    tracing::warn!("interrupted: undoing; a second signal ends at once and leaves {left}");
     tokio::spawn(async move {
         signals.next().await;
+        progress::end();
         std::process::exit(130);
     });
 }

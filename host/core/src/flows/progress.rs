@@ -34,6 +34,8 @@ pub struct Step {
 /// A step that can last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// The providers cut, inside backup mode.
+    Cut,
     /// The WAL of a backup gets into the archive.
     Archive,
     /// The storage system completes the snapshots.
@@ -44,6 +46,8 @@ pub enum Phase {
     DeleteBackups,
     /// WAL is deleted.
     DeleteWal,
+    /// What failed or was interrupted is undone.
+    Undo,
 }
 
 impl Phase {
@@ -51,11 +55,13 @@ impl Phase {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Cut => "cut",
             Self::Archive => "archive",
             Self::Ready => "ready",
             Self::Restore => "restore",
             Self::DeleteBackups => "delete-backups",
             Self::DeleteWal => "delete-wal",
+            Self::Undo => "undo",
         }
     }
 
@@ -63,11 +69,13 @@ impl Phase {
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
+            Self::Cut => "cutting",
             Self::Archive => "waiting for the archive",
-            Self::Ready => "waiting for the storage system",
+            Self::Ready => "waiting for the snapshots",
             Self::Restore => "restoring",
             Self::DeleteBackups => "deleting backups",
             Self::DeleteWal => "deleting WAL",
+            Self::Undo => "undoing",
         }
     }
 }

@@ -138,6 +138,7 @@ impl<'a> Restore<'a> {
     /// Takes back what was done; gives the error that the operator must see. Nothing of this restore is used by then.
     pub(super) async fn take_back(mut self, cause: FetchError) -> FetchError {
         tracing::warn!("taking the restore back: {}", chain(&cause));
+        self.ports.progress.report(&Step::begun(Phase::Undo));
         let all = std::mem::take(&mut self.record.parts);
         self.record.parts = all.into_iter().take(self.asked).collect();
         let released = release(self.ports, &self.record).await;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::preflight::{Part, Prepared};
 use super::{PushError, PushRequest};
-use crate::flows::{Isolation, Ports};
+use crate::flows::{Isolation, Phase, Ports, Step};
 use crate::postgres::{BackupLabel, BackupSession, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
 use crate::provider::{DataPathName, MemberState, ProviderError, ProviderFault, SnapshotSet};
 
@@ -35,7 +35,7 @@ pub(super) async fn cut(
     let mut session = within(ports, deadline, BackupSession::start(connection, request.name.as_str(), request.checkpoint)).await?;
     let start_lsn = session.start_lsn();
     let created = tokio::select! {
-        sets = cut_all(start_lsn, &prepared.parts) => sets.map_err(PushError::from),
+        sets = cut_all(ports, start_lsn, prepared) => sets.map_err(PushError::from),
         lost = session.keep_alive(ports.clock) => Err(lost.into()),
         () = ports.clock.sleep(deadline) => Err(PushError::CutDeadline(deadline)),
     };
@@ -59,10 +59,11 @@ pub(super) async fn cut(
 }
 
 /// One after the other: the last one holds what must be cut last.
-async fn cut_all(start: Lsn, parts: &[Part]) -> Result<Vec<SnapshotSet>, ProviderError> {
-    let mut sets = Vec::with_capacity(parts.len());
-    for part in parts {
+async fn cut_all(ports: &Ports<'_>, start: Lsn, prepared: &Prepared) -> Result<Vec<SnapshotSet>, ProviderError> {
+    let mut sets = Vec::with_capacity(prepared.parts.len());
+    for part in &prepared.parts {
         tracing::info!(%start, provider = %part.provider.name(), "cutting");
+        ports.progress.report(&Step { subject: Some(part.provider.name().to_string()), ..Step::begun(Phase::Cut) });
         part.create_was_called.store(true, Ordering::SeqCst);
         let set = part.provider.create(&part.create).await?;
         // Another backup's set is not ours to undo.

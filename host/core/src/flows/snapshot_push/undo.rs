@@ -9,7 +9,7 @@ use super::PushError;
 use super::preflight::{Part, Prepared};
 use crate::catalog::BackupName;
 use crate::error::chain;
-use crate::flows::Ports;
+use crate::flows::{Phase, Ports, Step};
 use crate::provider::{Deletion, SetReference};
 
 /// How often a deletion that is under way is asked about, and how many times.
@@ -19,6 +19,7 @@ const DELETION_POLLS: (Duration, u32) = (Duration::from_secs(2), 60);
 pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushError) -> PushError {
     let name = &prepared.intent.name;
     tracing::warn!(backup = %name, "undoing: {}", chain(&cause));
+    ports.progress.report(&Step::begun(Phase::Undo));
     let mut failed = None;
     for part in prepared.parts.iter().filter(|part| part.create_was_called.load(Ordering::SeqCst)) {
         if let Err(removal) = remove_set(ports, part).await {

@@ -127,6 +127,7 @@ pub(super) async fn until_ready(
     prepared: &Prepared,
 ) -> Result<(), PushError> {
     let mut wait = Wait::new(ports, request.deadlines.ready);
+    let mut is_told = false;
     'looks: loop {
         for (part, set) in prepared.parts.iter().zip(&mut cut.sets) {
             match look_again(part, set).await {
@@ -145,6 +146,9 @@ pub(super) async fn until_ready(
         }
         if wait.is_over(ports) {
             return Err(PushError::NotReady(request.deadlines.ready));
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!(snapshots = members().count(), "waiting for the storage system to complete the snapshots");
         }
         ports.progress.report(&Step {
             percent: members().filter_map(|member| member.percent).min(),
