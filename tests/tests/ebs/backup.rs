@@ -7,7 +7,7 @@ use stillframe_tests::{Completion, StopMode, with_own_mounts};
 
 use crate::load::{Load, assert_complete};
 use crate::machine::{mounts_below, text};
-use crate::site::EbsSite;
+use crate::site::{EbsSite, RESTORED};
 
 #[test]
 fn a_database_under_load_is_backed_up_restored_to_a_point_released_and_deleted() {
@@ -35,7 +35,7 @@ fn a_database_under_load_is_backed_up_restored_to_a_point_released_and_deleted()
         let target = ["--target-name", "the target", "--target-action", "promote"];
         let mut restored = ebs.restore("restored", &name, &target);
         assert_complete(&restored, before..=after);
-        assert_eq!(mounts_below(&ebs.mount_root()).len(), 2, "PGDATA and the tablespace");
+        assert_eq!(mounts_below(&ebs.mount_root()).len(), RESTORED, "PGDATA and the tablespaces");
         // The copy is its own.
         restored.sql("DROP TABLE ledger; CHECKPOINT");
         assert_eq!(ebs.site.cluster.value("SELECT count(*) > 0 FROM ledger"), "t");
@@ -60,6 +60,6 @@ fn a_dry_run_of_a_deletion_asks_ec2_nothing() {
         ebs.backup(&[]);
         let before = ebs.ec2.seen().len();
         ebs.site.stillframe.succeed(["delete", "everything"]);
-        assert_eq!((ebs.ec2.seen().len(), ebs.ec2.snapshots().len()), (before, 3));
+        assert_eq!((ebs.ec2.seen().len(), ebs.ec2.snapshots().len()), (before, ebs.volumes.len()));
     });
 }

@@ -19,18 +19,18 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Puts load on a cluster; the ledger lies in its first tablespace.
+    /// Puts load on a cluster; all its tables lie in the first tablespace, and their indexes in the second.
     pub(crate) fn on(cluster: &Cluster) -> Self {
         let program = cluster.postgres().program("pgbench");
         let server =
             ["-h", cluster.socket_directory().to_str().unwrap(), "-p", &cluster.port().to_string(), "-U", "postgres", "postgres"]
                 .map(str::to_owned);
         let mut initialise = Command::new(&program);
-        initialise.args(["-i", "-q", "-s", "2"]).args(&server);
+        initialise.args(["-i", "-q", "-s", "2", "--tablespace=ts1", "--index-tablespace=ts2"]).args(&server);
         let output = Account::unprivileged().run_as(&mut initialise).output();
         let output = output.unwrap_or_else(|error| panic!("cannot run pgbench: {error}; it comes with the package postgresql-15"));
         assert!(output.status.success(), "{output:?}");
-        cluster.sql("CREATE TABLE ledger (entry bigint PRIMARY KEY USING INDEX TABLESPACE ts1) TABLESPACE ts1");
+        cluster.sql("CREATE TABLE ledger (entry bigint PRIMARY KEY USING INDEX TABLESPACE ts2) TABLESPACE ts1");
         let mut command = bound_command(&program, "KILL");
         command.args(["-c", "2", "-T", "600"]).args(&server).stdout(Stdio::null()).stderr(Stdio::null());
         Account::unprivileged().run_as(&mut command);

@@ -3,7 +3,7 @@
 use stillframe_tests::{Fault, StopMode, with_own_mounts};
 
 use crate::machine::mounts_below;
-use crate::site::EbsSite;
+use crate::site::{EbsSite, RESTORED};
 
 /// Killed when this has been asked for, and released by its token.
 #[track_caller]
@@ -66,16 +66,16 @@ fn a_volume_that_was_made_of_another_snapshot_is_never_mounted() {
 fn volumes_are_made_once_although_answers_are_lost() {
     with_own_mounts("restores::volumes_are_made_once_although_answers_are_lost", || {
         let ebs = EbsSite::start();
-        ebs.site.cluster.sql("CREATE TABLE t TABLESPACE ts1 AS SELECT generate_series(1, 10) AS i");
+        ebs.site.cluster.sql("CREATE TABLE t TABLESPACE ts2 AS SELECT generate_series(1, 10) AS i");
         let name = ebs.backup(&[]);
         let volumes = ebs.ec2.volumes().len();
         for action in ["CreateVolume", "AttachVolume"] {
             ebs.ec2.fail(action, 1, Fault::LostAnswer);
         }
         let mut restored = ebs.restore("restored", &name, &[]);
-        assert_eq!((ebs.ec2.pending_faults(), ebs.ec2.volumes().len()), (0, volumes + 2));
+        assert_eq!((ebs.ec2.pending_faults(), ebs.ec2.volumes().len()), (0, volumes + RESTORED));
         assert_eq!(restored.value("SELECT count(*) FROM t"), "10");
-        assert_eq!(mounts_below(&ebs.mount_root()).len(), 2);
+        assert_eq!(mounts_below(&ebs.mount_root()).len(), RESTORED);
         restored.stop(StopMode::Fast);
         let place = ebs.site.place("restored").display().to_string();
         for action in ["DetachVolume", "DeleteVolume"] {

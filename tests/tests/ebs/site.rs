@@ -1,4 +1,4 @@
-//! An installation on three volumes of one instance: PGDATA and a tablespace, and `pg_wal`. A fourth volume is none of its business.
+//! An installation on four volumes of one instance: PGDATA, two tablespaces, and `pg_wal`. A fifth volume is none of its business.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,21 @@ const MOUNT_ROOT: &str = "mnt";
 const DEADLINE: Duration = Duration::from_mins(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Device, file system and mount point of each volume of the database.
-const VOLUMES: [(&str, &str, &str); 3] =
-    [("/dev/sdf", "ext4", "pgdata"), ("/dev/sdg", "xfs", "tablespace"), ("/dev/sdh", "ext4", "pg_wal")];
+const VOLUMES: [(&str, &str, &str); 4] = [
+    ("/dev/sdf", "ext4", "pgdata"),
+    ("/dev/sdg", "xfs", "tables"),
+    ("/dev/sdh", "ext4", "indexes"),
+    ("/dev/sdi", "ext4", "pg_wal"),
+];
+/// How many of them are restored: the content of `pg_wal` comes from the archive.
+pub(crate) const RESTORED: usize = VOLUMES.len() - 1;
 
 /// The installation. The server goes before its file systems, and these before their volumes.
 pub(crate) struct EbsSite {
     pub(crate) site: Site,
-    mounted: [Mounted; 3],
+    mounted: [Mounted; VOLUMES.len()],
     pub(crate) ec2: Ec2,
-    pub(crate) volumes: [String; 3],
+    pub(crate) volumes: [String; VOLUMES.len()],
     scratch: ScratchDirectory,
     before: Leftovers,
 }
@@ -51,11 +57,12 @@ impl EbsSite {
         allow_sudo(&scratch);
         let instance = ec2.add_instance();
         let volumes = VOLUMES.map(|(device, _, _)| ec2.add_attached_volume(&instance, device, SIZE_GIB));
-        ec2.add_attached_volume(&instance, "/dev/sdi", 1);
+        ec2.add_attached_volume(&instance, "/dev/sdj", 1);
         let mounted = VOLUMES.map(|(device, fs_type, name)| Mounted::new(device, fs_type, scratch.join(name)));
-        let [data, tablespace, wal] = &mounted;
+        let [data, tables, indexes, wal] = &mounted;
         let mut builder = Site::builder(15).cluster(|cluster| {
-            let cluster = cluster.data_at(data.join("main")).tablespace_at(tablespace.join("ts")).wal_at(wal.join("wal"));
+            let cluster = cluster.data_at(data.join("main")).wal_at(wal.join("wal"));
+            let cluster = cluster.tablespace_at(tables.join("ts")).tablespace_at(indexes.join("ts"));
             // Several volumes are cut at one instant, and only what was flushed is certain to be in it.
             cluster.setting("fsync", "on")
         });
@@ -98,11 +105,13 @@ impl EbsSite {
 
     /// What a restore beside the original has to say, with further arguments.
     pub(crate) fn beside(&self, name: &str, more: &[&str]) -> Vec<String> {
-        let ([_, tablespace, _], wal) = (&self.mounted, self.site.place("wal"));
+        let ([_, tables, indexes, _], wal) = (&self.mounted, self.site.place("wal"));
         Account::unprivileged().create_directory(&wal);
-        let mapping = format!("{}={}", tablespace.join("ts").display(), self.site.place("ts").display());
-        let own = [name, "--archiving", "off", "--tablespace-mapping", &mapping, "--wal-directory", text(&wal)];
-        own.iter().chain(more).map(|&argument| argument.to_owned()).collect()
+        let mapping = |of: &Mounted, to: &str| format!("{}={}", of.join("ts").display(), self.site.place(to).display());
+        let mappings = [mapping(tables, "tables"), mapping(indexes, "indexes")];
+        let own = [name, "--archiving", "off", "--wal-directory", text(&wal)];
+        let mapped = mappings.iter().flat_map(|mapping| ["--tablespace-mapping", mapping]);
+        own.into_iter().chain(mapped).chain(more.iter().copied()).map(str::to_owned).collect()
     }
 
     /// Tries to restore beside the original.
