@@ -1,6 +1,8 @@
 //! What the machine must have, installed where we may.
 //!
-//! Root on Debian gets the packages; everybody else gets the exact command lines to run.
+//! Root on Debian gets the packages, unless that would cost the machine others; everybody else gets the exact command lines to run.
+
+mod harm;
 
 use std::env;
 use std::fs;
@@ -166,9 +168,10 @@ fn ensure_packages(needs: &[Option<&str>]) -> Result<(), Failure> {
     if !missing.iter().all(|package| is_known(package)) {
         succeed(apt_get().args(["--quiet", "update"]))?;
     }
+    harm::refuse_harm(&mut apt_get(), &missing)?;
     // Else Debian starts a server of its own at once, which nobody asked for.
     let _setting = NoServerOfDebian::begin()?;
-    succeed(apt_get().args(["--quiet", "install", "--yes", "--no-install-recommends"]).args(&missing))
+    succeed(apt_get().args(["--quiet", "install", "--yes", "--no-remove", "--no-install-recommends"]).args(&missing))
 }
 
 fn apt_get() -> Command {

@@ -19,6 +19,9 @@ use crate::workspace::{Workspace, progress};
 /// Changes whenever what is in a kit does.
 const LAYOUT: u32 = 1;
 
+/// What the file of a kit is called behind its name.
+const ARCHIVE: &str = ".tar.xz";
+
 /// The kernel with every driver; that for clouds cannot mount the file system of the machine.
 const KERNEL: &str = "linux-image-amd64";
 
@@ -55,20 +58,16 @@ impl ZfsKit {
     /// Finds the kit for the newest kernel and ZFS of the distribution, or makes it.
     pub(super) fn prepare(workspace: &Workspace) -> Result<Self, Failure> {
         let cache = cache()?;
-        let packages = Packages::read(&cache.join("packages"))?;
-        let kernel_package = packages.first_dependency(KERNEL)?;
-        let kernel = kernel_package.trim_start_matches("linux-image-");
-        let name = format!("zfs-{kernel}-{}-{LAYOUT}", packages.version("zfs-dkms")?);
-        let archive = cache.join(format!("{name}.tar.xz"));
         let parent = workspace.target.join("zfs-kit");
-        if !archive.is_file() {
-            let scratch = parent.join("making");
-            remove(&scratch)?;
-            progress("compiling OpenZFS for the emulated machine (some minutes the first time)", || {
-                make(&packages, kernel, &scratch, &archive)
-            })?;
-            remove(&scratch)?;
-        }
+        let name = match newest(&cache, &parent) {
+            Ok(name) => name,
+            Err(failure) => {
+                let name = newest_cached(&cache).ok_or_else(|| Failure::new(failure.to_string()))?;
+                println!("… the newest OpenZFS cannot be had, and so an earlier kit is taken, `{name}`: {failure}");
+                name
+            }
+        };
+        let archive = cache.join(format!("{name}{ARCHIVE}"));
         let directory = parent.join(&name);
         if !directory.is_dir() {
             let unfinished = parent.join("unpacking");
@@ -79,6 +78,37 @@ impl ZfsKit {
         }
         Ok(Self { directory })
     }
+}
+
+/// The name of the kit for the newest kernel and ZFS, which is made if it is not there.
+fn newest(cache: &Path, parent: &Path) -> Result<String, Failure> {
+    let packages = Packages::read(&cache.join("packages"))?;
+    let kernel_package = packages.first_dependency(KERNEL)?;
+    let kernel = kernel_package.trim_start_matches("linux-image-");
+    let name = format!("zfs-{kernel}-{}-{LAYOUT}", packages.version("zfs-dkms")?);
+    let archive = cache.join(format!("{name}{ARCHIVE}"));
+    if !archive.is_file() {
+        let scratch = parent.join("making");
+        remove(&scratch)?;
+        progress("compiling OpenZFS for the emulated machine (some minutes the first time)", || {
+            make(&packages, kernel, &scratch, &archive)
+        })?;
+        remove(&scratch)?;
+    }
+    Ok(name)
+}
+
+/// The name of the kit that was made last; none when there is none of this layout.
+fn newest_cached(cache: &Path) -> Option<String> {
+    let ending = format!("-{LAYOUT}{ARCHIVE}");
+    let kits = fs::read_dir(cache).ok()?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let file = entry.file_name().into_string().ok()?;
+        let is_kit = file.starts_with("zfs-") && file.ends_with(&ending);
+        let name = file.strip_suffix(ARCHIVE).filter(|_| is_kit)?.to_owned();
+        Some((entry.metadata().ok()?.modified().ok()?, name))
+    });
+    kits.max().map(|(_, name)| name)
 }
 
 fn make(packages: &Packages, kernel: &str, scratch: &Path, archive: &Path) -> Result<(), Failure> {
