@@ -103,6 +103,7 @@ fn a_text_that_is_no_name_of_a_backup_is_a_usage_error_wherever_one_is_expected(
         for arguments in [
             vec!["backup-show", name],
             vec!["backup-mark", name],
+            vec!["backup-lock", name, "--release"],
             vec!["delete", "target", name, "--confirm"],
             vec!["delete", "before", name, "--confirm"],
             vec!["snapshot-fetch", &place, name],
@@ -114,6 +115,7 @@ fn a_text_that_is_no_name_of_a_backup_is_a_usage_error_wherever_one_is_expected(
     for arguments in [
         vec!["backup-show", ABSENT],
         vec!["backup-mark", ABSENT],
+        vec!["backup-lock", ABSENT, "--release"],
         vec!["delete", "target", ABSENT, "--confirm"],
         vec!["delete", "before", ABSENT, "--confirm"],
         vec!["delete", "retain", "1", "--after", ABSENT, "--confirm"],

@@ -19,6 +19,7 @@ pub mod wal_push;
 pub mod wal_show;
 pub mod wal_verify;
 
+mod named;
 mod view;
 
 use std::process::ExitCode;

@@ -42,7 +42,10 @@ pub fn segment_size(text: &str) -> Result<WalSegmentSize, String> {
 pub fn any_backup(text: &str) -> Result<AnyBackupName, String> {
     match text.parse() {
         Ok(name) => Ok(AnyBackupName::WalG(name)),
-        Err(_) => text.parse().map(AnyBackupName::Snapshot).map_err(|error: InvalidBackupName| error.to_string()),
+        Err(_) => text
+            .parse()
+            .map(AnyBackupName::Snapshot)
+            .map_err(|error: InvalidBackupName| format!("{error}; `stillframe backup-list` shows them")),
     }
 }
 

@@ -123,6 +123,15 @@ impl CatalogContents {
     pub fn find(&self, name: &BackupName) -> Option<&Backup> {
         self.backups.iter().find(|backup| &backup.sentinel.name == name)
     }
+
+    /// The newest backup that has not failed and is not being deleted; none of a cluster that was in this place before.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Backup> {
+        let age = |backup: &&Backup| (backup.sentinel.started_at, backup.sentinel.name.clone());
+        let standing = || self.backups.iter().filter(|backup| !backup.is_condemned);
+        let cluster = standing().max_by_key(age)?.sentinel.system_identifier;
+        standing().filter(|backup| backup.sentinel.system_identifier == cluster && !backup.has_failed()).max_by_key(age)
+    }
 }
 
 /// Reads and writes the records of one cluster's backups.

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use stillframe_core::catalog::BackupLock;
-use stillframe_core::flows::{AnyBackupName, LockAction, backup_lock};
+use stillframe_core::catalog::{BackupLock, Catalog};
+use stillframe_core::flows::{LockAction, backup_lock};
 use stillframe_core::provider::LockMode;
 
+use super::named::NamedBackup;
 use super::view::BackupView;
 use crate::common::Common;
 use crate::exit::Failure;
@@ -17,9 +18,8 @@ use crate::wiring::{World, lease_request};
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Name of the backup
-    #[arg(value_parser = parse::any_backup)]
-    name: AnyBackupName,
+    /// Name of the backup, or LATEST for the newest
+    name: NamedBackup,
     /// Until when: `2026-12-21 08:32:14+00`, local time without a zone; a later moment prolongs a lock
     #[arg(long, value_name = "TIME", value_parser = parse::moment, required_unless_present = "release")]
     until: Option<Timestamp>,
@@ -51,8 +51,9 @@ impl Options {
 
 /// Locks, or lifts the lock.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
-    let name = options.name.ours("backup-mark")?;
     let world = World::open(common).await?;
+    let named = options.name.resolve(&Catalog::new(&*world.store, &world.layout)).await?;
+    let name = named.ours("backup-mark")?;
     let backup = backup_lock(&world.ports(), name, options.action(), &lease_request("backup-lock")).await?;
     print(json, &BackupView::from(&backup), || match backup.lock {
         Some(lock) => format!("{name} is locked until {}", lock.until),

@@ -3,21 +3,20 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use stillframe_core::catalog::Permanence;
-use stillframe_core::flows::{AnyBackupName, backup_mark};
+use stillframe_core::catalog::{Catalog, Permanence};
+use stillframe_core::flows::backup_mark;
 
+use super::named::NamedBackup;
 use super::view::BackupView;
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::print;
-use crate::parse;
 use crate::wiring::World;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Name of the backup
-    #[arg(value_parser = parse::any_backup)]
-    name: AnyBackupName,
+    /// Name of the backup, or LATEST for the newest
+    name: NamedBackup,
     /// Let retention delete it again
     #[arg(long, short)]
     impermanent: bool,
@@ -25,8 +24,9 @@ pub struct Options {
 
 /// Marks.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
-    let name = options.name.ours("backup-mark")?;
     let world = World::open(common).await?;
+    let named = options.name.resolve(&Catalog::new(&*world.store, &world.layout)).await?;
+    let name = named.ours("backup-mark")?;
     let permanence = if options.impermanent { Permanence::Ordinary } else { Permanence::Permanent };
     let backup = backup_mark(&world.ports(), name, permanence).await?;
     print(json, &BackupView::from(&backup), || {

@@ -8,18 +8,17 @@ use stillframe_core::catalog::{Backup, BackupSet, BackupState, Catalog, RestoreR
 use stillframe_core::flows::{AnyBackupName, MarkError, VerifyError, settle_states};
 use stillframe_core::postgres::Lsn;
 
+use super::named::NamedBackup;
 use super::view::{BackupView, RangeView, RestoreView, WalGView, consistency, providers, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, print};
-use crate::parse;
 use crate::wiring::World;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Name of the backup, ours or WAL-G's
-    #[arg(value_parser = parse::any_backup)]
-    name: AnyBackupName,
+    /// Name of the backup, ours or WAL-G's, or LATEST for the newest of ours
+    name: NamedBackup,
 }
 
 #[derive(Serialize)]
@@ -39,7 +38,8 @@ struct Details {
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
     let world = World::open(common).await?;
     let catalog = Catalog::new(&*world.store, &world.layout);
-    let name = match &options.name {
+    let named = options.name.resolve(&catalog).await?;
+    let name = match &named {
         AnyBackupName::WalG(name) => return show_walg(&catalog, name, json).await,
         AnyBackupName::Snapshot(name) => name,
     };
