@@ -3,6 +3,9 @@
 //! Snapshots and clones have prefixes of their own. The default policy allows to remove and to write what has them and nothing
 //! else, so that no fault in here can cost an origin.
 
+use std::fmt;
+use std::iter::{once, repeat};
+
 use stillframe_sdk::{Error, SetHandle, invalid, is_backup_name};
 
 use crate::Config;
@@ -17,6 +20,9 @@ pub(crate) const CLONE_PREFIX: &str = "stillframe_restore.";
 const MAX_DEVICE_BYTES: usize = 127;
 const LAYER_BYTES: usize = 5;
 
+/// Longest handle that the interface allows, in bytes.
+const MAX_HANDLE_BYTES: usize = 1_024;
+
 /// Name of the snapshot of this volume of the set. The token is in it because two providers may share a backup's name.
 pub(crate) fn snapshot_name(handle: &SetHandle, group: &str, index: usize) -> Result<String, Error> {
     let name = format!("{SNAPSHOT_PREFIX}{}.{:08x}.{index}", handle.name, digest(&handle.token));
@@ -26,7 +32,38 @@ pub(crate) fn snapshot_name(handle: &SetHandle, group: &str, index: usize) -> Re
     Ok(name)
 }
 
-/// A restore, by its token, which is its handle as well.
+/// The handle of a restore: its token, and the groups that it has volumes in. Nobody could say of a group that is not named any more
+/// that nothing is left there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RestoreHandle {
+    pub(crate) token: RestoreToken,
+    pub(crate) groups: Vec<String>,
+}
+
+impl RestoreHandle {
+    /// Reads `<token>/<group>,<group>`, or a token alone; none for what no restore of ours can have.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (token, groups) = text.split_once('/').unwrap_or((text, ""));
+        let groups = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
+        Some(Self { token: RestoreToken::new(token)?, groups })
+    }
+}
+
+impl fmt::Display for RestoreHandle {
+    /// Groups that do not fit are left out: the volumes tell of each other as well.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.token.0.clone();
+        for (separator, group) in once('/').chain(repeat(',')).zip(&self.groups) {
+            if text.len() + 1 + group.len() <= MAX_HANDLE_BYTES {
+                text.push(separator);
+                text.push_str(group);
+            }
+        }
+        formatter.write_str(&text)
+    }
+}
+
+/// The token of a restore, of which all its names are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RestoreToken(String);
 
@@ -43,6 +80,12 @@ impl RestoreToken {
     /// Name of the clone of this volume of the set.
     pub(crate) fn clone_name(&self, index: usize) -> String {
         format!("{CLONE_PREFIX}{}.{index}", self.0)
+    }
+
+    /// Whether a device is named like a clone of this restore, in whatever group.
+    pub(crate) fn names(&self, device: &str) -> bool {
+        let name = format!("{CLONE_PREFIX}{}.", self.0);
+        device.contains(&format!("/{name}")) || device.contains(&format!("-{}", name.replace('-', "--")))
     }
 
     /// The directory that holds the points of this restore.

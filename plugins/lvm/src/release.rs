@@ -4,20 +4,21 @@
 
 use stillframe_sdk::command::Command;
 use stillframe_sdk::mount::{self, Mounted};
-use stillframe_sdk::{Error, Host, Level};
+use stillframe_sdk::{Error, Host, Level, invalid};
 
 use crate::Config;
 use crate::delete;
-use crate::layout::{self, CLONE_PREFIX, RestoreToken};
+use crate::layout::{self, CLONE_PREFIX, RestoreHandle, RestoreToken};
 use crate::report::{self, LogicalVolume};
-use crate::restore::{RESTORE, VOLUME};
+use crate::restore::{GROUPS, RESTORE, VOLUME};
 use crate::tags::Facts;
 
 pub(crate) fn release<H: Host + Command>(host: &H, config: &Config, handle: &str) -> Result<(), Error> {
-    let Some(token) = RestoreToken::new(handle) else { return Ok(()) };
+    let Some(RestoreHandle { token, groups }) = RestoreHandle::parse(handle) else { return Ok(()) };
     let volumes = report::volumes(host, config)?;
     let clones: Vec<(&LogicalVolume, usize)> =
         volumes.iter().filter_map(|volume| Some((volume, clone_of(volume, &token)?))).collect();
+    refuse_unseen(config, &token, groups, &clones)?;
     let mounts = mounts(host, config, &token, &clones)?;
     for (_, index) in &clones {
         if let Err(error) = mount::detach(host, &token.point(config, *index)) {
@@ -43,6 +44,29 @@ fn clone_of(volume: &LogicalVolume, token: &RestoreToken) -> Option<usize> {
     facts.number(VOLUME).filter(|_| ours)
 }
 
+/// Fails when the restore has volumes in a group that is not looked at: it would be told as released, and what is left there would be
+/// nobody's. Before anything is unmounted: all, or nothing.
+fn refuse_unseen(
+    config: &Config,
+    token: &RestoreToken,
+    mut groups: Vec<String>,
+    clones: &[(&LogicalVolume, usize)],
+) -> Result<(), Error> {
+    for (volume, _) in clones {
+        let told = Facts::of(&volume.tags).pairs(GROUPS).unwrap_or_default();
+        groups.extend(told.into_iter().map(|(group, _)| group));
+    }
+    match groups.iter().find(|group| !config.volume_groups.names().contains(group)) {
+        Some(group) => Err(unseen(token, &format!("has volumes in `{group}`, a group"))),
+        None => Ok(()),
+    }
+}
+
+fn unseen(token: &RestoreToken, what: &str) -> Error {
+    let message = format!("the restore `{}` {what} that it does not name any more: add it, and release again", token.as_str());
+    invalid("volume_groups", message)
+}
+
 /// What is mounted of the restore. What somebody else has mounted in its directory is not unmounted, and keeps everything there;
 /// so does a clone that somebody has mounted elsewhere.
 fn mounts<H: Command>(
@@ -57,6 +81,9 @@ fn mounts<H: Command>(
     let mut mounts = mount::all(host)?;
     mounts.retain(|mounted| mounted.point.starts_with(&directory) || is_clone(&mounted.source));
     match mounts.iter().find(|mounted| !mounted.point.starts_with(&directory) || !is_clone(&mounted.source)) {
+        Some(mounted) if !is_clone(&mounted.source) && token.names(&mounted.source) => {
+            Err(unseen(token, &format!("has `{}` mounted at `{}`, of a group", mounted.source, mounted.point)))
+        }
         Some(mounted) => Err(Error::InUse(format!("`{}` is mounted at `{}`", mounted.source, mounted.point))),
         None => Ok(mounts),
     }

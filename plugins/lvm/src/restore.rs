@@ -9,7 +9,7 @@ use stillframe_sdk::{
     Error, Host, Level, MemberState, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, SetHandle, invalid, mount,
 };
 
-use crate::layout::{self, RestoreToken};
+use crate::layout::{self, RestoreHandle, RestoreToken};
 use crate::program::run;
 use crate::release;
 use crate::report::LogicalVolume;
@@ -22,6 +22,7 @@ use crate::{Config, copy, delete};
 pub(crate) const RESTORE: &str = "restore";
 const SET: &str = "set";
 pub(crate) const VOLUME: &str = "volume";
+pub(crate) const GROUPS: &str = "groups";
 
 /// The mark of a complete copy.
 pub(crate) const COPIED: &str = "copied";
@@ -49,7 +50,8 @@ pub(crate) fn restore_set<H: Host + Command>(host: &H, config: &Config, request:
         return Err(error);
     }
     let directories = places.into_iter().map(|place| RestoredDirectory { name: place.name, path: place.path }).collect();
-    Ok(Restored { handle: token.as_str().to_owned(), directories })
+    let handle = RestoreHandle { token, groups: groups(&clones) };
+    Ok(Restored { handle: handle.to_string(), directories })
 }
 
 /// Where one data path will be.
@@ -96,10 +98,11 @@ fn make<H: Host + Command>(
     clones: &[Clone<'_>],
 ) -> Result<(), Error> {
     let total = clones.len() as u64;
+    let groups = groups(clones);
     for (done, clone) in (0..).zip(clones) {
         host.progress(done, Some(total), &format!("making `{}`", clone.id()));
         if !clone.is_made() {
-            make_volume(host, config, token, handle, clone)?;
+            make_volume(host, config, clone, &tags(token, handle, clone, &groups))?;
         } else if clone.existing.is_some_and(|volume| !volume.is_active) {
             // The machine was restarted since: the volume is there, and skipped when others are activated.
             run(host, "lvchange", &["--activate=y".to_owned(), "--ignoreactivationskip".to_owned(), clone.id()])?;
@@ -111,17 +114,11 @@ fn make<H: Host + Command>(
     Ok(())
 }
 
-fn make_volume<H: Host + Command>(
-    host: &H,
-    config: &Config,
-    token: &RestoreToken,
-    handle: &SetHandle,
-    clone: &Clone<'_>,
-) -> Result<(), Error> {
+fn make_volume<H: Host + Command>(host: &H, config: &Config, clone: &Clone<'_>, tags: &[String]) -> Result<(), Error> {
     if let Some(incomplete) = clone.existing {
         delete::remove_volume(host, incomplete)?;
     }
-    run(host, "lvcreate", &create_args(token, handle, clone))?;
+    run(host, "lvcreate", &create_args(clone, tags))?;
     if !clone.is_thin() {
         copy::copy(host, config, &clone.snapshot.volume, &clone.name, clone.bytes())?;
         let mut args: Vec<String> =
@@ -133,7 +130,7 @@ fn make_volume<H: Host + Command>(
 }
 
 /// Neither is activated with the others when the machine starts: two file systems of one UUID would be found then.
-fn create_args(token: &RestoreToken, handle: &SetHandle, clone: &Clone<'_>) -> Vec<String> {
+fn create_args(clone: &Clone<'_>, tags: &[String]) -> Vec<String> {
     let snapshot = &clone.snapshot.volume;
     let mut args: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| args.extend(words.iter().map(|&word| word.to_owned()));
@@ -145,10 +142,25 @@ fn create_args(token: &RestoreToken, handle: &SetHandle, clone: &Clone<'_>) -> V
         add(&["--wipesignatures=n", &format!("--size={}b", clone.bytes())]);
     }
     add(&[&format!("--name={}", clone.name)]);
-    let facts = [(RESTORE, token.as_str()), (SET, &handle.to_string()), (VOLUME, &clone.snapshot.part.index.to_string())];
-    args.extend(facts.iter().flat_map(|(key, value)| tags::text(key, value)).map(|tag| format!("--addtag={tag}")));
+    args.extend(tags.iter().map(|tag| format!("--addtag={tag}")));
     args.push(if clone.is_thin() { snapshot.id() } else { snapshot.group.clone() });
     args
+}
+
+/// What a clone tells of its restore. The groups of all of them, so that the one that is found tells where the others are.
+fn tags(token: &RestoreToken, handle: &SetHandle, clone: &Clone<'_>, groups: &[String]) -> Vec<String> {
+    let facts = [(RESTORE, token.as_str()), (SET, &handle.to_string()), (VOLUME, &clone.snapshot.part.index.to_string())];
+    let mut tags: Vec<String> = facts.iter().flat_map(|(key, value)| tags::text(key, value)).collect();
+    tags.extend(tags::pairs(GROUPS, groups.iter().map(|group| (group.as_str(), ""))));
+    tags
+}
+
+/// The groups that these are made in.
+fn groups(clones: &[Clone<'_>]) -> Vec<String> {
+    let mut groups: Vec<String> = clones.iter().map(|clone| clone.snapshot.volume.group.clone()).collect();
+    groups.sort();
+    groups.dedup();
+    groups
 }
 
 /// The volumes to be made: one for each snapshot that holds a directory of the request.

@@ -5,6 +5,7 @@ use stillframe_sdk::{Error, Level, Provider, RestoreRequest, SnapshotSet};
 
 use super::fake::Failure;
 use super::{Lvm, Machine, config, defaults, machine, paths, restore_request};
+use crate::layout::{RestoreHandle, RestoreToken};
 
 const POINT: &str = "/run/stillframe/mnt/r1";
 
@@ -32,7 +33,7 @@ fn a_restore_is_mounted_in_a_place_of_its_own() {
     machine.lvm.borrow_mut().find_mut("vg-a/thin-pg").content = "rows".to_owned();
     let places: Vec<(&str, &str)> = restored.directories.iter().map(|place| (place.name.as_str(), place.path.as_str())).collect();
     assert_eq!(places, [("data", "/run/stillframe/mnt/r1/0/15/ä"), ("tablespace-16384", "/run/stillframe/mnt/r1/2/15/ä")]);
-    assert_eq!(restored.handle, "r1");
+    assert_eq!(restored.handle, "r1/vg-a");
     assert_eq!(machine.lvm.borrow().content_at(&format!("{POINT}/0")).as_deref(), Some("rows"));
     assert_eq!(machine.lvm.borrow().content_at(&format!("{POINT}/2")).as_deref(), Some("more rows"));
     assert_eq!(machine.lvm.borrow().mounts.mounts.len(), 2, "the volume of WAL is not asked for");
@@ -235,6 +236,55 @@ fn what_others_have_mounted_there_is_left_alone() {
     machine.release("r1").unwrap();
     assert!(machine.host.messages().iter().any(|(level, text)| *level == Level::Warn && text.contains("is left behind")));
     assert!(!machine.ours().iter().any(|id| id.contains("stillframe_restore.")));
+}
+
+#[test]
+fn a_clone_in_a_group_that_is_named_no_more_is_never_told_as_released() {
+    let only = |groups: &str| config(&format!(r#"{{"volume_groups":{groups}}}"#));
+    for (named, mounted, handle) in [
+        // One volume is seen, and tells of the other.
+        (r#"["vg-a"]"#, true, "r1"),
+        (r#"["vg-a"]"#, false, "r1"),
+        (r#"["vg1"]"#, false, "r1"),
+        // Nothing is seen but the mounts.
+        (r#"["vg-b"]"#, true, "r1"),
+        // Nothing is seen at all: the handle tells.
+        (r#"["vg-b"]"#, false, "r1/vg-a,vg1"),
+    ] {
+        let machine = machine();
+        machine.lvm.borrow_mut().add_group("vg-b", 0);
+        // The tablespace is in another group than the data.
+        let mut elsewhere = paths();
+        elsewhere.remove(2);
+        elsewhere[1].name = "tablespace-16384".to_owned();
+        let set = Lvm::create_set(&machine.host, &defaults(), machine.request_of("b1", elsewhere)).unwrap();
+        assert_eq!(machine.restore(&set, "r1").unwrap().handle, "r1/vg-a,vg1");
+        if !mounted {
+            machine.lvm.borrow_mut().mounts.mounts.clear();
+        }
+        let before = (machine.ours(), machine.lvm.borrow().mounts.mounts.len());
+        match Lvm::release(&machine.host, &only(named), handle) {
+            Err(Error::Invalid(argument)) => {
+                assert_eq!(argument.field, "volume_groups");
+                let unseen = if named == r#"["vg-a"]"# { "vg1" } else { "vg" };
+                assert!(argument.message.contains(unseen) && argument.message.contains("add it"), "{}", argument.message);
+            }
+            other => panic!("{named} {handle}: {other:?}"),
+        }
+        assert_eq!((machine.ours(), machine.lvm.borrow().mounts.mounts.len()), before, "all, or nothing");
+        machine.release(handle).unwrap();
+        nothing_is_left(&machine);
+    }
+}
+
+#[test]
+fn a_handle_tells_the_groups_as_far_as_they_fit() {
+    let groups: Vec<String> = (0..32).map(|number| format!("{number:0100}")).collect();
+    let handle = RestoreHandle { token: RestoreToken::new("r1").unwrap(), groups: groups.clone() };
+    let text = handle.to_string();
+    assert!(text.len() <= 1_024);
+    let read = RestoreHandle::parse(&text).unwrap();
+    assert_eq!((read.token.as_str(), read.groups.as_slice()), ("r1", &groups[..10]));
 }
 
 #[test]
