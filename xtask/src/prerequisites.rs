@@ -97,6 +97,10 @@ pub(crate) fn for_lvm() -> Result<(), Failure> {
     ensure_packages(&[
         need(is_on_path("linux.uml"), || "user-mode-linux"),
         need(is_on_path("lvm"), || "lvm2"),
+        // Layers below LVM, and between it and a file system.
+        need(is_on_path("mdadm"), || "mdadm"),
+        need(is_on_path("cryptsetup"), || "cryptsetup-bin"),
+        need(is_on_path("sfdisk"), || "fdisk"),
         need(is_on_path("thin_check"), || "thin-provisioning-tools"),
         need(is_on_path("modprobe"), || "kmod"),
         need(is_on_path("mkfs.ext4"), || "e2fsprogs"),

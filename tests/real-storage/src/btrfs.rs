@@ -11,15 +11,21 @@ use crate::{LoopDevice, Mounted, succeed};
 pub struct Btrfs {
     // Declared first, so that it is unmounted before its device goes.
     mounted: Mounted,
-    _device: LoopDevice,
+    _device: Option<LoopDevice>,
 }
 
 impl Btrfs {
     /// Makes one on a loop device, and mounts it so that the owner of a subvolume may delete it.
     #[track_caller]
     pub fn on(device: LoopDevice, point: &Path) -> Self {
-        succeed("mkfs.btrfs", &["--quiet", "--force", &device.path().display().to_string()]);
-        Self { mounted: Mounted::mount(device.path(), point, &["-o", "user_subvol_rm_allowed"]), _device: device }
+        Self { mounted: Self::on_disk(device.path(), point).mounted, _device: Some(device) }
+    }
+
+    /// Makes one on a disk, and mounts it in the same way.
+    #[track_caller]
+    pub fn on_disk(disk: &Path, point: &Path) -> Self {
+        succeed("mkfs.btrfs", &["--quiet", "--force", &disk.display().to_string()]);
+        Self { mounted: Mounted::mount(disk, point, &["-o", "user_subvol_rm_allowed"]), _device: None }
     }
 
     /// Where it is mounted.

@@ -45,6 +45,12 @@ impl Mounted {
         Self { point: point.to_owned() }
     }
 
+    /// Shows a directory at another place.
+    #[track_caller]
+    pub fn bind(directory: &Path, point: &Path) -> Self {
+        Self::mount(directory, point, &["--bind"])
+    }
+
     /// Where it is mounted.
     pub fn point(&self) -> &Path {
         &self.point

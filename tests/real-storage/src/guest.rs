@@ -19,8 +19,12 @@ use stillframe_tests::{Cluster, ConfigFile, ScratchDirectory, Stillframe, compil
 
 /// Tells the second run of the test where it is.
 const VARIABLE: &str = "STILLFRAME_GUEST";
+/// Tells it whether the power was cut before.
+const BOOT: &str = "STILLFRAME_GUEST_BOOT";
 /// What the guest prints before the exit code of the test.
 const LAST_WORDS: &str = "stillframe-guest: the test ended with";
+/// What it prints to have its power cut.
+const CUT: &str = "stillframe-guest: cut the power";
 /// Longest life of a guest: the slowest takes a third of it on a machine with two cores that does something else as well.
 const DEADLINE: Duration = Duration::from_mins(6);
 /// Version of the servers in all guests: the one that Debian 12 has, with pgbench.
@@ -51,6 +55,17 @@ impl Kind {
             Self::Emulator => "pulley",
         }
     }
+}
+
+/// Which start of a guest on its disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Boot {
+    /// It ends by itself.
+    Only,
+    /// It ends by a power cut.
+    Cut,
+    /// After that.
+    Again,
 }
 
 /// A guest in which a test runs.
@@ -95,26 +110,59 @@ impl Guest {
     #[track_caller]
     pub fn run(self, test: &str, body: impl FnOnce(&[PathBuf])) {
         if is_guest() {
-            let disks: Vec<PathBuf> = env::var("STILLFRAME_GUEST_DISKS").unwrap().split_whitespace().map(PathBuf::from).collect();
-            body(&disks);
-            return;
+            return body(&disks_inside());
         }
+        self.prepared(|scripts, images| self.boot(Boot::Only, scripts, test, images));
+    }
+
+    /// Runs the first part of a test, cuts the power while everything that it gives is alive, and runs the second part in a new guest
+    /// with the same disks; else as [`Self::run`].
+    #[track_caller]
+    pub fn run_through_a_power_cut<Alive>(
+        self,
+        test: &str,
+        before: impl FnOnce(&[PathBuf]) -> Alive,
+        after: impl FnOnce(&[PathBuf]),
+    ) {
+        if !is_guest() {
+            self.prepared(|scripts, images| {
+                self.boot(Boot::Cut, scripts, test, images);
+                self.boot(Boot::Again, scripts, test, images);
+            });
+        } else if env::var(BOOT).is_ok_and(|boot| boot == Boot::Again.name()) {
+            after(&disks_inside());
+        } else {
+            let _alive = before(&disks_inside());
+            cut_power();
+        }
+    }
+
+    /// Does everything that is slow inside, and lends the disks.
+    fn prepared(&self, run: impl FnOnce(&ScratchDirectory, &[PathBuf])) {
         self.compile_components();
         // The template of the data directory: `initdb` takes half a minute on an emulated processor.
         drop(Cluster::builder(MAJOR).create());
         let scratch = ScratchDirectory::create();
         // Memory lies below `/dev`, where a guest has devices of its own.
         let scripts = ScratchDirectory::create_on_disk();
-        let disks = images(&scratch, &self.disks_mib);
+        run(&scripts, &images(&scratch, &self.disks_mib));
+    }
+
+    #[track_caller]
+    fn boot(&self, boot: Boot, scripts: &ScratchDirectory, test: &str, images: &[PathBuf]) {
         let command = match self.kind {
-            Kind::UserModeLinux => user_mode_linux::command(&scripts, test, &disks),
-            Kind::Emulator => emulator::command(&scripts, test, &disks),
+            Kind::UserModeLinux => user_mode_linux::command(scripts, test, boot, images),
+            Kind::Emulator => emulator::command(scripts, test, boot, images),
         };
-        let transcript = Machine::boot(command).transcript();
-        let has_succeeded = transcript.contains(&format!("{LAST_WORDS} 0"));
-        // No test of that name would be a success as well.
-        let has_run = transcript.contains("test result: ok. 1 passed");
-        assert!(has_succeeded && has_run, "`{test}` in a guest, {}: it failed; what it said is above", self.kind.name());
+        let transcript = Machine::boot(command).transcript(boot);
+        let has_succeeded = match boot {
+            Boot::Cut => transcript.contains(CUT),
+            // No test of that name would be a success as well.
+            Boot::Only | Boot::Again => {
+                transcript.contains(&format!("{LAST_WORDS} 0")) && transcript.contains("test result: ok. 1 passed")
+            }
+        };
+        assert!(has_succeeded, "`{test}` in a guest, {}: it failed; what it said is above", self.kind.name());
     }
 
     fn compile_components(&self) {
@@ -127,6 +175,28 @@ impl Guest {
             stillframe.succeed(["provider", "inspect", name]);
         }
     }
+}
+
+impl Boot {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Only => "only",
+            Self::Cut => "cut",
+            Self::Again => "again",
+        }
+    }
+}
+
+/// Ends the guest at once: nothing is stopped before, and nothing is written any more.
+fn cut_power() -> ! {
+    eprintln!("{CUT}");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn disks_inside() -> Vec<PathBuf> {
+    env::var("STILLFRAME_GUEST_DISKS").unwrap().split_whitespace().map(PathBuf::from).collect()
 }
 
 /// Whether this is the run inside.
@@ -163,15 +233,19 @@ impl Machine {
         Self { process, lines }
     }
 
-    /// Shows what it says, up to its end.
+    /// Shows what it says, up to its end; cuts its power when it wants that.
     #[track_caller]
-    fn transcript(&mut self) -> String {
+    fn transcript(&mut self, boot: Boot) -> String {
         let mut transcript = String::new();
         let began = Instant::now();
         loop {
             match self.lines.recv_timeout(DEADLINE.saturating_sub(began.elapsed())) {
                 Ok(line) => {
                     eprintln!("guest | {line}");
+                    if boot == Boot::Cut && line.contains(CUT) {
+                        // The last of its processes closes the pipe: nobody writes to the disks when this loop has ended.
+                        self.process.kill().expect("it has not ended by itself");
+                    }
                     transcript.push_str(&line);
                     transcript.push('\n');
                 }

@@ -34,14 +34,18 @@ impl VolumeGroup {
     /// Makes a group of disks, and a pool in it when its volumes shall be thin.
     #[track_caller]
     pub fn create(name: &str, disks: &[PathBuf]) -> Self {
-        for module in MODULES {
-            succeed("modprobe", &[module]);
-        }
-        fs::create_dir_all("/etc/lvm").and_then(|()| fs::write("/etc/lvm/lvm.conf", CONFIGURATION)).unwrap();
-        fs::create_dir_all("/run/lock/lvm").unwrap();
+        prepare();
         let disks: Vec<String> = disks.iter().map(|disk| disk.display().to_string()).collect();
         let disks: Vec<&str> = disks.iter().map(String::as_str).collect();
         succeed("vgcreate", &[&["--quiet", "--yes", name], disks.as_slice()].concat());
+        Self { name: name.to_owned() }
+    }
+
+    /// Finds a group that an earlier guest made, and activates what is activated when a machine starts.
+    #[track_caller]
+    pub fn find(name: &str) -> Self {
+        prepare();
+        succeed("vgchange", &["--quiet", "--activate", "ay", name]);
         Self { name: name.to_owned() }
     }
 
@@ -115,6 +119,14 @@ impl LogicalVolume {
     pub fn device(&self) -> PathBuf {
         Path::new("/dev").join(&self.group).join(&self.name)
     }
+}
+
+fn prepare() {
+    for module in MODULES {
+        succeed("modprobe", &[module]);
+    }
+    fs::create_dir_all("/etc/lvm").and_then(|()| fs::write("/etc/lvm/lvm.conf", CONFIGURATION)).unwrap();
+    fs::create_dir_all("/run/lock/lvm").unwrap();
 }
 
 fn text(volume: &Value, column: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use stillframe_tests::{Account, Cluster, ClusterBuilder, Site, SiteBuilder, Stillframe, StopMode};
 
 use crate::{History, Load, engine};
@@ -21,6 +22,7 @@ pub struct Subject {
     volumes: Option<Volumes>,
     sudo_to_restore: bool,
     restores_are_mounted: bool,
+    look: Box<dyn Fn(&Value)>,
 }
 
 /// The places of a cluster that lies on several volumes.
@@ -40,12 +42,33 @@ impl Subject {
         let site = site.value("runtime", "engine", engine());
         let restores = restores.to_owned();
         Account::unprivileged().create_directory(&restores);
-        Self { provider: provider.to_owned(), site, restores, volumes: None, sudo_to_restore: false, restores_are_mounted: false }
+        Self {
+            provider: provider.to_owned(),
+            site,
+            restores,
+            volumes: None,
+            sudo_to_restore: false,
+            restores_are_mounted: false,
+            look: Box::new(|_| {}),
+        }
     }
 
     /// Sets a key of the provider's configuration.
     pub fn key(mut self, key: &str, value: impl Into<toml::Value>) -> Self {
         self.site = self.site.value(&format!("provider.{}", self.provider), key, value);
+        self
+    }
+
+    /// Lets another provider cut what lies below a directory.
+    pub fn also(mut self, provider: &str, below: &Path, key: &str, value: impl Into<toml::Value>) -> Self {
+        self.site = self.site.value(&format!("provider.{provider}"), key, value);
+        self.site = self.site.value("paths", &below.display().to_string(), provider);
+        self
+    }
+
+    /// Sets a key of another table of the configuration.
+    pub fn value(mut self, table: &str, key: &str, value: impl Into<toml::Value>) -> Self {
+        self.site = self.site.value(table, key, value);
         self
     }
 
@@ -80,6 +103,12 @@ impl Subject {
         self
     }
 
+    /// Looks at all that is recorded of the backup.
+    pub fn look(mut self, look: impl Fn(&Value) + 'static) -> Self {
+        self.look = Box::new(look);
+        self
+    }
+
     /// Starts it, for a scenario of its own.
     #[track_caller]
     pub fn start(self) -> Site {
@@ -91,7 +120,7 @@ impl Subject {
 /// storage keeps, in its own words.
 #[track_caller]
 pub fn recovers_to_the_moment_and_leaves_nothing(subject: Subject, kept: impl Fn() -> Vec<String>) {
-    let Subject { provider, site, restores, volumes, sudo_to_restore, restores_are_mounted } = subject;
+    let Subject { provider, site, restores, volumes, sudo_to_restore, restores_are_mounted, look } = subject;
     let site = site.start();
     let before = kept();
     Load::prepare(&site.cluster, volumes.is_some().then_some(("ts1", "ts2")));
@@ -101,6 +130,7 @@ pub fn recovers_to_the_moment_and_leaves_nothing(subject: Subject, kept: impl Fn
 
     let name = site.backup_by(&provider, &[]);
     assert!(kept().iter().any(|kept| kept.contains(&name)), "the storage names `{name}`: {:?}", kept());
+    look(&site.show(&name));
     history.write(&site.cluster, ROWS);
     load.goes_on(&site.cluster);
     let (moment, rows) = history.moment(&site.cluster);

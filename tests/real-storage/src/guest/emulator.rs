@@ -11,8 +11,8 @@ use std::process::Command;
 
 use stillframe_tests::{ScratchDirectory, bound_command};
 
-use super::Kind;
 use super::script::{self, Setting, quoted};
+use super::{Boot, Kind};
 
 /// Names the directory of the kit.
 const KIT: &str = "STILLFRAME_ZFS_KIT";
@@ -25,7 +25,7 @@ const SECTOR_BYTES: u64 = 512;
 const FIRST_SECTOR: u32 = 2048;
 
 /// The command that runs the guest.
-pub(super) fn command(scripts: &ScratchDirectory, test: &str, images: &[PathBuf]) -> Command {
+pub(super) fn command(scripts: &ScratchDirectory, test: &str, boot: Boot, images: &[PathBuf]) -> Command {
     let kit = env::var_os(KIT).map(PathBuf::from);
     let kit = kit.unwrap_or_else(|| panic!("{KIT} is not set: `cargo xtask test --real-storage` makes the kit and sets it"));
     let disks: Vec<PathBuf> = (b'a'..).take(images.len()).map(|letter| format!("/dev/vd{}1", char::from(letter)).into()).collect();
@@ -34,6 +34,7 @@ pub(super) fn command(scripts: &ScratchDirectory, test: &str, images: &[PathBuf]
     let inside = format!("tar -C {userland} -c . | tar -C / -x --keep-directory-symlink\nmodprobe zfs");
     let setting = Setting {
         kind: Kind::Emulator,
+        boot,
         preamble: "modprobe overlay",
         lower: "/host",
         layers: "/layers",

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use stillframe_tests::{ScratchDirectory, binary_path, set_mode};
 
-use super::{Kind, LAST_WORDS, VARIABLE};
+use super::{BOOT, Boot, Kind, LAST_WORDS, VARIABLE};
 
 /// What differs between the kinds of guests.
 pub(super) struct Setting<'a> {
     /// Which kind it is.
     pub(super) kind: Kind,
+    /// Which start it is.
+    pub(super) boot: Boot,
     /// Shell commands that come first: `/proc` and the module for overlays.
     pub(super) preamble: &'a str,
     /// Where the file system of the machine is found.
@@ -72,6 +74,7 @@ fn inside(setting: &Setting<'_>, test: &str) -> String {
         ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("HOME".to_owned(), "/root".to_owned()),
         (VARIABLE.to_owned(), setting.kind.name().to_owned()),
+        (BOOT.to_owned(), setting.boot.name().to_owned()),
         ("STILLFRAME_GUEST_DISKS".to_owned(), disks.join(" ")),
         // The one that the unprivileged user can run, made before.
         ("STILLFRAME_BIN".to_owned(), binary_path().display().to_string()),

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use stillframe_tests::{ScratchDirectory, bound_command};
 
-use super::Kind;
 use super::script::{self, Setting};
+use super::{Boot, Kind};
 
 /// Memory, which also holds all that is written outside of the disks. Only what is used is taken.
 const MEMORY: &str = "mem=3G";
@@ -15,7 +15,7 @@ const MEMORY: &str = "mem=3G";
 const MODULES: &str = "/usr/lib/uml/modules";
 
 /// The command that runs the guest.
-pub(super) fn command(scripts: &ScratchDirectory, test: &str, images: &[PathBuf]) -> Command {
+pub(super) fn command(scripts: &ScratchDirectory, test: &str, boot: Boot, images: &[PathBuf]) -> Command {
     let disks: Vec<PathBuf> = (b'a'..).take(images.len()).map(|letter| format!("/dev/ubd{}", char::from(letter)).into()).collect();
     let preamble = format!(
         "mount -t proc proc /proc
@@ -23,6 +23,7 @@ insmod {MODULES}/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
     );
     let setting = Setting {
         kind: Kind::UserModeLinux,
+        boot,
         preamble: &preamble,
         lower: "/",
         layers: "/mnt",

@@ -1,6 +1,10 @@
 //! LVM in User-mode Linux: thin and classic volumes, ext4 and XFS.
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 
+mod killed;
+mod layers;
+mod power_cut;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -57,7 +61,10 @@ fn data_wal_and_tablespaces_on_volumes_of_their_own_recover_together() {
         let (_ts1, first) = point("ts1", Room::Classic, 384, FileSystem::Xfs);
         let (_ts2, second) = point("ts2", Room::Thin, 256, FileSystem::Ext4);
         let volumes = Volumes { wal: wal.join("pg_wal"), tablespaces: [first.join("ts"), second.join("ts")] };
-        let subject = subject(&data).volumes(volumes).restores_are_mounted();
+        let subject = subject(&data).volumes(volumes).restores_are_mounted().look(|backup| {
+            let volumes = backup["sets"][0]["volumes"].as_array().expect("a list");
+            assert_eq!(volumes.last().expect("four")["id"], "vg0/data", "`pg_control` is cut last");
+        });
         recovers_to_the_moment_and_leaves_nothing(subject, || kept(&group));
     });
 }
