@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    archive_accept, backup_lock, backup_mark, backup_show, config_show, delete, provider, snapshot_fetch, snapshot_push,
+    archive_accept, backup_lock, backup_mark, backup_show, check, config_show, delete, provider, snapshot_fetch, snapshot_push,
     snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
 };
 use crate::common::Common;
@@ -14,6 +14,7 @@ use crate::progress::Choice;
 #[command(name = "stillframe", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 success, 2 usage, 3 configuration, 4 refused, 5 try again, 6 corrupt, 7 internal.\n\
     wal-fetch: 1 only when the file is certainly not in the archive; errors are 202 to 207.\n\
+    check: 0 all well, 1 a warning, 2 critical, 3 could not check.\n\
     wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
     130: interrupted twice; `delete garbage` or `snapshot-release` removes what is left.")]
 pub struct Args {
@@ -59,6 +60,8 @@ pub enum Command {
     BackupMark(backup_mark::Options),
     /// Keep a backup from being deleted before a moment, or lift that lock
     BackupLock(backup_lock::Options),
+    /// Prove the set-up: rights, archiving, directories, providers, store, backups; the exit code tells
+    Check(check::Options),
     /// Delete backups and the WAL that nobody needs; a dry run unless --confirm
     Delete(delete::Options),
     /// Show the configuration, or make one of the settings of WAL-G

@@ -5,6 +5,7 @@ pub mod backup_list;
 pub mod backup_lock;
 pub mod backup_mark;
 pub mod backup_show;
+pub mod check;
 pub mod config_import;
 pub mod config_show;
 pub mod delete;
@@ -53,6 +54,7 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::BackupShow(options) => multi_threaded(backup_show::run(common, &options, json)),
         Command::BackupMark(options) => single_threaded(backup_mark::run(common, &options, json)),
         Command::BackupLock(options) => multi_threaded(backup_lock::run(common, &options, json)),
+        Command::Check(options) => multi_threaded(check::run(common, &options, json)),
         Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
         Command::Config(config_show::Command::Show) => config_show::run(common, json),
         Command::Config(config_show::Command::Import(options)) => config_import::run(&options, json),

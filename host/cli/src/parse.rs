@@ -1,10 +1,11 @@
 //! Values of flags that several commands share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use stillframe_core::catalog::InvalidBackupName;
 use stillframe_core::flows::AnyBackupName;
 use stillframe_core::postgres::{TimelineId, WalSegmentSize};
@@ -22,6 +23,14 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
     })?;
     let zoned = local.to_zoned(TimeZone::system()).map_err(|error| error.to_string())?;
     Ok(zoned.timestamp())
+}
+
+/// A length of time: `26h`, `7 days`, `2w`. A day has 24 hours.
+pub fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a length of time: write `26h`, `7 days` or `2w`");
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| format!("{}; months differ", wrong()))?;
+    if duration.is_positive() { Ok(duration.unsigned_abs()) } else { Err(wrong()) }
 }
 
 /// A timeline, as `pg_controldata` shows it: a number from 1.
@@ -58,7 +67,7 @@ pub fn mapping(text: &str) -> Result<(PathBuf, PathBuf), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{WalSegmentSize, mapping, moment, segment_size};
+    use super::{Duration, WalSegmentSize, age, mapping, moment, segment_size};
 
     #[test]
     fn reads_moments_as_people_and_postgresql_write_them() {
@@ -71,6 +80,16 @@ mod tests {
         assert!(moment("2026-11-21 08:32:14").is_ok(), "local time");
         for text in ["", "yesterday", "2026-13-01 00:00:00", "2026-11-21 25:00:00+00"] {
             assert!(moment(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_lengths_of_time_as_people_write_them() {
+        for (text, hours) in [("26h", 26), ("7 days", 168), ("2w", 336), ("1 day 2 hours", 26), ("P1D", 24)] {
+            assert_eq!(age(text).unwrap(), Duration::from_hours(hours), "{text}");
+        }
+        for text in ["", "7", "-1h", "0h", "2 months", "soon"] {
+            assert!(age(text).is_err(), "{text}");
         }
     }
 

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::error::{Classify, ErrorClass};
+use crate::store::Space;
 
 /// What `mkfs` makes in the root of a file system; it belongs to the file system, not to what lies on it.
 pub const LOST_AND_FOUND: &str = "lost+found";
@@ -50,6 +51,14 @@ pub fn sync_file_system(directory: &Path) -> Result<(), FileError> {
     let failed = |source| FileError::new("flush the file system of", directory, source);
     let opened = File::open(directory).map_err(failed)?;
     rustix::fs::syncfs(opened).map_err(|errno| failed(errno.into()))
+}
+
+/// Room on the file system that holds this place, as far as it is left to us.
+pub fn space(path: &Path) -> Result<Space, FileError> {
+    let failed = |errno: Errno| FileError::new("look at the file system of", path, errno.into());
+    let found = rustix::fs::statvfs(path).map_err(failed)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Space { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) })
 }
 
 /// Replaces a file as a whole, for what need not survive a crash.

@@ -5,6 +5,7 @@ mod archive_accept;
 mod archive_map;
 mod backup_lock;
 mod backup_mark;
+pub mod check;
 mod delete;
 mod progress;
 mod readiness;

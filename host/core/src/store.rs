@@ -106,6 +106,23 @@ pub trait Store: Send + Sync {
     ///
     /// A page shorter than `limit` is the last one.
     async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError>;
+
+    /// Proves by doing them that reads, listings, deletions and conditional writes are what this trait promises. Leaves nothing.
+    async fn prove(&self) -> Result<(), StoreError>;
+
+    /// Room on the disk below it; none where there is no such limit, or nobody tells it.
+    async fn space(&self) -> Result<Option<Space>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Room on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that are left to us.
+    pub free_bytes: u64,
+    /// Bytes that it has.
+    pub total_bytes: u64,
 }
 
 /// Objects in one request of [`list`]; S3 gives at most 1,000.

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use crate::rights::rights;
 use crate::session::{self, Identity, Mark};
 use crate::settings::SessionKind;
 use crate::transport::Transport;
@@ -209,6 +210,15 @@ impl Connection for PgConnection {
             // Another process answers: somebody stands between.
             _ => Err(ConnectionError { server: self.server.clone(), operation: OPERATION, fault: ConnectionFault::Pooler }),
         }
+    }
+
+    async fn missing_grants(&mut self) -> Result<Vec<String>, ConnectionError> {
+        const OPERATION: &str = "ask for the rights of the role";
+        let rights = rights(self.identity.version, &self.identity.role);
+        let questions: Vec<&str> = rights.iter().map(|right| right.held.as_str()).collect();
+        let row = self.row(OPERATION, &format!("SELECT ARRAY[{}]", questions.join(", ")), &[]).await?;
+        let held: Vec<bool> = row.try_get(0).map_err(|error| self.unexpected(OPERATION, error.to_string()))?;
+        Ok(rights.into_iter().zip(held).filter(|(_, held)| !held).map(|(right, _)| right.grant).collect())
     }
 
     async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {

@@ -34,6 +34,7 @@ macro_rules! for_each_case {
             objects::keeps_an_empty_object,
             objects::keeps_twenty_mebibytes,
             objects::keeps_the_longest_key,
+            creation::proves_itself_and_leaves_nothing,
         }
     };
 }

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::error::ErrorClass;
-use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
+use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Space, Store, StoreError};
 use tokio::task::spawn_blocking;
 
 mod fault;
 mod listing;
 mod lock;
 mod object;
+mod probe;
 mod publish;
 mod tree;
 
@@ -127,5 +128,13 @@ impl Store for LocalStore {
     async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
         let (wanted, after) = (prefix.to_owned(), after.cloned());
         self.on_root("list", prefix, move |root| listing::page(root, &wanted, after.as_ref(), limit)).await
+    }
+
+    async fn prove(&self) -> Result<(), StoreError> {
+        self.on_root("prove", ".", probe::prove).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>, StoreError> {
+        self.on_root("look at", ".", Root::space).await.map(Some)
     }
 }

@@ -142,4 +142,9 @@ impl Store for RemoteStore {
         }
         Ok(page)
     }
+
+    async fn prove(&self) -> Result<(), StoreError> {
+        Self::prove(self, "prove", ".").await?;
+        probe::prove(self.wire.as_ref()).await.map_err(self.failure("prove", "."))
+    }
 }

@@ -24,6 +24,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::catalog::{Layout, cluster_mark};
 use crate::postgres::{SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize};
@@ -283,6 +284,15 @@ impl<'a> WalArchive<'a> {
     pub async fn prove(&self, name: WalFileName) -> Result<Option<Proof>, ArchiveError> {
         let Some(object) = self.find(name).await? else { return Ok(None) };
         object.prove().await.map(Some)
+    }
+
+    /// Whether a file is archived with just this content; none when it is certain that the archive does not have it.
+    ///
+    /// Without the private key, what stands on the outside of an encrypted object is compared.
+    pub async fn agrees(&self, name: WalFileName, content: &[u8]) -> Result<Option<bool>, ArchiveError> {
+        let Some(object) = self.find(name).await? else { return Ok(None) };
+        let digest = ContentDigest::of(Sha256::new_with_prefix(content), content.len() as u64);
+        Ok(Some(object.compare(digest).await? == Likeness::Same))
     }
 
     /// Lists every WAL file in the archive, by timeline and segment: one entry for each object, what lies beside it included.

@@ -6,7 +6,8 @@
 //! providers cut one after the other in one span of backup mode.
 
 mod announce;
-mod assign;
+pub(super) mod assign;
+pub(super) mod cover;
 mod cut;
 mod error;
 mod preflight;

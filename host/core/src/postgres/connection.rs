@@ -42,6 +42,9 @@ pub trait Connection: Send {
     /// Proves that the session still lives.
     async fn ping(&mut self) -> Result<(), ConnectionError>;
 
+    /// What a superuser must run so that the role can take backups; empty when it has every right.
+    async fn missing_grants(&mut self) -> Result<Vec<String>, ConnectionError>;
+
     /// Asks how archiving goes.
     async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError>;
 

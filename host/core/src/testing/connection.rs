@@ -24,6 +24,7 @@ struct State {
     lost_at: Option<usize>,
     tablespace_map: Vec<u8>,
     failing_file: Option<String>,
+    missing_grants: Vec<String>,
     at_start: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -52,6 +53,7 @@ impl FakeServer {
             lost_at: None,
             tablespace_map: Vec::new(),
             failing_file: None,
+            missing_grants: Vec::new(),
             at_start: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -82,6 +84,11 @@ impl FakeServer {
     /// Lets the archiver fail on this file, for ever.
     pub fn fail_archiving(&self, file: &str) {
         self.state().failing_file = Some(file.to_owned());
+    }
+
+    /// Lets the role lack these rights.
+    pub fn lack_rights(&self, grants: &[&str]) {
+        self.state().missing_grants = grants.iter().map(|grant| (*grant).to_owned()).collect();
     }
 
     /// Runs this when the next backup starts.
@@ -184,6 +191,11 @@ impl Connection for FakeConnection {
 
     async fn ping(&mut self) -> Result<(), ConnectionError> {
         self.call("ping")
+    }
+
+    async fn missing_grants(&mut self) -> Result<Vec<String>, ConnectionError> {
+        self.call("ask for its rights")?;
+        Ok(self.server.state().missing_grants.clone())
     }
 
     async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {

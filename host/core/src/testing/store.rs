@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::ErrorClass;
-use crate::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
+use crate::store::{Key, ObjectEntry, PutOutcome, Space, Store, StoreError};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -78,6 +78,10 @@ impl Store for MemoryStore {
         let objects = self.objects();
         let matching = objects.iter().filter(|(key, _)| key.as_str().starts_with(prefix) && after.is_none_or(|after| *key > after));
         Ok(matching.take(limit).map(|(key, body)| ObjectEntry { key: key.clone(), size_bytes: body.len() as u64 }).collect())
+    }
+
+    async fn prove(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -162,6 +166,10 @@ impl Store for FaultyStore<'_> {
     async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
         self.inner.list_page(prefix, after, limit).await
     }
+
+    async fn prove(&self) -> Result<(), StoreError> {
+        self.inner.prove().await
+    }
 }
 
 /// An operation of a store.
@@ -174,6 +182,7 @@ pub enum Operation {
     Head,
     Delete,
     List,
+    Prove,
 }
 
 impl Operation {
@@ -187,6 +196,7 @@ impl Operation {
             Self::Head => "head",
             Self::Delete => "delete",
             Self::List => "list",
+            Self::Prove => "prove",
         }
     }
 }
@@ -266,6 +276,15 @@ impl<W: Watcher> Store for WatchedStore<'_, W> {
     async fn list_page(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, StoreError> {
         self.tell(Operation::List, prefix).await?;
         self.inner.list_page(prefix, after, limit).await
+    }
+
+    async fn prove(&self) -> Result<(), StoreError> {
+        self.tell(Operation::Prove, ".").await?;
+        self.inner.prove().await
+    }
+
+    async fn space(&self) -> Result<Option<Space>, StoreError> {
+        self.inner.space().await
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod archive_guard;
 mod backup_lock;
+mod check;
 mod cluster;
 mod delete;
 mod delete_restored;

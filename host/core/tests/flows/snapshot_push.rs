@@ -393,6 +393,10 @@ impl Connection for Silent {
         std::future::pending().await
     }
 
+    async fn missing_grants(&mut self) -> Result<Vec<String>, ConnectionError> {
+        std::future::pending().await
+    }
+
     async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {
         self.0.archiver().await
     }

@@ -145,6 +145,10 @@ impl Store for Names {
         let matching = self.0[begin..].iter().filter(|entry| entry.key.as_str().starts_with(prefix));
         Ok(matching.take(limit).cloned().collect())
     }
+
+    async fn prove(&self) -> Result<(), StoreError> {
+        panic!("probes")
+    }
 }
 
 #[tokio::test]

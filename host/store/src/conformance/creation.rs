@@ -20,6 +20,13 @@ pub(crate) async fn never_replaces_with_put_if_absent(store: &Arc<dyn Store>, pr
     assert_eq!(get(store, &object).await.as_deref(), Some(b"first".as_slice()));
 }
 
+/// The store's own proof passes on a store that passes this suite, and nothing is seen of it afterwards.
+pub(crate) async fn proves_itself_and_leaves_nothing(store: &Arc<dyn Store>, _prefix: &str) {
+    let before = all(store, "").await;
+    store.prove().await.unwrap_or_else(|error| panic!("{error}: {:?}", error.source));
+    assert_eq!(all(store, "").await, before);
+}
+
 /// Of fifty concurrent writers exactly one creates, and no reader ever sees a byte of the others.
 pub(crate) async fn lets_exactly_one_of_fifty_writers_create(store: &Arc<dyn Store>, prefix: &str) {
     const WRITERS: u8 = 50;

@@ -41,6 +41,8 @@ pub(super) enum Fault {
     LockHeld { waited_secs: u64 },
     #[error("another process keeps deleting the directory of the object")]
     ParentVanishes,
+    #[error("the file system {did}")]
+    Unfit { did: String },
     #[error("the operating system gave no random bytes")]
     NoRandomness {
         #[source]
@@ -76,7 +78,8 @@ impl Classify for Fault {
             | Self::MarkerUnknown { .. }
             | Self::Symlink { .. }
             | Self::WrongKind { .. }
-            | Self::OtherFileSystem { .. } => ErrorClass::Config,
+            | Self::OtherFileSystem { .. }
+            | Self::Unfit { .. } => ErrorClass::Config,
             Self::TooLarge { .. } => ErrorClass::Corrupt,
             Self::ChangedWhileRead { .. }
             | Self::MarkerVanished
@@ -106,6 +109,7 @@ impl Classify for Fault {
             Self::LockHeld { .. } => {
                 "look for a process that is stopped or waits for the disk; `flock` of `.stillframe-store` is what it holds"
             }
+            Self::Unfit { .. } => "keep the store on a file system whose hard links fail when the name is taken",
             Self::MarkerVanished | Self::ParentVanishes | Self::NoRandomness { .. } => return None,
         };
         Some(text.to_owned())

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use stillframe_core::store::Space;
 
 use super::fault::Fault;
 use super::publish::{Publication, publish_in};
@@ -107,6 +108,18 @@ impl Root {
         } else {
             Err(Fault::OtherFileSystem { name: name.to_owned() })
         }
+    }
+
+    /// The root directory itself.
+    pub(super) fn top(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Room on its file system, as far as it is left to us.
+    pub(super) fn space(&self) -> Result<Space, Fault> {
+        let found = rustix::fs::fstatvfs(&self.directory).map_err(Fault::at("look at the file system of the store"))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Space { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) })
     }
 
     fn open(path: &Path) -> Result<Self, Fault> {

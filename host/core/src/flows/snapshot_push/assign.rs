@@ -56,7 +56,10 @@ impl std::fmt::Display for PathSelector {
 }
 
 /// The directories of each provider, in cutting order of the providers: the one whose files come last is last.
-pub(super) fn assign(choice: &ProviderChoice, paths: &[DataPath]) -> Result<Vec<(ProviderName, Vec<DataPath>)>, PushError> {
+pub(in crate::flows) fn assign(
+    choice: &ProviderChoice,
+    paths: &[DataPath],
+) -> Result<Vec<(ProviderName, Vec<DataPath>)>, PushError> {
     let mut parts: Vec<(ProviderName, Vec<DataPath>)> = Vec::new();
     for path in paths {
         let best = choice.rules.iter().filter_map(|rule| Some((rule.selector.fit(path)?, &rule.provider)));

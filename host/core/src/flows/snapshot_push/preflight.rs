@@ -5,14 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::assign::{self, comes_last};
+use super::assign;
+use super::cover::{Covered, cover};
 use super::{PushError, PushRequest, Server};
 use crate::catalog::{Backup, BackupSet, CatalogContents, IntendedSet, Intent};
 use crate::flows::Ports;
 use crate::postgres::{ArchiveMode, ServerFacts};
-use crate::provider::{
-    CreateRequest, DataPath, OWNER_LABEL, Provider, ProviderError, ProviderFault, ProviderName, SetReference, Token, Volume,
-};
+use crate::provider::{CreateRequest, DataPath, OWNER_LABEL, Provider, SetReference, Token};
 
 /// Steps of backup mode besides the cuts that have the same deadline.
 const STEPS_AROUND_THE_CUT: u32 = 3;
@@ -56,12 +55,10 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
     let is_alone = assigned.len() == 1;
     let mut ordered = Vec::with_capacity(assigned.len());
     for (name, paths) in assigned {
-        let provider = ports.providers.open(&name).await?;
-        for warning in provider.check().await? {
+        let Covered { provider, warnings, volumes } = cover(ports, &name, &paths).await?;
+        for warning in warnings {
             tracing::warn!(provider = %name, "{warning}");
         }
-        let volumes = in_cutting_order(provider.resolve(&paths).await?);
-        check_covered(&name, &paths, &volumes)?;
         let token = if is_alone { request.token.clone() } else { request.token.for_provider(&name) };
         let create = CreateRequest {
             labels: labels(ports, request, &facts, &token),
@@ -102,26 +99,6 @@ async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result
     let archiver = server.connection.archiver().await?;
     if archiver.is_failing {
         tracing::warn!(file = archiver.last_failed_wal, "the server's archiver fails at present");
-    }
-    Ok(())
-}
-
-/// A volume with files that must come last is cut last.
-fn in_cutting_order(mut volumes: Vec<Volume>) -> Vec<Volume> {
-    volumes.sort_by_key(|volume| volume.paths.iter().any(comes_last));
-    volumes
-}
-
-/// The provider's word is not taken for it: each path must lie on exactly one of its volumes.
-fn check_covered(provider: &ProviderName, paths: &[DataPath], volumes: &[Volume]) -> Result<(), ProviderError> {
-    let fault = |fault| ProviderError { provider: provider.clone(), operation: "map the directories to volumes", fault };
-    for path in paths {
-        let holders = volumes.iter().flat_map(|volume| &volume.paths).filter(|held| held.name == path.name).count();
-        match holders {
-            1 => {}
-            0 => return Err(fault(ProviderFault::UnmanagedPath(path.path.display().to_string()))),
-            _ => return Err(fault(ProviderFault::BadAnswer(format!("`{}` lies on {holders} volumes", path.path.display())))),
-        }
     }
     Ok(())
 }
