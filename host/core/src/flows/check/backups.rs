@@ -21,11 +21,8 @@ pub(super) async fn check_backups(
     facts: Option<&ServerFacts>,
     findings: &mut Vec<Finding>,
 ) {
-    let mut contents = match ports.catalog().contents().await {
-        Ok(contents) => contents,
-        // The store is told of already.
-        Err(_) => return,
-    };
+    // Why the store cannot be read is told of already.
+    let Ok(mut contents) = ports.catalog().contents().await else { return };
     settle_states(ports, &mut contents).await;
     let now = ports.clock.now();
     findings.push(newest(&contents, request.max_backup_age, facts, now));
