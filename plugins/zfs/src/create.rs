@@ -1,8 +1,9 @@
 //! Making a set.
 //!
-//! The cut comes first, and nothing before it: each command that would run earlier would lengthen the time in backup mode. Whether
-//! the request is a repetition shows when the names exist already. Each pool is cut by one command, and the pool that holds the
-//! last volume comes last. Then the snapshots are held, and looked at. A failure removes what this attempt has cut.
+//! The server is in backup mode, so nothing runs here but the cut: one command for each pool, and the pool that holds the last
+//! volume comes last. The snapshots carry everything that accounts for them; they are looked at and held by the first `get-set`,
+//! which alone says `ready`. Whether the request is a repetition shows when the names exist already. A failure removes what this
+//! attempt has cut.
 
 use stillframe_sdk::command::Command;
 use stillframe_sdk::{CreateRequest, Error, Host, Level, SnapshotSet, Volume, invalid};
@@ -10,8 +11,7 @@ use stillframe_sdk::{CreateRequest, Error, Host, Level, SnapshotSet, Volume, inv
 use crate::delete;
 use crate::fault::{Failure, Fault};
 use crate::find;
-use crate::holds;
-use crate::name::{self, HOLD_TAG, MAX_NAME_BYTES};
+use crate::name::{self, MAX_NAME_BYTES};
 use crate::record::Record;
 use crate::set::{self, Set};
 use crate::zfs::Zfs;
@@ -27,16 +27,15 @@ pub(crate) fn create_set<H: Host + Command>(zfs: &Zfs<'_, H>, request: &CreateRe
         let record = Record::of(request, zfs.host.now_ms())?;
         let properties = record.to_properties()?;
         let Err(Interruption { failure, has_cut }) = cut(zfs, &pools, &properties) else {
-            return finish(zfs, &record, &snapshots);
+            return Ok(set::just_cut(&record, zfs.host.now_ms()));
         };
         if has_cut && !undo(zfs, &record, &snapshots) {
             return Err(Error::Indeterminate(failure.text));
         }
         if failure.fault != Fault::Exists {
-            return Err(not_an_absent_set(failure));
+            return Err(failure.about_a_known_one());
         }
         if let Some(set) = existing(zfs, &record, failure)? {
-            holds::ensure(zfs, HOLD_TAG, &set.names()).map_err(not_an_absent_set)?;
             return Ok(set.describe(zfs.config));
         }
     }
@@ -61,34 +60,6 @@ fn cut<H: Command>(zfs: &Zfs<'_, H>, pools: &[Vec<String>], properties: &[(Strin
     Ok(())
 }
 
-/// Holds the snapshots, and proves that they are what was asked for.
-fn finish<H: Host + Command>(zfs: &Zfs<'_, H>, record: &Record, snapshots: &[String]) -> Result<SnapshotSet, Error> {
-    let end_ms = zfs.host.now_ms().max(record.begin_ms);
-    match hold_and_verify(zfs, record, snapshots) {
-        Ok(set) => Ok(SnapshotSet { cut_end_ms: end_ms, ..set.describe(zfs.config) }),
-        Err(error) => {
-            // Whether it succeeds or not, the reason is what the operator must know; what is left has the token of the intent.
-            undo(zfs, record, snapshots);
-            Err(error)
-        }
-    }
-}
-
-fn hold_and_verify<H: Command>(zfs: &Zfs<'_, H>, record: &Record, snapshots: &[String]) -> Result<Set, Error> {
-    holds::ensure(zfs, HOLD_TAG, snapshots).map_err(not_an_absent_set)?;
-    let set = Set::whole(record.clone(), zfs.snapshots(snapshots)?);
-    if !set.is_complete() {
-        return Err(Error::Transient(format!("snapshots named `{}` were destroyed while they were made", record.handle.name)));
-    }
-    let of_one_pool = |one: &str, other: &str| name::pool(one) == name::pool(other);
-    for one in &set.snapshots {
-        if set.snapshots.iter().any(|other| of_one_pool(&one.name, &other.name) && one.txg != other.txg) {
-            return Err(Error::Internal(format!("`{}` was not cut together with the others of its pool", one.name)));
-        }
-    }
-    Ok(set)
-}
-
 /// The complete set of this very request, when the names that are taken belong to it. What a killed attempt at it has left is
 /// removed: snapshots of two attempts are never mixed.
 fn existing<H: Host + Command>(zfs: &Zfs<'_, H>, record: &Record, taken: Failure) -> Result<Option<Set>, Error> {
@@ -101,14 +72,6 @@ fn existing<H: Host + Command>(zfs: &Zfs<'_, H>, record: &Record, taken: Failure
     }
     delete::remove(zfs, &set)?;
     Ok(None)
-}
-
-/// Something is going on with the dataset (a receive, a rollback), or it has just gone.
-fn not_an_absent_set(failure: Failure) -> Error {
-    match failure.fault {
-        Fault::Busy | Fault::NotFound => Error::Transient(failure.text),
-        _ => failure.into(),
-    }
 }
 
 /// Removes what this attempt has cut; returns whether that is certain.

@@ -27,11 +27,10 @@ pub(crate) fn delete_set<H: Host + Command>(zfs: &Zfs<'_, H>, handle: &str) -> R
 
 /// Destroys every snapshot of a set, unless somebody needs one of them.
 pub(crate) fn remove<H: Host + Command>(zfs: &Zfs<'_, H>, set: &Set) -> Result<(), Error> {
-    let holds = if set.snapshots.is_empty() { Vec::new() } else { zfs.holds(&set.names())? };
-    refuse_needed(zfs, set, &holds)?;
+    refuse_needed(zfs, set)?;
     for (done, snapshot) in (0..).zip(&set.snapshots) {
         zfs.host.progress(done, Some(set.snapshots.len() as u64), &format!("destroying `{}`", snapshot.name));
-        for hold in holds.iter().filter(|hold| hold.snapshot == snapshot.name) {
+        for hold in set.holds.iter().filter(|hold| hold.snapshot == snapshot.name) {
             holds::release(zfs, hold)?;
         }
         if let Err(failure) = holds::ignore(zfs.destroy_snapshot(&snapshot.name), Fault::NotFound) {
@@ -44,11 +43,11 @@ pub(crate) fn remove<H: Host + Command>(zfs: &Zfs<'_, H>, set: &Set) -> Result<(
 }
 
 /// Clones, locks and other people's holds keep a set.
-fn refuse_needed<H: Host>(zfs: &Zfs<'_, H>, set: &Set, holds: &[Hold]) -> Result<(), Error> {
+fn refuse_needed<H: Host>(zfs: &Zfs<'_, H>, set: &Set) -> Result<(), Error> {
     if let Some(snapshot) = set.snapshots.iter().find(|snapshot| !snapshot.clones.is_empty()) {
         return Err(Error::InUse(format!("`{}` has the clone `{}`", snapshot.name, snapshot.clones.join("`, `"))));
     }
-    let owned: Vec<(&Hold, Owner)> = holds.iter().map(|hold| (hold, hold.owner())).collect();
+    let owned: Vec<(&Hold, Owner)> = set.holds.iter().map(|hold| (hold, hold.owner())).collect();
     if let Some((hold, _)) = owned.iter().find(|(_, owner)| *owner == Owner::Foreign) {
         return Err(Error::InUse(format!("`{}` has the hold `{}`, which is not ours", hold.snapshot, hold.tag)));
     }

@@ -34,12 +34,7 @@ pub(crate) fn describe() -> ProviderInfo {
         name: "zfs".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         summary: "Takes atomic snapshots of OpenZFS datasets, and restores them as writable clones.".to_owned(),
-        features: Features::ATOMIC_GROUP
-            | Features::ISOLATED
-            | Features::RESTORE
-            | Features::LOCK
-            | Features::IMMEDIATE
-            | Features::INCREMENTAL,
+        features: Features::ATOMIC_GROUP | Features::ISOLATED | Features::RESTORE | Features::LOCK | Features::INCREMENTAL,
         config_schema: CONFIG_SCHEMA.to_owned(),
         needs: vec![CapabilityNeed {
             capability: "command".to_owned(),

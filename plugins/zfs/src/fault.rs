@@ -130,6 +130,14 @@ impl Failure {
         lines.peek().is_some() && lines.all(|line| Self::read(line).fault == Fault::NotFound)
     }
 
+    /// The error when something that is known to be there is busy (a receive, a rollback), or has just gone: it may be tried again.
+    pub(crate) fn about_a_known_one(self) -> Error {
+        match self.fault {
+            Fault::Busy | Fault::NotFound => Error::Transient(self.text),
+            _ => self.into(),
+        }
+    }
+
     /// Whether the change may have been made although the program failed.
     pub(crate) fn may_have_happened(&self) -> bool {
         matches!(self.fault, Fault::Interrupted | Fault::Suspended | Fault::Other)

@@ -5,6 +5,7 @@ use stillframe_sdk::command::Command;
 
 use crate::fault::{Failure, Fault};
 use crate::name::{HOLD_TAG, LOCK_TAG_PREFIX};
+use crate::set::Set;
 use crate::zfs::{Hold, Zfs};
 
 /// Whose hold it is.
@@ -26,6 +27,17 @@ impl Hold {
         let until_ms = self.tag.strip_prefix(LOCK_TAG_PREFIX).and_then(|until| until.parse().ok());
         until_ms.map_or(Owner::Foreign, Owner::Lock)
     }
+}
+
+/// Holds what is not held yet of a set that can be restored. Of any other, nothing is worth keeping from others.
+pub(crate) fn finish<H: Command>(zfs: &Zfs<'_, H>, set: &mut Set) -> Result<(), Error> {
+    let missing: Vec<String> = set.names().into_iter().filter(|snapshot| !set.is_held(snapshot)).collect();
+    if missing.is_empty() || !set.is_usable() {
+        return Ok(());
+    }
+    ensure(zfs, HOLD_TAG, &missing).map_err(Failure::about_a_known_one)?;
+    set.holds.extend(missing.into_iter().map(|snapshot| Hold { snapshot, tag: HOLD_TAG.to_owned() }));
+    Ok(())
 }
 
 /// Holds snapshots with this tag; one that is held already stays so.

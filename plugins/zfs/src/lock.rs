@@ -21,7 +21,7 @@ pub(crate) fn lock_set<H: Host + Command>(zfs: &Zfs<'_, H>, handle: &str, mode: 
     }
     let set = find::by_handle(zfs, &Handle::parse(handle)?)?.filter(Set::is_complete);
     let set = set.ok_or_else(|| Error::NotFound(handle.to_owned()))?;
-    let locks = locks(zfs, &set)?;
+    let locks = locks(&set);
     for snapshot in set.names() {
         // One that lasts longer is never shortened.
         if locks.iter().any(|(hold, until)| hold.snapshot == snapshot && *until >= until_ms) {
@@ -35,14 +35,14 @@ pub(crate) fn lock_set<H: Host + Command>(zfs: &Zfs<'_, H>, handle: &str, mode: 
 
 pub(crate) fn unlock_set<H: Host + Command>(zfs: &Zfs<'_, H>, handle: &str) -> Result<(), Error> {
     let Some(set) = find::by_handle(zfs, &Handle::parse(handle)?)? else { return Ok(()) };
-    locks(zfs, &set)?.iter().try_for_each(|(hold, _)| holds::release(zfs, hold))
+    locks(&set).iter().try_for_each(|(hold, _)| holds::release(zfs, hold))
 }
 
 /// The locks on a set's snapshots, with their moments.
-fn locks<H: Command>(zfs: &Zfs<'_, H>, set: &Set) -> Result<Vec<(Hold, u64)>, Error> {
-    let lock = |hold: Hold| match hold.owner() {
-        Owner::Lock(until_ms) => Some((hold, until_ms)),
+fn locks(set: &Set) -> Vec<(Hold, u64)> {
+    let lock = |hold: &Hold| match hold.owner() {
+        Owner::Lock(until_ms) => Some((hold.clone(), until_ms)),
         Owner::Set | Owner::Foreign => None,
     };
-    Ok(zfs.holds(&set.names())?.into_iter().filter_map(lock).collect())
+    set.holds.iter().filter_map(lock).collect()
 }

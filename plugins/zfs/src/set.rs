@@ -6,9 +6,10 @@ use stillframe_sdk::command::Command;
 use stillframe_sdk::{Error, Member, MemberState, SnapshotSet};
 
 use crate::config::Config;
-use crate::name;
+use crate::holds::Owner;
+use crate::name::{self, Handle};
 use crate::record::Record;
-use crate::zfs::{Snapshot, Zfs};
+use crate::zfs::{Hold, Snapshot, Zfs};
 
 /// A set, and what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub(crate) struct Set {
     pub(crate) record: Record,
     /// Every snapshot with its token, wherever it is now.
     pub(crate) snapshots: Vec<Snapshot>,
+    /// Every hold on them.
+    pub(crate) holds: Vec<Hold>,
+    /// The set that was cut before it with the same token, which is for one set only.
+    rival: Option<Handle>,
     /// Snapshots of an attempt that was given up, with its record: they carry the token, and another beginning.
     outdated: BTreeMap<String, Record>,
 }
@@ -31,16 +36,45 @@ pub(crate) fn read<H: Command>(zfs: &Zfs<'_, H>, snapshots: &[String]) -> Result
             records.entry(property.of).or_default().insert(property.name, property.value);
         }
     }
-    let mut sets: BTreeMap<String, Vec<(Record, Snapshot)>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<(Record, Snapshot)>> = BTreeMap::new();
     for snapshot in zfs.snapshots(snapshots)? {
         // It was destroyed between the two questions.
         let Some(properties) = records.get(&snapshot.name) else { continue };
         let record = Record::from_properties(properties).ok_or_else(|| {
             Error::Internal(format!("the properties `stillframe:...` of `{}` were changed: they cannot be read", snapshot.name))
         })?;
-        sets.entry(record.handle.token.clone()).or_default().push((record, snapshot));
+        found.entry(record.handle.text()).or_default().push((record, snapshot));
     }
-    Ok(sets.into_values().filter_map(Set::of).collect())
+    let mut sets: Vec<Set> = found.into_values().filter_map(Set::of).collect();
+    for hold in zfs.holds(snapshots)? {
+        if let Some(set) = sets.iter_mut().find(|set| set.names().contains(&hold.snapshot)) {
+            set.holds.push(hold);
+        }
+    }
+    find_rivals(&mut sets);
+    Ok(sets)
+}
+
+/// A token with two names is a fault of whoever asked for the second. That shows only here: to look for it before the cut would
+/// lengthen backup mode. The first set keeps the token.
+fn find_rivals(sets: &mut [Set]) {
+    let mut firsts: BTreeMap<String, (u64, Handle)> = BTreeMap::new();
+    for Record { handle, begin_ms, .. } in sets.iter().map(|set| &set.record) {
+        let first = firsts.entry(handle.token.clone()).or_insert_with(|| (*begin_ms, handle.clone()));
+        if (*begin_ms, &handle.name) < (first.0, &first.1.name) {
+            *first = (*begin_ms, handle.clone());
+        }
+    }
+    for set in sets {
+        set.rival =
+            firsts.get(&set.record.handle.token).map(|(_, first)| first.clone()).filter(|first| *first != set.record.handle);
+    }
+}
+
+/// What the host is told of a set that was just cut.
+pub(crate) fn just_cut(record: &Record, end_ms: u64) -> SnapshotSet {
+    let member = |volume: &String| blank(volume.clone(), format!("{volume}@{}", record.handle.name), MemberState::Cut);
+    told(record, end_ms, record.volumes.iter().map(member).collect())
 }
 
 impl Set {
@@ -50,18 +84,14 @@ impl Set {
         let given_up = found.iter().filter(|(other, _)| *other != record);
         let outdated = given_up.map(|(other, snapshot)| (snapshot.name.clone(), other.clone())).collect();
         let snapshots = found.into_iter().map(|(_, snapshot)| snapshot).collect();
-        Some(Self { record, snapshots, outdated })
-    }
-
-    /// A set of one attempt.
-    pub(crate) fn whole(record: Record, snapshots: Vec<Snapshot>) -> Self {
-        Self { record, snapshots, outdated: BTreeMap::new() }
+        Some(Self { record, snapshots, holds: Vec::new(), rival: None, outdated })
     }
 
     /// What one attempt has cut.
     pub(crate) fn only_attempt(&self, record: &Record) -> Self {
         let of = |snapshot: &&Snapshot| self.outdated.get(&snapshot.name).unwrap_or(&self.record) == record;
-        Self::whole(record.clone(), self.snapshots.iter().filter(of).cloned().collect())
+        let snapshots = self.snapshots.iter().filter(of).cloned().collect();
+        Self { record: record.clone(), snapshots, outdated: BTreeMap::new(), ..self.clone() }
     }
 
     /// Whether every attempt was at this request.
@@ -72,6 +102,28 @@ impl Set {
     /// Whether there is a snapshot of every volume, all of one attempt.
     pub(crate) fn is_complete(&self) -> bool {
         self.outdated.is_empty() && (0..self.record.volumes.len()).all(|volume| self.snapshot_of(volume).is_some())
+    }
+
+    /// Whether it can be restored.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is_complete() && self.rival.is_none() && self.snapshots.iter().all(|snapshot| self.is_cut_together(snapshot))
+    }
+
+    /// Whether another set has its token.
+    pub(crate) fn has_rival(&self) -> bool {
+        self.rival.is_some()
+    }
+
+    /// Whether a snapshot has our hold.
+    pub(crate) fn is_held(&self, snapshot: &str) -> bool {
+        self.holds.iter().any(|hold| hold.snapshot == snapshot && hold.owner() == Owner::Set)
+    }
+
+    /// Whether all of its pool are from the same transaction group.
+    fn is_cut_together(&self, snapshot: &Snapshot) -> bool {
+        let valid = self.snapshots.iter().filter(|other| !self.outdated.contains_key(&other.name));
+        let mut beside = valid.filter(|other| name::pool(&other.name) == name::pool(&snapshot.name));
+        beside.all(|other| other.txg == snapshot.txg)
     }
 
     /// The snapshot of a volume. `zfs promote` and `zfs rename` move snapshots to other datasets; when just one volume is without,
@@ -112,31 +164,16 @@ impl Set {
     pub(crate) fn describe(&self, config: &Config) -> SnapshotSet {
         let record = &self.record;
         let latest = self.snapshots.iter().map(|snapshot| snapshot.creation_secs.saturating_mul(1_000).saturating_add(999)).max();
-        SnapshotSet {
-            handle: record.handle.text(),
-            token: record.handle.token.clone(),
-            name: record.handle.name.clone(),
-            atomic: is_one_pool(&record.volumes),
-            isolated: true,
-            cut_begin_ms: record.begin_ms,
-            cut_end_ms: latest.unwrap_or_default().max(record.begin_ms),
-            members: (0..record.volumes.len()).map(|volume| self.member(volume, config)).collect(),
-            labels: record.labels.clone(),
-        }
+        let end_ms = latest.unwrap_or_default().max(record.begin_ms);
+        told(record, end_ms, (0..record.volumes.len()).map(|volume| self.member(volume, config)).collect())
     }
 
     fn member(&self, volume: usize, config: &Config) -> Member {
         let dataset = self.record.volumes[volume].as_str();
         let home = format!("{dataset}@{}", self.record.handle.name);
-        let member = |id: String, state| Member {
-            volume: dataset.to_owned(),
-            id,
-            state,
-            percent: None,
-            size_bytes: None,
-            attributes: Vec::new(),
+        let Some(snapshot) = self.snapshot_of(volume) else {
+            return blank(dataset.to_owned(), home.clone(), self.why_absent(&home, dataset, config));
         };
-        let Some(snapshot) = self.snapshot_of(volume) else { return member(home.clone(), self.why_absent(&home, dataset, config)) };
         Member {
             size_bytes: Some(snapshot.referenced_bytes),
             attributes: vec![
@@ -144,8 +181,19 @@ impl Set {
                 ("createtxg".to_owned(), snapshot.txg.clone()),
                 ("used-bytes".to_owned(), snapshot.used_bytes.to_string()),
             ],
-            ..member(snapshot.name.clone(), MemberState::Ready)
+            ..blank(dataset.to_owned(), snapshot.name.clone(), self.state_of(snapshot))
         }
+    }
+
+    /// Before it is held, somebody else may destroy it: nobody is told that it is ready.
+    fn state_of(&self, snapshot: &Snapshot) -> MemberState {
+        if let Some(rival) = &self.rival {
+            return MemberState::Failed(format!("its token belongs to the set `{}`, which was cut before it", rival.text()));
+        }
+        if !self.is_cut_together(snapshot) {
+            return MemberState::Failed("it was not cut together with the others of its pool".to_owned());
+        }
+        if self.is_held(&snapshot.name) { MemberState::Ready } else { MemberState::Cut }
     }
 
     fn why_absent(&self, home: &str, dataset: &str, config: &Config) -> MemberState {
@@ -162,7 +210,25 @@ impl Set {
     }
 }
 
+fn told(record: &Record, end_ms: u64, members: Vec<Member>) -> SnapshotSet {
+    SnapshotSet {
+        handle: record.handle.text(),
+        token: record.handle.token.clone(),
+        name: record.handle.name.clone(),
+        atomic: is_one_pool(&record.volumes),
+        isolated: true,
+        cut_begin_ms: record.begin_ms,
+        cut_end_ms: end_ms.max(record.begin_ms),
+        members,
+        labels: record.labels.clone(),
+    }
+}
+
+fn blank(volume: String, id: String, state: MemberState) -> Member {
+    Member { volume, id, state, percent: None, size_bytes: None, attributes: Vec::new() }
+}
+
 /// Whether one command can cut all these volumes.
-pub(crate) fn is_one_pool(volumes: &[String]) -> bool {
+fn is_one_pool(volumes: &[String]) -> bool {
     volumes.windows(2).all(|pair| name::pool(&pair[0]) == name::pool(&pair[1]))
 }

@@ -95,12 +95,18 @@ fn token(name: &str) -> String {
     format!("{TOKEN}{name}")
 }
 
+/// Cuts a set, and looks at it as the host does before it publishes it.
 fn create(host: &FakeHost, name: &str) -> Result<SnapshotSet, Error> {
-    ZfsProvider::create_set(host, &defaults(), request(host, name))
+    create_and_look(host, request(host, name))
 }
 
 fn create_of_two(host: &FakeHost, name: &str) -> Result<SnapshotSet, Error> {
-    ZfsProvider::create_set(host, &defaults(), request_of_two(host, name))
+    create_and_look(host, request_of_two(host, name))
+}
+
+fn create_and_look(host: &FakeHost, request: CreateRequest) -> Result<SnapshotSet, Error> {
+    let cut = ZfsProvider::create_set(host, &defaults(), request)?;
+    Ok(ZfsProvider::get_set(host, &defaults(), SetReference::Handle(cut.handle))?.unwrap())
 }
 
 fn by_token(host: &FakeHost, name: &str) -> Option<SnapshotSet> {
@@ -121,6 +127,10 @@ fn listed(host: &FakeHost) -> Vec<SnapshotSet> {
 
 fn is_ready(set: &SnapshotSet) -> bool {
     set.members.iter().all(|member| member.state == MemberState::Ready)
+}
+
+fn is_cut(set: &SnapshotSet) -> bool {
+    set.members.iter().all(|member| member.state == MemberState::Cut)
 }
 
 fn directory(name: &str, role: DataRole) -> RestoreDirectory {

@@ -131,12 +131,12 @@ impl<'a, H: Command> Zfs<'a, H> {
         self.change(["destroy", clone].map(str::to_owned).to_vec(), &[clone], rights::RESTORE)
     }
 
-    /// The tokens, owners and beginnings that stand on snapshots of these datasets and of those below them.
+    /// The tokens, names, owners and beginnings that stand on snapshots of these datasets and of those below them.
     ///
     /// Only what was set on the snapshot itself counts: a snapshot inherits the properties of its dataset, and one that was
     /// received brings along those of the machine that it was sent from.
     pub(crate) fn marks(&self, roots: &[String]) -> Result<Vec<Property>, Failure> {
-        let args = "get -H -p -s local -t snapshot -r -o name,property,value stillframe:token,stillframe:owner,stillframe:begin";
+        let args = "get -H -p -s local -t snapshot -r -o name,property,value stillframe:token,stillframe:name,stillframe:owner,stillframe:begin";
         Ok(properties(&self.run(list(args, roots))?))
     }
 

@@ -46,7 +46,7 @@ fn a_member_whose_snapshot_or_dataset_was_destroyed_is_absent_and_the_others_tel
     fake.state(|state| state.add("tank/pg/ts2"));
     let paths =
         vec![super::path("tablespace-2", stillframe_sdk::DataRole::Tablespace, "tank/pg/ts2", "/srv/tank/pg/ts2"), super::data()];
-    let set = ZfsProvider::create_set(&host, &defaults(), super::request_of(&host, "b1", paths)).unwrap();
+    let set = super::create_and_look(&host, super::request_of(&host, "b1", paths)).unwrap();
     fake.by_hand("release stillframe tank/pg/ts2@b1");
     fake.by_hand("destroy tank/pg/ts2@b1");
     let states = |set: &stillframe_sdk::SnapshotSet| set.members.iter().map(|member| member.state.clone()).collect::<Vec<_>>();
@@ -100,6 +100,7 @@ fn an_answer_that_failed_or_was_cut_is_an_error_and_never_an_absent_set() {
         ("get", failure("cannot open 'tank/pg': pool I/O is currently suspended")),
         ("stillframe:token", stillframe_sdk::command::Output { truncated: true, ..output(0, "", "") }),
         ("value all", failure("internal error: out of luck")),
+        ("holds", failure("internal error: out of luck")),
         ("list", output(0, "tank/pg@b1\t1\n", "")),
         ("list", output(0, "tank/pg@b1\tone\ttwo\tthree\tfour\tfive\t\n", "")),
     ] {
@@ -162,7 +163,7 @@ fn lists_the_owners_sets_oldest_first_in_pages() {
         if number % 41 == 0 {
             one.labels[0].1 = "other".to_owned();
         }
-        ZfsProvider::create_set(&host, &defaults(), one).unwrap();
+        super::create_and_look(&host, one).unwrap();
         host.advance_ms(1_000);
     }
     let (mut names, mut cursor, mut pages) = (Vec::new(), None, 0);
