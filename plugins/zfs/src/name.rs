@@ -20,6 +20,9 @@ pub(crate) const MAX_NAME_BYTES: usize = 255;
 /// Longest token, in bytes: with a backup's name it is a handle, which stands on a clone, and a grant knows names of 128 bytes.
 const MAX_TOKEN_BYTES: usize = 60;
 
+/// Longest handle of a restore, in bytes: what the interface takes.
+const MAX_RESTORE_HANDLE_BYTES: usize = 1_024;
+
 /// Whether this is the name of a dataset that the grant can express. ZFS allows spaces as well, which nobody needs here.
 pub(crate) fn is_dataset(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-');
@@ -66,6 +69,38 @@ pub(crate) fn is_clone_of(dataset: &str, token: &str) -> bool {
     let last = dataset.rsplit('/').next().unwrap_or(dataset);
     let number = last.strip_prefix(token).and_then(|rest| rest.strip_prefix('-'));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A restore's handle, `TOKEN@tank/stillframe,fast/stillframe`: its token, and the datasets below which its clones lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RestoreHandle {
+    pub(crate) token: String,
+    /// None when only the token is known.
+    pub(crate) parents: Vec<String>,
+}
+
+impl RestoreHandle {
+    pub(crate) fn new(token: &str, parents: impl IntoIterator<Item = String>) -> Result<Self, Error> {
+        let handle = Self { token: token.to_owned(), parents: parents.into_iter().collect() };
+        if !is_token(token) {
+            return Err(invalid("token", "it cannot be part of a clone's name"));
+        }
+        if handle.text().len() > MAX_RESTORE_HANDLE_BYTES {
+            return Err(invalid("clones", format!("together their names are longer than {MAX_RESTORE_HANDLE_BYTES} bytes")));
+        }
+        Ok(handle)
+    }
+
+    /// None for what is neither a handle of this provider nor a token.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (token, parents) = text.split_once('@').map_or((text, None), |(token, parents)| (token, Some(parents)));
+        let parents: Vec<String> = parents.into_iter().flat_map(|parents| parents.split(',')).map(str::to_owned).collect();
+        (is_token(token) && parents.iter().all(|parent| is_dataset(parent))).then(|| Self { token: token.to_owned(), parents })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        format!("{}@{}", self.token, self.parents.join(","))
+    }
 }
 
 /// A set's handle: its name for a person, and its token, by which it is found.

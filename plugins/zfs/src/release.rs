@@ -1,17 +1,44 @@
 //! Undoing a restore: its clones are unmounted and destroyed.
+//!
+//! Whoever takes a dataset out of `clones` makes its clones invisible. So the handle of a restore names the datasets below which they
+//! lie; where the handle was lost, the snapshots themselves tell of their clones, wherever these are.
 
-use stillframe_sdk::Error;
 use stillframe_sdk::command::Command;
+use stillframe_sdk::{Error, invalid};
 
 use crate::clones::{self, RestoreClone};
 use crate::fault::Fault;
+use crate::find;
 use crate::holds::ignore;
-use crate::name;
+use crate::name::{self, RestoreHandle};
 use crate::zfs::Zfs;
 
-/// The handle of a restore is the token of its request. One that nobody knows is released.
-pub(crate) fn release<H: Command>(zfs: &Zfs<'_, H>, token: &str) -> Result<(), Error> {
-    if name::is_token(token) { remove(zfs, &clones::of(zfs, token)?) } else { Ok(()) }
+/// Takes the handle of a restore, or the token of its request. One that nobody knows is released.
+pub(crate) fn release<H: Command>(zfs: &Zfs<'_, H>, handle: &str) -> Result<(), Error> {
+    let Some(handle) = RestoreHandle::parse(handle) else { return Ok(()) };
+    refuse_unseen(zfs, &handle)?;
+    remove(zfs, &clones::of(zfs, &handle.token)?)
+}
+
+/// Of a clone that cannot be looked at, nobody may be told that it is gone.
+fn refuse_unseen<H: Command>(zfs: &Zfs<'_, H>, handle: &RestoreHandle) -> Result<(), Error> {
+    let is_seen = |dataset: &str| zfs.config.clones.iter().any(|parent| name::is_under(dataset, parent));
+    if let Some(parent) = handle.parents.iter().find(|parent| !is_seen(parent)) {
+        return Err(invalid(
+            "clones",
+            format!("the restore has a clone below `{parent}`, which is not in it any more: add it, so that all can be released"),
+        ));
+    }
+    let made = find::clones(zfs)?;
+    match made.iter().find(|clone| name::is_clone_of(clone, &handle.token) && !is_seen(clone)) {
+        Some(clone) => Err(invalid(
+            "clones",
+            format!(
+                "the restore has the clone `{clone}`, which lies below none of them: add its parent, so that all can be released"
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Removes clones: all of them, or none while one is used. Until every one is unmounted, nothing is destroyed: a server that runs

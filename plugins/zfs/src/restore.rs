@@ -2,7 +2,7 @@
 //!
 //! A clone shares what does not change with the snapshot, and neither the snapshot nor the dataset ever sees what is written to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stillframe_sdk::command::Command;
 use stillframe_sdk::{DataRole, Error, Host, Level, RestoreDirectory, RestoreRequest, Restored, RestoredDirectory, invalid};
@@ -11,7 +11,7 @@ use crate::clones::{self, RestoreClone};
 use crate::fault::{Failure, Fault};
 use crate::find;
 use crate::holds;
-use crate::name::{self, Handle, MAX_NAME_BYTES};
+use crate::name::{self, Handle, MAX_NAME_BYTES, RestoreHandle};
 use crate::record::RecordedPath;
 use crate::release;
 use crate::set::Set;
@@ -19,15 +19,16 @@ use crate::zfs::{Snapshot, Zfs};
 
 pub(crate) fn restore_set<H: Host + Command>(zfs: &Zfs<'_, H>, request: &RestoreRequest) -> Result<Restored, Error> {
     let token = &request.token;
-    if !name::is_token(token) {
-        return Err(invalid("token", "it cannot be part of a clone's name"));
-    }
+    // Before anything else is done with it.
+    RestoreHandle::new(token, [])?;
     let set = find::by_handle(zfs, &Handle::parse(&request.handle)?)?.ok_or_else(|| Error::NotFound(request.handle.clone()))?;
     let wanted = wanted(&set, &request.directories)?;
     let mut clones: BTreeMap<usize, Plan> = BTreeMap::new();
     for path in wanted.iter().flatten() {
         clones.insert(path.volume, Plan::of(zfs, &set, path.volume, token)?);
     }
+    let parents: BTreeSet<String> = clones.values().map(|plan| plan.parent.clone()).collect();
+    let handle = RestoreHandle::new(token, parents)?.text();
     refuse_locked_away(zfs, &clones)?;
     let existing = clones::of(zfs, token)?;
     for (done, plan) in (0..).zip(clones.values()) {
@@ -42,7 +43,7 @@ pub(crate) fn restore_set<H: Host + Command>(zfs: &Zfs<'_, H>, request: &Restore
         RestoredDirectory { name: directory.name.clone(), path: path.map_or_else(|| directory.path.clone(), there) }
     };
     let directories = request.directories.iter().zip(wanted).map(|(directory, path)| restored(directory, path)).collect();
-    Ok(Restored { handle: token.clone(), directories })
+    Ok(Restored { handle, directories })
 }
 
 /// Removes what this call has made. What was there before may be the restore that an earlier call finished, and in use.
@@ -60,6 +61,8 @@ fn undo<H: Host + Command>(zfs: &Zfs<'_, H>, token: &str, existing: &[RestoreClo
 /// One clone to make.
 struct Plan {
     snapshot: String,
+    /// The dataset below which the clone is made.
+    parent: String,
     clone: String,
     mountpoint: String,
 }
@@ -70,11 +73,12 @@ impl Plan {
             let dataset = &set.record.volumes[volume];
             return Err(invalid("handle", format!("the snapshot of `{dataset}` is not there, or was moved to another dataset")));
         };
-        let clone = name::clone(zfs.config.clones_of(name::pool(snapshot))?, token, volume);
+        let parent = zfs.config.clones_of(name::pool(snapshot))?.to_owned();
+        let clone = name::clone(&parent, token, volume);
         if clone.len() > MAX_NAME_BYTES {
             return Err(invalid("clones", format!("`{clone}` is longer than the {MAX_NAME_BYTES} bytes of a name in ZFS")));
         }
-        Ok(Self { snapshot: snapshot.clone(), clone, mountpoint: format!("{}/{token}/{volume}", zfs.config.mount_root) })
+        Ok(Self { snapshot: snapshot.clone(), parent, clone, mountpoint: format!("{}/{token}/{volume}", zfs.config.mount_root) })
     }
 
     /// Makes and mounts the clone, unless it is there from an earlier call with this token.
@@ -103,7 +107,7 @@ impl Plan {
         if failure.fault != Fault::Denied {
             return failure.into();
         }
-        let Self { snapshot, clone, mountpoint } = self;
+        let Self { snapshot, clone, mountpoint, .. } = self;
         Error::Denied(format!(
             "{}; on Linux only root mounts: set `command_prefix = [\"/usr/bin/sudo\", \"-n\"]` for this provider, or as root run \
              `zfs clone -o mountpoint={mountpoint} {snapshot} {clone}` and restore from there",

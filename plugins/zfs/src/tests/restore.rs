@@ -19,7 +19,7 @@ fn each_dataset_becomes_a_writable_clone_and_each_path_is_in_its_place() {
     let data = format!("/run/stillframe/mnt/{TOKEN}/2/15/main");
     let tablespace = format!("/run/stillframe/mnt/{TOKEN}/0/blue whale");
     assert_eq!(paths, [("data", data.as_str()), ("tablespace-16384", tablespace.as_str())]);
-    assert_eq!(restored.handle, TOKEN);
+    assert_eq!(restored.handle, format!("{TOKEN}@fast/stillframe,tank/stillframe"));
     assert_eq!(
         changes(&host),
         [
@@ -99,6 +99,40 @@ fn release_takes_a_lost_answers_token_spares_everything_else_and_is_idempotent()
     }
     assert_eq!(fake.below("tank/stillframe"), [format!("tank/stillframe/{TOKEN}0-1"), "tank/stillframe/precious".to_owned()]);
     ZfsProvider::release(&host, &config(r#"{"datasets":["tank/pg"]}"#), TOKEN).unwrap();
+}
+
+#[test]
+fn a_clone_that_the_configuration_does_not_cover_any_more_keeps_the_whole_restore_and_is_named() {
+    let narrower = [
+        r#"{"datasets":["tank/pg","tank/wal","fast/ts"],"clones":["tank/stillframe"]}"#,
+        r#"{"datasets":["tank/pg","tank/wal"],"clones":["tank/stillframe"]}"#,
+        r#"{"datasets":["tank/pg"]}"#,
+        r#"{"datasets":["tank/pg","tank/wal","fast/ts"],"clones":["tank/stillframe","fast/stillframe-new"]}"#,
+    ];
+    for (number, settings) in narrower.into_iter().enumerate() {
+        let (fake, host) = pools();
+        fake.state(|state| state.add("fast/stillframe-new"));
+        let set = create_of_two(&host, "b1").unwrap();
+        let restored = restore(&host, &set).unwrap();
+        host.forget_calls();
+        // Whose answer was lost, is found by its snapshot, as far as that can be looked at.
+        let handles = [restored.handle.as_str(), TOKEN];
+        for handle in &handles[..if number == 1 { 1 } else { 2 }] {
+            let Err(Error::Invalid(argument)) = ZfsProvider::release(&host, &config(settings), handle) else {
+                panic!("{settings}")
+            };
+            assert_eq!(argument.field, "clones");
+            assert!(argument.message.contains("/stillframe"), "{}", argument.message);
+        }
+        assert!(changes(&host).is_empty());
+        // Where it is mounted stands on the clone itself.
+        let moved =
+            r#"{"datasets":["tank/pg","tank/wal","fast/ts"],"clones":["tank/stillframe","fast/stillframe"],"mount_root":"/mnt"}"#;
+        for _ in 0..2 {
+            ZfsProvider::release(&host, &config(moved), &restored.handle).unwrap();
+        }
+        assert!(fake.below("tank/stillframe").is_empty() && fake.below("fast/stillframe").is_empty());
+    }
 }
 
 #[test]
