@@ -4,7 +4,7 @@ use stillframe_sdk::Error;
 use stillframe_sdk::command::Command;
 
 use crate::fault::{Failure, Fault};
-use crate::name::{HOLD_TAG, LOCK_TAG_PREFIX};
+use crate::name::{self, HOLD_TAG, LOCK_TAG_PREFIX};
 use crate::set::Set;
 use crate::zfs::{Hold, Zfs};
 
@@ -35,7 +35,12 @@ pub(crate) fn finish<H: Command>(zfs: &Zfs<'_, H>, set: &mut Set) -> Result<(), 
     if missing.is_empty() || !set.is_usable() {
         return Ok(());
     }
-    ensure(zfs, HOLD_TAG, &missing).map_err(Failure::about_a_known_one)?;
+    // Those that `zfs promote` has moved one by one: a grant allows no more there.
+    let (home, moved): (Vec<String>, Vec<String>) =
+        missing.iter().cloned().partition(|snapshot| zfs.config.covers(name::dataset(snapshot)));
+    for snapshots in std::iter::once(home.as_slice()).chain(moved.chunks(1)).filter(|snapshots| !snapshots.is_empty()) {
+        ensure(zfs, HOLD_TAG, snapshots).map_err(Failure::about_a_known_one)?;
+    }
     set.holds.extend(missing.into_iter().map(|snapshot| Hold { snapshot, tag: HOLD_TAG.to_owned() }));
     Ok(())
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use stillframe_sdk::{Host, LockMode, Provider, RestoreRequest};
 
 use super::fake::{allowed, refused, shape};
-use super::{TOKEN, ZfsProvider, config, create, create_of_two, defaults, delete, directory, listed, pools, release, restore};
+use super::{
+    TOKEN, ZfsProvider, by_handle, config, create, create_of_two, defaults, delete, directory, is_ready, listed, pools, release,
+    restore,
+};
 
 /// Uses every command in every form that it has.
 fn scenario() -> BTreeSet<Vec<String>> {
@@ -25,6 +28,10 @@ fn scenario() -> BTreeSet<Vec<String>> {
     restore(&host, &set).unwrap();
     // From here on a snapshot lies below `clones`.
     fake.by_hand(&format!("promote tank/stillframe/{TOKEN}-2"));
+    for snapshot in ["fast/ts@b1", "tank/wal@b1", &format!("tank/stillframe/{TOKEN}-2@b1")] {
+        fake.by_hand(&format!("release stillframe {snapshot}"));
+    }
+    assert!(is_ready(&by_handle(&host, &set).unwrap()));
     fake.by_hand("release stillframe tank/pg@b2");
     fake.by_hand("destroy tank/pg@b2");
     fake.by_hand("destroy tank/pg");
