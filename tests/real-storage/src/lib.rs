@@ -31,5 +31,5 @@ pub use loop_device::LoopDevice;
 pub use lvm::{LogicalVolume, VolumeGroup};
 pub use programs::{refuse, succeed};
 pub use scenario::{Subject, Volumes, recovers_to_the_moment_and_leaves_nothing};
-pub use sudo::allow_as_documented;
+pub use sudo::{allow_as_documented, allow_as_documented_with};
 pub use zfs::Pool;

@@ -24,6 +24,14 @@ impl Pool {
         Self { name: name.to_owned(), point }
     }
 
+    /// Imports a pool from the disk on which it was made.
+    #[track_caller]
+    pub fn import(name: &str, disk: &Path) -> Self {
+        // The machine that had it is gone, without having exported it.
+        succeed("zpool", &["import", "-f", "-d", &disk.display().to_string(), name]);
+        Self { name: name.to_owned(), point: Path::new("/").join(name) }
+    }
+
     /// Where it is mounted.
     pub fn point(&self) -> &Path {
         &self.point
