@@ -26,7 +26,7 @@ const LAST_WORDS: &str = "stillframe-guest: the test ended with";
 /// What it prints to have its power cut.
 const CUT: &str = "stillframe-guest: cut the power";
 /// Longest life of a guest: the slowest takes a third of it on a machine with two cores that does something else as well.
-const DEADLINE: Duration = Duration::from_mins(6);
+const DEADLINE: Duration = Duration::from_mins(15);
 /// Version of the servers in all guests: the one that Debian 12 has, with pgbench.
 const MAJOR: u32 = 15;
 

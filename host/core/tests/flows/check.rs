@@ -14,7 +14,7 @@ use crate::house::{House, provider_name, segment_key, start_of_time};
 fn request() -> CheckRequest {
     CheckRequest {
         providers: ProviderChoice { default: Some(provider_name()), rules: Vec::new() },
-        round_trip: RoundTrip::Made { token: Token("1".to_owned()), deadline: Duration::from_secs(60) },
+        round_trip: RoundTrip::Made { token: Token("1".to_owned()), deadline: Duration::from_mins(1) },
         max_backup_age: None,
         retention: None,
     }
