@@ -13,6 +13,7 @@ mod clone;
 mod error;
 mod facts;
 mod files;
+mod flush;
 mod index;
 mod location;
 mod remove;
@@ -100,7 +101,7 @@ impl Trees {
         let source = self.place(source, Usage::CloneFrom)?;
         let destination = self.place(destination, Usage::CloneTo)?;
         let base = options.base.as_ref().map(|base| self.place(base, Usage::Base)).transpose()?;
-        clone::clone_tree(&source, &destination, base.as_ref(), options, stop)
+        clone::clone_tree(&source, &destination, base.as_ref(), options, None, stop)
     }
 
     /// Removes whatever has this name, and what a dead process left of building or removing it. Absent is a success.

@@ -1,8 +1,8 @@
 //! The building of a clone in an empty directory.
 //!
-//! Order: directories, then files in parallel, then links; everything durable; then the files that come last, one by one; then
-//! the directories' own owners, modes and times. So a clone with a `pg_control` holds all that the `pg_control` speaks of, after
-//! a power failure too.
+//! Order: directories, then files in parallel, then links, then the files that come last, one by one, then the directories' own
+//! owners, modes and times. Where no name can be withheld until all of it is durable, everything is before the first of the files
+//! that come last: a clone with a `pg_control` holds all that the `pg_control` speaks of, after a power failure too.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -33,23 +33,40 @@ pub(super) struct Built {
     pub(super) fingerprints: HashMap<PathBuf, Fingerprint>,
 }
 
-/// Builds the clone. On failure something is left in the directory, which the caller removes.
-pub(super) fn build(transfer: &Transfer<'_>, rules: &Rules) -> Result<Built, TreeError> {
+/// What tells a clone that is complete from one that a power failure cut short.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seal {
+    /// Its name.
+    Name,
+    /// That it has the files that come last.
+    LastFiles,
+}
+
+/// Builds the clone; the caller flushes it. On failure something is left in the directory, which the caller removes.
+pub(super) fn build(transfer: &Transfer<'_>, rules: &Rules, seal: Seal) -> Result<Built, TreeError> {
     let into = Identity::of(transfer.clone).map_err(|cause| TreeError::of("look at", &"the clone", &cause))?;
     let scan = scan::scan(transfer.source, rules, into, transfer.stop)?;
     make_directories(transfer.clone, &scan)?;
     let mut built = clone_files(transfer, &scan.files)?;
     make_links(transfer.clone, &scan)?;
-    if !rules.last.is_empty() {
-        for_each_directory(transfer.clone, &scan, |directory, _| directory.sync_all())?;
-        for path in &rules.last {
-            built.stats += steady::clone_last(transfer, path)?;
-        }
+    if seal == Seal::LastFiles && !rules.last.is_empty() {
+        for_each_directory(transfer.clone, &scan, |directory, _| transfer.flush.one(directory))?;
+        flush(transfer)?;
     }
-    for_each_directory(transfer.clone, &scan, transfer::finish)?;
+    for path in &rules.last {
+        built.stats += steady::clone_last(transfer, path)?;
+    }
+    for_each_directory(transfer.clone, &scan, |directory, metadata| transfer::finish(directory, metadata, transfer.flush))?;
     transfer.stop.check()?;
     built.stats.directories = scan.directories.len() as u64;
     Ok(built)
+}
+
+/// Makes durable what was built, where that is done as a whole.
+pub(super) fn flush(transfer: &Transfer<'_>) -> Result<(), TreeError> {
+    transfer.flush.all(transfer.clone).map_err(|cause| TreeError::of("flush the file system of", &"the clone", &cause))?;
+    // It may have taken long, and nothing in it can be interrupted.
+    transfer.stop.check()
 }
 
 /// The scan has each directory before what it holds.

@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::base::Base;
 use super::beneath::{self, Identity};
-use super::build;
+use super::build::{self, Seal};
+use super::flush::Flush;
 use super::index::{self, Index};
 use super::location::Place;
 use super::rules::{CloneMethod, CloneOptions, Rules};
@@ -14,11 +15,13 @@ use super::staging::{self, Staging};
 use super::transfer::{CloneStats, Transfer};
 use super::{Access, StopFlag, TreeError, remove};
 
+/// Clones a tree, and flushes it as its file system calls for unless another way is given.
 pub(super) fn clone_tree(
     source: &Place<'_>,
     destination: &Place<'_>,
     base: Option<&Place<'_>>,
     options: &CloneOptions,
+    flush: Option<Flush<'_>>,
     stop: &StopFlag,
 ) -> Result<CloneStats, TreeError> {
     let rules = Rules::check(options)?;
@@ -26,18 +29,19 @@ pub(super) fn clone_tree(
     refuse_overlap(&from, source, destination)?;
     let base = base.and_then(|base| Base::open(base, &from));
     if destination.is_root() {
-        fill_in_place(&from, destination, base.as_ref(), &rules, stop)
+        fill_in_place(&from, destination, base.as_ref(), &rules, flush, stop)
     } else {
-        build_beside(&from, destination, base.as_ref(), &rules, stop)
+        build_beside(&from, destination, base.as_ref(), &rules, flush, stop)
     }
 }
 
-/// Builds in a staging directory, writes the index, and only then lets the clone have its name.
+/// Builds in a staging directory, writes the index, flushes both, and only then lets the clone have its name.
 fn build_beside(
     from: &File,
     destination: &Place<'_>,
     base: Option<&Base>,
     rules: &Rules,
+    flush: Option<Flush<'_>>,
     stop: &StopFlag,
 ) -> Result<CloneStats, TreeError> {
     let failed = |cause: io::Error| TreeError::of("clone to", &destination.location, &cause);
@@ -47,12 +51,14 @@ fn build_beside(
     }
     let staging = Staging::begin(&parent, destination)?;
     let begin_nanos = now_nanos();
-    let transfer = Transfer { source: from, clone: &staging.directory, method: rules.method, base, stop };
-    let indexed = build::build(&transfer, rules).and_then(|built| {
+    let flush = flush.unwrap_or_else(|| Flush::of(&staging.directory));
+    let transfer = Transfer { source: from, clone: &staging.directory, method: rules.method, base, flush, stop };
+    let indexed = build::build(&transfer, rules, Seal::Name).and_then(|built| {
         let isolated = rules.method != CloneMethod::Shared;
         let clone = Identity::of(&staging.directory).map_err(failed)?;
         let index = Index { isolated, begin_nanos, boot: index::this_boot(), clone, files: built.fingerprints };
-        index.write(&parent, destination.name()).map_err(failed)?;
+        index.write(&parent, destination.name(), flush).map_err(failed)?;
+        build::flush(&transfer)?;
         Ok(built.stats)
     });
     let stats = match indexed {
@@ -77,6 +83,7 @@ fn fill_in_place(
     destination: &Place<'_>,
     base: Option<&Base>,
     rules: &Rules,
+    flush: Option<Flush<'_>>,
     stop: &StopFlag,
 ) -> Result<CloneStats, TreeError> {
     let failed = |cause: io::Error| TreeError::of("fill", &destination.location, &cause);
@@ -92,8 +99,10 @@ fn fill_in_place(
     if !beneath::names(&into).map_err(failed)?.is_empty() {
         return Err(TreeError::AlreadyExists(format!("the root `{}` is not empty", destination.location.root)));
     }
-    let transfer = Transfer { source: from, clone: &into, method: rules.method, base, stop };
-    build::build(&transfer, rules).map(|built| built.stats).inspect_err(|_| {
+    let flush = flush.unwrap_or_else(|| Flush::of(&into));
+    let transfer = Transfer { source: from, clone: &into, method: rules.method, base, flush, stop };
+    let filled = build::build(&transfer, rules, Seal::LastFiles).and_then(|built| build::flush(&transfer).map(|()| built.stats));
+    filled.inspect_err(|_| {
         if let Err(cause) = beneath::empty(&into, &|| true) {
             tracing::warn!(root = %destination.location.root, %cause, "an incomplete clone could not be removed");
         }

@@ -43,6 +43,12 @@ pub(super) fn times_are_proof(directory: &File) -> bool {
     matches!(file_system(directory), Ok(Some((_, Proof::Local))))
 }
 
+/// Whether one `syncfs` makes all that was written durable, and tells when it could not. A network file system need not pass it on to
+/// its server, nor a stacked one the errors of the file system below.
+pub(super) fn is_flushed_as_a_whole(directory: &File) -> bool {
+    matches!(file_system(directory), Ok(Some((name, Proof::Local))) if name != "overlay")
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Proof {
     Local,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
+use super::flush::Flush;
 use super::location::{Place, RESERVED_PREFIX};
 use super::{TreeError, beneath};
 
@@ -113,17 +114,22 @@ pub(super) fn write_file(place: &Place<'_>, content: &str) -> Result<(), TreeErr
 
 /// Writes a file so that after a crash its name holds either the old content or the new.
 pub(super) fn write_durably(directory: &File, name: &OsStr, content: &[u8]) -> io::Result<()> {
+    write_whole(directory, name, content, Flush::Each)
+}
+
+/// The same of a file that is part of what will be flushed in this way.
+pub(super) fn write_whole(directory: &File, name: &OsStr, content: &[u8], flush: Flush<'_>) -> io::Result<()> {
     let (mut file, temporary) = create_temporary(directory)?;
     let written = file
         .write_all(content)
-        .and_then(|()| file.sync_all())
+        .and_then(|()| flush.one(&file))
         .and_then(|()| Ok(rustix::fs::renameat(directory, &temporary, directory, name)?));
     if let Err(cause) = written {
         // The cause is what the caller needs; a temporary file that stays goes with its directory.
         let _ = rustix::fs::unlinkat(directory, &temporary, AtFlags::empty());
         return Err(cause);
     }
-    directory.sync_all()
+    flush.one(directory)
 }
 
 fn create_temporary(directory: &File) -> io::Result<(File, String)> {

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::beneath::{self, Identity};
 use super::files;
+use super::flush::Flush;
 
 /// First words of an index of this version.
 const MAGIC: &str = "stillframe-index 1";
@@ -65,9 +66,9 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Writes the index beside the clone of this name, durably, in place of an older one.
-    pub(super) fn write(&self, parent: &File, name: &OsStr) -> io::Result<()> {
-        files::write_durably(parent, &file_name(name), &self.encode())
+    /// Writes the index beside the clone of this name, in place of an older one.
+    pub(super) fn write(&self, parent: &File, name: &OsStr, flush: Flush<'_>) -> io::Result<()> {
+        files::write_whole(parent, &file_name(name), &self.encode(), flush)
     }
 
     /// Reads the index beside the clone of this name; none when it is absent or in any doubt.

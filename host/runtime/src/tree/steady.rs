@@ -29,7 +29,7 @@ pub(super) fn clone_last(transfer: &Transfer<'_>, path: &Path) -> Result<CloneSt
     })?;
     let to = transfer::create(transfer.clone, path)?;
     to.write_all_at(&content, 0).map_err(failed)?;
-    transfer::finish(&to, &metadata).map_err(failed)?;
+    transfer::finish(&to, &metadata, transfer.flush).map_err(failed)?;
     let bytes = content.len() as u64;
     Ok(CloneStats { files: 1, bytes_total: bytes, bytes_copied: bytes, ..CloneStats::default() })
 }

@@ -3,7 +3,9 @@
 mod access;
 mod base;
 mod clone;
+mod flush;
 mod locations;
+mod mount;
 mod reflink;
 mod removal;
 

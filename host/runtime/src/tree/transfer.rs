@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::base::{self, Base};
 use super::beneath::{self, Identity};
+use super::flush::Flush;
 use super::index::Fingerprint;
 use super::rules::CloneMethod;
 use super::{StopFlag, TreeError};
@@ -52,11 +53,12 @@ pub(super) struct Transfer<'a> {
     pub(super) clone: &'a File,
     pub(super) method: CloneMethod,
     pub(super) base: Option<&'a Base>,
+    pub(super) flush: Flush<'a>,
     pub(super) stop: &'a StopFlag,
 }
 
 impl Transfer<'_> {
-    /// Clones one file, durably; none when it has vanished. The fingerprint is from before the first byte was read.
+    /// Clones one file; none when it has vanished. The fingerprint is from before the first byte was read.
     pub(super) fn file(&self, path: &Path, buffer: &mut [u8]) -> Result<Option<(Fingerprint, CloneStats)>, TreeError> {
         let failed = |cause: io::Error| TreeError::of("clone the file", &path.display(), &cause);
         // Without NONBLOCK the opening of a named pipe would wait for a writer.
@@ -88,7 +90,7 @@ impl Transfer<'_> {
             stats.bytes_copied = self.copy(path, &from, &to, metadata.len(), buffer)?;
             stats.bytes_total = stats.bytes_copied;
         }
-        finish(&to, &metadata).map_err(failed)?;
+        finish(&to, &metadata, self.flush).map_err(failed)?;
         Ok(Some((fingerprint, stats)))
     }
 
@@ -151,14 +153,14 @@ pub(super) fn create(clone: &File, path: &Path) -> Result<File, TreeError> {
         .map_err(|cause| TreeError::of("create the copy of", &path.display(), &cause))
 }
 
-/// Gives a file or directory the source's owner (as root), mode and times, and makes it durable.
-pub(super) fn finish(to: &File, source: &Metadata) -> io::Result<()> {
+/// Gives a file or directory the source's owner (as root), mode and times.
+pub(super) fn finish(to: &File, source: &Metadata, flush: Flush<'_>) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::fchown(to, Some(source.uid()), Some(source.gid()))?;
     }
     to.set_permissions(PermissionsExt::from_mode(source.mode() & 0o7777))?;
     to.set_times(FileTimes::new().set_modified(source.modified()?))?;
-    to.sync_all()
+    flush.one(to)
 }
 
 #[cfg(test)]
@@ -172,7 +174,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("file"), "0123456789").unwrap();
         let (source, stop) = (File::open(home.path()).unwrap(), StopFlag::default());
-        let transfer = Transfer { source: &source, clone: &source, method: CloneMethod::Copy, base: None, stop: &stop };
+        let transfer =
+            Transfer { source: &source, clone: &source, method: CloneMethod::Copy, base: None, flush: Flush::Each, stop: &stop };
         let (from, to) = (File::open(home.path().join("file")).unwrap(), create(&source, Path::new("copy")).unwrap());
         let copied = transfer.copy(Path::new("file"), &from, &to, 7, &mut [0; 4]).unwrap();
         assert_eq!((copied, fs::read_to_string(home.path().join("copy")).unwrap().as_str()), (7, "0123456"));
@@ -184,7 +187,8 @@ mod tests {
     fn a_file_that_has_vanished_is_left_out() {
         let home = tempfile::tempdir().unwrap();
         let (source, stop) = (File::open(home.path()).unwrap(), StopFlag::default());
-        let transfer = Transfer { source: &source, clone: &source, method: CloneMethod::Copy, base: None, stop: &stop };
+        let transfer =
+            Transfer { source: &source, clone: &source, method: CloneMethod::Copy, base: None, flush: Flush::Each, stop: &stop };
         assert_eq!(transfer.file(Path::new("gone"), &mut [0; 4]), Ok(None));
         assert_eq!(transfer.file(Path::new("gone/too"), &mut [0; 4]), Ok(None));
     }

@@ -5,6 +5,7 @@ use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::FileExt;
 
 use super::super::StopFlag;
+use super::super::flush::Flush;
 use super::super::index::Index;
 use super::{CloneMethod, CloneOptions, CloneStats, Scene, at, inode, options};
 
@@ -86,7 +87,7 @@ fn links_nothing_from_a_base_that_is_not_isolated() {
     let shared = read_index(&scene, "a");
     let isolated = shared.isolated;
     Index { begin_nanos: fresh.begin_nanos + 10_000_000_000, files: fresh.files, ..shared }
-        .write(&snapshots(&scene), OsStr::new("a"))
+        .write(&snapshots(&scene), OsStr::new("a"), Flush::Each)
         .unwrap();
     assert!(!isolated);
     assert_eq!(clone_on_base(&scene).files_linked, 0);
@@ -108,7 +109,7 @@ fn links_nothing_from_a_base_of_before_a_reboot() {
     let scene = Scene::new();
     base(&scene);
     let index = read_index(&scene, "a");
-    Index { boot: "another".to_owned(), ..index }.write(&snapshots(&scene), OsStr::new("a")).unwrap();
+    Index { boot: "another".to_owned(), ..index }.write(&snapshots(&scene), OsStr::new("a"), Flush::Each).unwrap();
     assert_eq!(clone_on_base(&scene).files_linked, 0);
 }
 
@@ -137,7 +138,9 @@ fn base(scene: &Scene) {
 /// Moves the begin of a clone ahead, which stands for files that were written long before: no call can set a file's ctime.
 fn age(scene: &Scene, name: &str) {
     let index = read_index(scene, name);
-    Index { begin_nanos: index.begin_nanos + 10_000_000_000, ..index }.write(&snapshots(scene), OsStr::new(name)).unwrap();
+    Index { begin_nanos: index.begin_nanos + 10_000_000_000, ..index }
+        .write(&snapshots(scene), OsStr::new(name), Flush::Each)
+        .unwrap();
 }
 
 fn read_index(scene: &Scene, name: &str) -> Index {

@@ -1,17 +1,16 @@
 //! Sharing of extents, on a real XFS or btrfs in a loop-mounted image.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::super::{TreeError, beneath};
+use super::mount::{Mount, run};
 use super::{CloneMethod, CloneOptions, Scene, at, options};
 
 #[test]
 fn a_reflink_clone_shares_extents_and_stays_isolated() {
     let home = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::new(home.path()) else { return };
-    let scene = Scene::at(tempfile::tempdir_in(&mount.0).unwrap());
+    let Some(mount) = Mount::new(home.path(), &["btrfs", "xfs"]) else { return };
+    let scene = Scene::at(tempfile::tempdir_in(mount.point()).unwrap());
     assert!(scene.trees.roots().unwrap()[1].reflink);
     for method in [CloneMethod::Reflink, CloneMethod::Auto] {
         let name = format!("{method:?}");
@@ -48,8 +47,8 @@ fn a_reflink_clone_fails_where_extents_cannot_be_shared_and_nothing_is_left() {
 #[test]
 fn what_lies_in_a_subvolume_or_a_mount_of_its_own_under_a_root_is_not_read() {
     let home = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::new(home.path()) else { return };
-    let scene = Scene::at(tempfile::tempdir_in(&mount.0).unwrap());
+    let Some(mount) = Mount::new(home.path(), &["btrfs", "xfs"]) else { return };
+    let scene = Scene::at(tempfile::tempdir_in(mount.point()).unwrap());
     let snapshot = scene.snapshot("b.0");
     assert!(run("btrfs", &["subvolume".as_ref(), "create".as_ref(), snapshot.as_ref()]), "root has btrfs-progs for these tests");
     fs::create_dir_all(snapshot.join("base/5")).unwrap();
@@ -66,43 +65,4 @@ fn what_lies_in_a_subvolume_or_a_mount_of_its_own_under_a_root_is_not_read() {
     }
     drop(scene);
     drop(mount);
-}
-
-/// A file system that can share extents, unmounted on drop.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// None, with the reason printed, where loop mounting is impossible.
-    fn new(home: &Path) -> Option<Self> {
-        let skipped = |why: &str| {
-            println!("skipped: {why}");
-            None
-        };
-        if !rustix::process::geteuid().is_root() {
-            return skipped("mounting an image takes root");
-        }
-        let (image, point) = (home.join("image"), home.join("mount"));
-        fs::File::create(&image).unwrap().set_len(512 * 1024 * 1024).unwrap();
-        fs::create_dir(&point).unwrap();
-        let made = run("mkfs.btrfs", &["-q".as_ref(), image.as_ref()]) || run("mkfs.xfs", &["-q".as_ref(), image.as_ref()]);
-        if !made {
-            return skipped("neither `mkfs.btrfs` nor `mkfs.xfs` works here");
-        }
-        if !run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), point.as_ref()]) {
-            return skipped("the image cannot be loop-mounted here");
-        }
-        Some(Self(point))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        run("umount", &[self.0.as_ref()]);
-    }
-}
-
-fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> bool {
-    // Administrators' programs are not in everyone's search path.
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    Command::new(program).args(arguments).env("PATH", path).output().is_ok_and(|output| output.status.success())
 }
