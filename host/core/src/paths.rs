@@ -12,6 +12,8 @@ mod skip;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
+
 pub use error::PathError;
 
 use crate::data_directory::{linked_directory, read_control};
@@ -22,13 +24,15 @@ use crate::provider::{DataPath, DataPathName, DataRole};
 use mounts::{Mount, Mounts};
 
 /// Finds the directories of a server.
+#[async_trait]
 pub trait Locator: Send + Sync {
     /// PGDATA first, then `pg_wal` when it lies elsewhere, then the tablespaces; links resolved. Reads files, so it may block.
     fn locate(&self, facts: &ServerFacts) -> Result<Vec<DataPath>, PathError>;
 
     /// Flushes the file systems of these paths. A snapshot of a disk holds what has reached the disk; PostgreSQL sees to its own
-    /// files, and nobody to a configuration that was edited, or a data directory that was copied, just now. Blocks.
-    fn flush(&self, paths: &[DataPath]) -> Result<(), PathError>;
+    /// files, and nobody to a configuration that was edited, or a data directory that was copied, just now. It may take
+    /// long; a disk that hangs keeps nobody from giving it up, and the flush then goes on unseen.
+    async fn flush(&self, paths: &[DataPath]) -> Result<(), PathError>;
 }
 
 /// The directories of a server on this machine.
@@ -55,6 +59,7 @@ impl Default for KernelFiles {
     }
 }
 
+#[async_trait]
 impl Locator for LocalPaths {
     fn locate(&self, facts: &ServerFacts) -> Result<Vec<DataPath>, PathError> {
         let pgdata = resolve(&self.pgdata)?;
@@ -77,14 +82,12 @@ impl Locator for LocalPaths {
         Ok(paths)
     }
 
-    fn flush(&self, paths: &[DataPath]) -> Result<(), PathError> {
-        for (index, path) in paths.iter().enumerate() {
-            let is_flushed = paths[..index].iter().any(|earlier| earlier.mount_point == path.mount_point);
-            if !is_flushed {
-                sync_file_system(&path.path)?;
-            }
-        }
-        Ok(())
+    async fn flush(&self, paths: &[DataPath]) -> Result<(), PathError> {
+        let flushed_before = |index: usize| paths[..index].iter().any(|earlier| earlier.mount_point == paths[index].mount_point);
+        let directories: Vec<PathBuf> =
+            (0..paths.len()).filter(|index| !flushed_before(*index)).map(|index| paths[index].path.clone()).collect();
+        let flush = move || directories.iter().try_for_each(|directory| sync_file_system(directory));
+        Ok(tokio::task::spawn_blocking(flush).await.map_err(PathError::Died)??)
     }
 }
 

@@ -78,7 +78,7 @@ pub const KEYS: [KeyInfo; 37] = [
         "backup.cut_timeout_secs",
         Number(1, MAX_SECONDS),
         Some("3600"),
-        "longest time for each step of backup mode: start, cut and stop",
+        "longest time for each step of backup mode and for the flush of the disks before it",
     ),
     key("backup.archive_timeout_secs", Number(1, MAX_SECONDS), Some("600"), "longest wait for the WAL of a backup"),
     key("backup.ready_timeout_secs", Number(1, MAX_SECONDS), Some("86400"), "longest wait for the storage system"),

@@ -139,7 +139,11 @@ async fn stoppable<T>(
 /// Everything from backup mode to a restorable snapshot.
 async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prepared: &Prepared) -> Result<Sentinel, PushError> {
     // Before backup mode: it may take long, and a disk that is cut holds only what has reached it.
-    server.locator.flush(&prepared.paths)?;
+    let deadline = request.deadlines.cut;
+    tokio::select! {
+        flushed = server.locator.flush(&prepared.paths) => flushed?,
+        () = ports.clock.sleep(deadline) => return Err(PushError::FlushDeadline(deadline)),
+    }
     let mut cut = cut::cut(ports, server.connection, request, prepared).await?;
     // On a standby nobody completes the last segment of an idle primary: do it there.
     if let Some(mut primary) = server.primary {

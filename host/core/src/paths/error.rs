@@ -98,6 +98,9 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
+    /// A background task died.
+    #[error("the flush of the file systems died")]
+    Died(#[source] tokio::task::JoinError),
 }
 
 impl Classify for PathError {
@@ -115,6 +118,7 @@ impl Classify for PathError {
             | Self::OtherStorageInside { .. }
             | Self::NoMount { .. } => ErrorClass::Config,
             Self::UnknownTablespace { .. } => ErrorClass::Refused,
+            Self::Died(_) => ErrorClass::Internal,
         }
     }
 
@@ -122,6 +126,7 @@ impl Classify for PathError {
         let advice = match self {
             Self::File(error) => return error.hint(),
             Self::Inspect(error) => return error.hint(),
+            Self::Died(_) => return None,
             Self::NotADirectory { .. } | Self::NotACluster { .. } | Self::OtherDirectory { .. } => {
                 "check `pgdata` under `[cluster]`"
             }

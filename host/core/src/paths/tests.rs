@@ -192,6 +192,27 @@ fn snapshots_that_zfs_shows_and_settings_of_a_container_are_no_storage_inside() 
     assert!(machine.locate().is_ok());
 }
 
+#[tokio::test]
+async fn a_flush_keeps_nobody_waiting_on_the_same_thread() {
+    let machine = Machine::new();
+    let (mut paths, locator) = (machine.locate().unwrap(), LocalPaths { pgdata: PathBuf::new(), kernel: KernelFiles::default() });
+    locator.flush(&paths).await.unwrap();
+    // Whoever opens a pipe waits for the other end.
+    let pipe = machine.root.join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    paths[0].path.clone_from(&pipe);
+    let (flushed, opened) = tokio::join!(locator.flush(&paths), async { fs::File::options().write(true).open(&pipe) });
+    assert!(flushed.is_ok() && opened.is_ok(), "{flushed:?} {opened:?}");
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_flushed_is_an_error() {
+    let machine = Machine::new();
+    let (paths, locator) = (machine.locate().unwrap(), LocalPaths { pgdata: PathBuf::new(), kernel: KernelFiles::default() });
+    fs::remove_dir_all(machine.root.join("fast disk")).unwrap();
+    assert!(matches!(locator.flush(&paths).await, Err(PathError::File(_))));
+}
+
 #[test]
 fn the_machine_s_own_files_tell_where_a_directory_is_mounted() {
     let mut machine = Machine::new();

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use async_trait::async_trait;
+
 use crate::paths::{Locator, PathError};
 use crate::postgres::{PgControl, ServerFacts};
 use crate::provider::{DataPath, DataPathName, DataRole};
@@ -10,6 +12,7 @@ use crate::provider::{DataPath, DataPathName, DataRole};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FakeLocator;
 
+#[async_trait]
 impl Locator for FakeLocator {
     fn locate(&self, facts: &ServerFacts) -> Result<Vec<DataPath>, PathError> {
         let data = path(DataRole::Data, DataPathName::Data, facts.data_directory.clone(), &[PgControl::PATH]);
@@ -19,7 +22,7 @@ impl Locator for FakeLocator {
         Ok(std::iter::once(data).chain(tablespaces).collect())
     }
 
-    fn flush(&self, _paths: &[DataPath]) -> Result<(), PathError> {
+    async fn flush(&self, _paths: &[DataPath]) -> Result<(), PathError> {
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use stillframe_core::catalog::{Backup, BackupState, Permanence};
 use stillframe_core::data_directory::RecoveryTarget;
 use stillframe_core::error::{Classify, ErrorClass};
@@ -244,6 +245,7 @@ async fn a_snapshot_that_is_not_told_of_is_neither_ready_nor_restored() {
 /// `pg_wal` on a volume of its own.
 struct WithWal;
 
+#[async_trait]
 impl Locator for WithWal {
     fn locate(&self, facts: &ServerFacts) -> Result<Vec<DataPath>, PathError> {
         let mut paths = FakeLocator.locate(facts)?;
@@ -253,8 +255,8 @@ impl Locator for WithWal {
         Ok(paths)
     }
 
-    fn flush(&self, paths: &[DataPath]) -> Result<(), PathError> {
-        FakeLocator.flush(paths)
+    async fn flush(&self, paths: &[DataPath]) -> Result<(), PathError> {
+        FakeLocator.flush(paths).await
     }
 }
 

@@ -9,14 +9,15 @@ use async_trait::async_trait;
 use stillframe_core::catalog::{ArchiveError, Catalog, CatalogError};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{Isolation, Ports, PushError, PushRequest, Server, apply_delete, plan_delete, snapshot_push};
+use stillframe_core::paths::{Locator, PathError};
 use stillframe_core::postgres::{
     ArchiveMode, ArchiverStatus, CheckpointMode, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, Tablespace,
     TimelineId,
 };
-use stillframe_core::provider::MemberState;
+use stillframe_core::provider::{DataPath, MemberState};
 use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::{Key, Store};
-use stillframe_core::testing::{FaultyStore, ManualClock, ProviderCall, ProviderFailure, When};
+use stillframe_core::testing::{FakeLocator, FaultyStore, ManualClock, ProviderCall, ProviderFailure, When};
 
 use crate::hooked_store::{Operation, hooked, unreadable};
 use crate::house::{self, House, lease_request, segment_key};
@@ -404,6 +405,36 @@ impl Connection for Silent {
     async fn create_restore_point_and_switch(&mut self, _name: &str) -> Result<Lsn, ConnectionError> {
         std::future::pending().await
     }
+}
+
+/// On disks of which one hangs, which it tells.
+#[derive(Default)]
+struct Hanging(tokio::sync::Notify);
+
+#[async_trait]
+impl Locator for Hanging {
+    fn locate(&self, facts: &ServerFacts) -> Result<Vec<DataPath>, PathError> {
+        FakeLocator.locate(facts)
+    }
+
+    async fn flush(&self, _paths: &[DataPath]) -> Result<(), PathError> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_keeps_nobody_from_stopping_and_does_not_hold_a_push_for_ever() {
+    let house = House::new().await;
+    let disks = Hanging::default();
+    let server = || Server { locator: &disks, ..house.server() };
+    let hangs = disks.0.notified();
+    let error = snapshot_push(&house.ports(&house.store), server(), &house.request(1), hangs).await.unwrap_err();
+    assert!(matches!(error, PushError::Interrupted), "{error}");
+    let error = snapshot_push(&house.ports(&house.store), server(), &house.request(2), std::future::pending()).await.unwrap_err();
+    assert!(matches!(error, PushError::FlushDeadline(_)), "{error}");
+    house.assert_invariants("a disk that hangs").await;
+    assert!(house.contents().await.intents.is_empty() && house.provider().handles().is_empty());
 }
 
 #[tokio::test]

@@ -51,6 +51,9 @@ pub enum PushError {
     /// The operator interrupted.
     #[error("interrupted")]
     Interrupted,
+    /// A disk takes too long.
+    #[error("the file systems of the cluster were not flushed within {} s", .0.as_secs())]
+    FlushDeadline(Duration),
     /// The cut took too long.
     #[error("backup mode took longer than {} s", .0.as_secs())]
     CutDeadline(Duration),
@@ -131,6 +134,7 @@ impl Classify for PushError {
             Self::NotArchiving { .. } | Self::NoProvider { .. } => ErrorClass::Config,
             Self::NotIsolated => ErrorClass::Refused,
             Self::Interrupted
+            | Self::FlushDeadline(_)
             | Self::CutDeadline(_)
             | Self::Promoted { .. }
             | Self::NewTablespace { .. }
@@ -168,6 +172,7 @@ impl Classify for PushError {
             Self::NotArchivedByServer { .. } => {
                 Some("was this server cloned or rolled back? Segments of the same names may be from before".to_owned())
             }
+            Self::FlushDeadline(_) => Some("look for a disk that hangs, or raise `cut_timeout_secs` under `[backup]`".to_owned()),
             Self::CutDeadline(_) => Some("raise `cut_timeout_secs` under `[backup]`".to_owned()),
             Self::NotReady(_) => Some("raise `ready_timeout_secs` under `[backup]`".to_owned()),
             Self::Promoted { .. } | Self::NewTablespace { .. } | Self::Expired { .. } => Some("run it again".to_owned()),

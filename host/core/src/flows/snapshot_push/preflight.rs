@@ -13,8 +13,8 @@ use crate::flows::Ports;
 use crate::postgres::{ArchiveMode, ServerFacts};
 use crate::provider::{CreateRequest, DataPath, OWNER_LABEL, Provider, SetReference, Token};
 
-/// Steps of backup mode besides the cuts that have the same deadline.
-const STEPS_AROUND_THE_CUT: u32 = 3;
+/// Steps besides the cuts that have the same deadline.
+const STEPS_AROUND_THE_CUT: u32 = 4;
 
 /// What the steps after the deadlines may need: writing and removing a few small objects.
 const SLACK: Duration = Duration::from_hours(1);
@@ -134,7 +134,7 @@ fn handle_of(set: &BackupSet) -> SetReference {
 fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered: &[Part]) -> Intent {
     let begun_at = ports.clock.now();
     let deadlines = request.deadlines;
-    // Each provider's cut has the deadline for itself, as have the start of backup mode, its end, and the look afterwards.
+    // Each provider's cut has the deadline for itself, as have the flush, the start of backup mode, its end, and the look afterwards.
     let cuts = deadlines.cut.saturating_mul(u32::try_from(ordered.len()).unwrap_or(u32::MAX).saturating_add(STEPS_AROUND_THE_CUT));
     let waits = [request.lease.deadline, cuts, deadlines.archive, deadlines.ready];
     let lifetime = waits.into_iter().fold(SLACK, Duration::saturating_add);
