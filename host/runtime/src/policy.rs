@@ -14,7 +14,7 @@ mod pattern;
 mod rule;
 
 use std::collections::BTreeMap;
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -30,6 +30,13 @@ pub use rule::Rule;
 
 use crate::settings::{Grants, TreeGrant};
 use crate::text::is_dangerous;
+
+/// Directories that are never for restores alone, and by which a provider could name nearly everything on the machine, or what
+/// everybody may write.
+const SHARED: [&str; 18] = [
+    "/", "/bin", "/boot", "/dev", "/dev/shm", "/etc", "/home", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr",
+    "/var", "/var/lib", "/var/tmp",
+];
 
 /// A policy as it is written, before the values of the provider's keys are put in.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -98,7 +105,9 @@ impl Policy {
         let keys = Keys::new(section);
         let mut restore_below = Vec::new();
         for text in self.restore_below.iter().flat_map(Directories::texts) {
-            restore_below.extend(directories(text, "restore_below", "restored clones", &keys)?);
+            let found = directories(text, "restore_below", "restored clones", &keys)?;
+            found.iter().try_for_each(|path| refuse_shared(path, text, "restore_below"))?;
+            restore_below.extend(found);
         }
         Ok(Grants {
             tree: self.tree.as_ref().map(|tree| tree.resolve(&keys)).transpose()?,
@@ -150,6 +159,16 @@ fn directory(path: String, written: &str, place: &str) -> Result<PathBuf, Policy
         Some(key) => Err(PolicyError::key(key, "it must be an absolute path")),
         None => Err(PolicyError::rule(place, format!("`{written}` must be an absolute path"))),
     }
+}
+
+/// Fails for a directory that holds far more than restores: the host prepares what lies there for recovery, whatever it was before.
+fn refuse_shared(path: &Path, written: &str, place: &str) -> Result<(), PolicyError> {
+    let Some(shared) = SHARED.iter().find(|shared| path.components().eq(Path::new(shared).components())) else { return Ok(()) };
+    let reason = format!("`{shared}` holds much besides restores: name a directory below it that is for them alone");
+    Err(match Keys::reference(written) {
+        Some(key) => PolicyError::key(key, reason),
+        None => PolicyError::rule(place, reason),
+    })
 }
 
 #[cfg(test)]

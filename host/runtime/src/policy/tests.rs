@@ -152,6 +152,29 @@ fn what_the_operator_writes_replaces_a_capability_as_a_whole() {
 }
 
 #[test]
+fn what_holds_more_than_restores_is_no_place_for_them() {
+    let policy = Policy::parse(POLICY).unwrap();
+    let with = |root: &str| policy.resolve(&section(json!({ "root": "/srv", "datasets": "tank", "mount_root": root })));
+    for root in ["/", "//", "/.", "/run", "/run/", "/var/./lib", "/tmp"] {
+        let error = with(root).unwrap_err();
+        let told =
+            matches!(&error, PolicyError::Key { key, reason } if key == "mount_root" && reason.contains("a directory below it"));
+        assert!(told, "{root}: {error}");
+    }
+    for root in ["", "mnt", "./mnt", "/mnt/../etc", "-/mnt"] {
+        assert!(matches!(with(root), Err(PolicyError::Key { key, .. }) if key == "mount_root"), "{root}");
+    }
+    for root in ["/mnt", "/run/stillframe/mnt", "/tmp/one"] {
+        assert_eq!(with(root).unwrap().restore_below, [Path::new(root)]);
+    }
+    let several = Policy::parse("restore_below = [\"$roots\", \"/\"]").unwrap();
+    let error = several.resolve(&section(json!({ "roots": ["/mnt", "/etc"] }))).unwrap_err();
+    assert!(matches!(&error, PolicyError::Key { key, reason } if key == "roots" && reason.starts_with("`/etc`")), "{error}");
+    let error = several.resolve(&section(json!({ "roots": [] }))).unwrap_err();
+    assert!(matches!(&error, PolicyError::Rule { place, .. } if place == "restore_below"), "{error}");
+}
+
+#[test]
 fn a_policy_that_cannot_be_read_names_the_place() {
     for (text, place, reason) in [
         ("[command.x]\npath = \"x\"\nallow = [[]]", "command.x.path", "`x` is not an absolute path"),
