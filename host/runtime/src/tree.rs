@@ -16,6 +16,7 @@ mod files;
 mod flush;
 mod index;
 mod location;
+mod parents;
 mod remove;
 mod rules;
 mod scan;

@@ -4,17 +4,19 @@
 //! when its device, inode, size and both times are those of the base's index, and when both times were already older than the
 //! base's begin by a margin: only then did every later write have to change them. In any doubt the file is copied.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::beneath::{self, Identity};
 use super::facts;
 use super::index::{self, Fingerprint, Index};
 use super::location::Place;
+use super::parents::Parents;
 
 /// How much older than the base a file's times must be. A kernel stamps times from a clock that ticks every few milliseconds (and
 /// some file systems round to whole seconds), so a write shortly after the base read the file may have left them as they were.
@@ -45,41 +47,46 @@ impl Base {
         (index.isolated && same && continuous).then_some(Self { directory, index, device })
     }
 
-    /// Links the base's file into the clone, when the source's file has provably not changed since; tells whether it did.
-    pub(super) fn link(&self, path: &Path, source: &Fingerprint, clone: &File) -> io::Result<bool> {
-        let oldest = self.index.begin_nanos - MARGIN_NANOS;
-        let settled = source.modified_nanos < oldest && source.changed_nanos < oldest;
-        if !settled || source.device != self.device || self.index.files.get(path) != Some(source) {
-            return Ok(false);
+    /// Its directory of this path; none when it has none.
+    pub(super) fn directory(&self, path: &Path) -> Option<File> {
+        beneath::open_directory(&self.directory, path).ok()
+    }
+
+    /// Links the base's file into the clone, when the source's file has provably not changed since; gives the latter's fingerprint
+    /// when it did. Opens nothing: most files of most clones end here.
+    pub(super) fn link(&self, path: &Path, parents: &Parents) -> io::Result<Option<Fingerprint>> {
+        let (Some(kept), Some(name)) = (&parents.base, path.file_name()) else { return Ok(None) };
+        let Ok(Some(source)) = Fingerprint::of_name(&parents.source, name) else { return Ok(None) };
+        if !self.holds(path, &source) {
+            return Ok(None);
         }
-        let Some(identity) = self.untouched(path, source) else { return Ok(false) };
-        match link(&self.directory, clone, path, identity) {
-            Ok(linked) => Ok(linked),
+        // A server that somebody started on the base changes its files.
+        let Ok(Some(ours)) = Fingerprint::of_name(kept, name) else { return Ok(None) };
+        if (ours.size_bytes, ours.modified_nanos) != (source.size_bytes, source.modified_nanos) {
+            return Ok(None);
+        }
+        match link(kept, &parents.clone, name, Identity { device: ours.device, inode: ours.inode }) {
+            Ok(linked) => Ok(linked.then_some(source)),
             // Another file system, too many links, links forbidden, gone: a copy serves as well.
-            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOENT | Errno::OPNOTSUPP) => Ok(false),
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOENT | Errno::OPNOTSUPP) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// The base's file, when it still looks as the clone left it. A server that somebody started on the base changes it.
-    fn untouched(&self, path: &Path, source: &Fingerprint) -> Option<Identity> {
-        let file = beneath::open(&self.directory, path, OFlags::PATH, Mode::empty()).ok()?;
-        let metadata = file.metadata().ok()?;
-        let ours = Fingerprint::of(&metadata);
-        let untouched = metadata.is_file() && ours.size_bytes == source.size_bytes && ours.modified_nanos == source.modified_nanos;
-        untouched.then_some(Identity { device: ours.device, inode: ours.inode })
+    /// Whether its file has what this file of the source has, by the rule above.
+    fn holds(&self, path: &Path, source: &Fingerprint) -> bool {
+        let oldest = self.index.begin_nanos - MARGIN_NANOS;
+        let settled = source.modified_nanos < oldest && source.changed_nanos < oldest;
+        settled && source.device == self.device && self.index.files.get(path) == Some(source)
     }
 }
 
-/// Makes a hard link at the same path below another directory, and takes it back when it is not the file that was meant.
-pub(super) fn link(from: &File, to: &File, path: &Path, expected: Identity) -> Result<bool, Errno> {
-    let of_errno = |cause: io::Error| Errno::from_io_error(&cause).unwrap_or(Errno::IO);
-    let (from, name) = beneath::open_parent(from, path).map_err(of_errno)?;
-    let (to, _) = beneath::open_parent(to, path).map_err(of_errno)?;
-    rustix::fs::linkat(&from, name, &to, name, AtFlags::empty())?;
-    if Identity::of_name(&to, name).map_err(of_errno)? == expected {
+/// Makes a hard link of the same name in another directory, and takes it back when it is not the file that was meant.
+pub(super) fn link(from: &File, to: &File, name: &OsStr, expected: Identity) -> Result<bool, Errno> {
+    rustix::fs::linkat(from, name, to, name, AtFlags::empty())?;
+    if Fingerprint::of_name(to, name)?.is_some_and(|linked| Identity { device: linked.device, inode: linked.inode } == expected) {
         return Ok(true);
     }
-    rustix::fs::unlinkat(&to, name, AtFlags::empty())?;
+    rustix::fs::unlinkat(to, name, AtFlags::empty())?;
     Ok(false)
 }

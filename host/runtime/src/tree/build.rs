@@ -17,6 +17,7 @@ use rustix::fs::Mode;
 use super::TreeError;
 use super::beneath::{self, Identity};
 use super::index::Fingerprint;
+use super::parents::Parents;
 use super::rules::Rules;
 use super::scan::{self, Scan};
 use super::steady;
@@ -121,9 +122,10 @@ fn clone_files(transfer: &Transfer<'_>, files: &[PathBuf]) -> Result<Built, Tree
 /// Takes the next file until there is none; a failure takes the rest away from the other workers.
 fn work(transfer: &Transfer<'_>, files: &[PathBuf], next: &AtomicUsize) -> Result<Built, TreeError> {
     let mut buffer = vec![0; CHUNK_BYTES];
+    let mut parents = None;
     let mut part = Built::default();
     while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-        match clone_file(transfer, path, &mut buffer) {
+        match clone_file(transfer, path, &mut parents, &mut buffer) {
             Ok(Some((fingerprint, stats))) => {
                 part.stats += stats;
                 part.fingerprints.insert(path.clone(), fingerprint);
@@ -138,7 +140,16 @@ fn work(transfer: &Transfer<'_>, files: &[PathBuf], next: &AtomicUsize) -> Resul
     Ok(part)
 }
 
-fn clone_file(transfer: &Transfer<'_>, path: &Path, buffer: &mut [u8]) -> Result<Option<(Fingerprint, CloneStats)>, TreeError> {
+fn clone_file(
+    transfer: &Transfer<'_>,
+    path: &Path,
+    kept: &mut Option<Parents>,
+    buffer: &mut [u8],
+) -> Result<Option<(Fingerprint, CloneStats)>, TreeError> {
     transfer.stop.check()?;
-    transfer.file(path, buffer)
+    *kept = Parents::follow(kept.take(), transfer, path.parent().unwrap_or(Path::new("")))?;
+    match kept {
+        Some(parents) => transfer.file(path, parents, buffer),
+        None => Ok(None),
+    }
 }

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 
 use super::beneath::{self, Identity};
@@ -47,6 +47,20 @@ impl Fingerprint {
             modified_nanos: i128::from(metadata.mtime()) * NANOS + i128::from(metadata.mtime_nsec()),
             changed_nanos: i128::from(metadata.ctime()) * NANOS + i128::from(metadata.ctime_nsec()),
         }
+    }
+
+    /// Of whatever has this name now, a symbolic link itself included; none unless it is a regular file.
+    pub(super) fn of_name(directory: &File, name: &OsStr) -> Result<Option<Self>, Errno> {
+        let found = rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)?;
+        let nanos = |time: StatxTimestamp| i128::from(time.tv_sec) * NANOS + i128::from(time.tv_nsec);
+        let is_regular = FileType::from_raw_mode(found.stx_mode.into()) == FileType::RegularFile;
+        Ok(is_regular.then(|| Self {
+            device: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            size_bytes: found.stx_size,
+            modified_nanos: nanos(found.stx_mtime),
+            changed_nanos: nanos(found.stx_ctime),
+        }))
     }
 }
 

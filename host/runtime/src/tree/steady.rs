@@ -27,7 +27,8 @@ pub(super) fn clone_last(transfer: &Transfer<'_>, path: &Path) -> Result<CloneSt
         transfer.stop.check()?;
         read_once(transfer, path)
     })?;
-    let to = transfer::create(transfer.clone, path)?;
+    let (parent, _) = beneath::open_parent(transfer.clone, path).map_err(failed)?;
+    let to = transfer::create(&parent, path)?;
     to.write_all_at(&content, 0).map_err(failed)?;
     transfer::finish(&to, &metadata, transfer.flush).map_err(failed)?;
     let bytes = content.len() as u64;

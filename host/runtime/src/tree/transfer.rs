@@ -13,6 +13,7 @@ use super::base::{self, Base};
 use super::beneath::{self, Identity};
 use super::flush::Flush;
 use super::index::Fingerprint;
+use super::parents::Parents;
 use super::rules::CloneMethod;
 use super::{StopFlag, TreeError};
 
@@ -59,10 +60,24 @@ pub(super) struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Clones one file; none when it has vanished. The fingerprint is from before the first byte was read.
-    pub(super) fn file(&self, path: &Path, buffer: &mut [u8]) -> Result<Option<(Fingerprint, CloneStats)>, TreeError> {
+    pub(super) fn file(
+        &self,
+        path: &Path,
+        parents: &Parents,
+        buffer: &mut [u8],
+    ) -> Result<Option<(Fingerprint, CloneStats)>, TreeError> {
         let failed = |cause: io::Error| TreeError::of("clone the file", &path.display(), &cause);
+        if self.method != CloneMethod::Shared
+            && let Some(base) = self.base
+            && let Some(fingerprint) = base.link(path, parents).map_err(failed)?
+        {
+            let size_bytes = fingerprint.size_bytes;
+            let stats = CloneStats { files: 1, files_linked: 1, bytes_total: size_bytes, ..CloneStats::default() };
+            return Ok(Some((fingerprint, stats)));
+        }
+        let name = Path::new(path.file_name().unwrap_or_default());
         // Without NONBLOCK the opening of a named pipe would wait for a writer.
-        let from = match beneath::open(self.source, path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+        let from = match beneath::open(&parents.source, name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
             Ok(from) => from,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(failed(cause)),
@@ -75,15 +90,9 @@ impl Transfer<'_> {
         let mut stats = CloneStats { files: 1, bytes_total: metadata.len(), ..CloneStats::default() };
         if self.method == CloneMethod::Shared {
             stats.files_linked = 1;
-            return Ok(self.link_to_source(path, &fingerprint)?.then_some((fingerprint, stats)));
+            return Ok(self.link_to_source(path, parents, &fingerprint)?.then_some((fingerprint, stats)));
         }
-        if let Some(base) = self.base
-            && base.link(path, &fingerprint, self.clone).map_err(failed)?
-        {
-            stats.files_linked = 1;
-            return Ok(Some((fingerprint, stats)));
-        }
-        let to = create(self.clone, path)?;
+        let to = create(&parents.clone, path)?;
         if self.reflink(path, &from, &to)? {
             stats.files_reflinked = 1;
         } else {
@@ -132,9 +141,9 @@ impl Transfer<'_> {
         Ok(offset)
     }
 
-    fn link_to_source(&self, path: &Path, source: &Fingerprint) -> Result<bool, TreeError> {
+    fn link_to_source(&self, path: &Path, parents: &Parents, source: &Fingerprint) -> Result<bool, TreeError> {
         let identity = Identity { device: source.device, inode: source.inode };
-        match base::link(self.source, self.clone, path, identity) {
+        match base::link(&parents.source, &parents.clone, path.file_name().unwrap_or_default(), identity) {
             Ok(true) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Ok(false) => Err(TreeError::Failed(format!("`{}` was replaced while it was linked", path.display()))),
@@ -146,19 +155,25 @@ impl Transfer<'_> {
     }
 }
 
-/// Makes a new, empty file of the clone that only we can open.
-pub(super) fn create(clone: &File, path: &Path) -> Result<File, TreeError> {
+/// Makes a new, empty file of the clone, in this directory, that only we can open.
+pub(super) fn create(parent: &File, path: &Path) -> Result<File, TreeError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    beneath::open(clone, path, flags, Mode::RUSR | Mode::WUSR)
+    let name = Path::new(path.file_name().unwrap_or_default());
+    beneath::open(parent, name, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|cause| TreeError::of("create the copy of", &path.display(), &cause))
 }
 
 /// Gives a file or directory the source's owner (as root), mode and times.
 pub(super) fn finish(to: &File, source: &Metadata, flush: Flush<'_>) -> io::Result<()> {
-    if rustix::process::geteuid().is_root() {
+    // Each change is a transaction of the file system, and most files have the owner and the mode from the beginning.
+    let has = to.metadata()?;
+    let is_given = (has.uid(), has.gid()) != (source.uid(), source.gid()) && rustix::process::geteuid().is_root();
+    if is_given {
         std::os::unix::fs::fchown(to, Some(source.uid()), Some(source.gid()))?;
     }
-    to.set_permissions(PermissionsExt::from_mode(source.mode() & 0o7777))?;
+    if is_given || has.mode() & 0o7777 != source.mode() & 0o7777 {
+        to.set_permissions(PermissionsExt::from_mode(source.mode() & 0o7777))?;
+    }
     to.set_times(FileTimes::new().set_modified(source.modified()?))?;
     flush.one(to)
 }
@@ -189,7 +204,8 @@ mod tests {
         let (source, stop) = (File::open(home.path()).unwrap(), StopFlag::default());
         let transfer =
             Transfer { source: &source, clone: &source, method: CloneMethod::Copy, base: None, flush: Flush::Each, stop: &stop };
-        assert_eq!(transfer.file(Path::new("gone"), &mut [0; 4]), Ok(None));
-        assert_eq!(transfer.file(Path::new("gone/too"), &mut [0; 4]), Ok(None));
+        let parents = Parents::follow(None, &transfer, Path::new("")).unwrap().unwrap();
+        assert_eq!(transfer.file(Path::new("gone"), &parents, &mut [0; 4]), Ok(None));
+        assert!(Parents::follow(Some(parents), &transfer, Path::new("gone")).unwrap().is_none());
     }
 }
