@@ -56,6 +56,11 @@ impl Part {
     fn mounts(self) -> bool {
         matches!(self, Self::Tree | Self::Snapshot)
     }
+
+    /// Whether it runs the program, and not only a part of it in a program of its own.
+    fn runs_stillframe(self) -> bool {
+        !matches!(self, Self::Sandbox | Self::Tree)
+    }
 }
 
 /// Starts are short, and their median needs many.
@@ -78,9 +83,11 @@ pub(crate) fn bench(runs: usize, only: Option<Part>) -> Result<(), Failure> {
     }
     for_the_benchmark()?;
     let workspace = Workspace::find()?;
-    progress("compiling stillframe for release", || {
-        succeed(cargo().args(["build", "--quiet", "--release", "--package", "stillframe"]).current_dir(&workspace.root))
-    })?;
+    if only.is_none_or(Part::runs_stillframe) {
+        progress("compiling stillframe for release", || {
+            succeed(cargo().args(["build", "--quiet", "--release", "--package", "stillframe"]).current_dir(&workspace.root))
+        })?;
+    }
     let account = Account::of_servers()?;
     let scratch = Scratch::begin("bench", &account)?;
     let binary = workspace.stillframe("release");

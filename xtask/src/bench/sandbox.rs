@@ -98,6 +98,8 @@ fn linked(stage: &Stage<'_>, measure: &Measure, runs: usize) -> Result<Figure, F
     for run in 0..=runs {
         if run > 0 {
             change(&source)?;
+            // What changed is the server's to flush, and would otherwise be flushed with the first of the two clones.
+            captured(stage.program("sync").arg("-f").arg(&source))?;
             sleep(MARGIN);
         }
         let (ours_ms, handle) = clone(stage, measure, &source, &root, "copy", run, previous.as_deref())?;
