@@ -90,7 +90,7 @@ impl Transfer<'_> {
         let mut stats = CloneStats { files: 1, bytes_total: metadata.len(), ..CloneStats::default() };
         if self.method == CloneMethod::Shared {
             stats.files_linked = 1;
-            return Ok(self.link_to_source(path, parents, &fingerprint)?.then_some((fingerprint, stats)));
+            return Ok(link_to_source(path, parents, &fingerprint)?.then_some((fingerprint, stats)));
         }
         let to = create(&parents.clone, path)?;
         if self.reflink(path, &from, &to)? {
@@ -140,18 +140,18 @@ impl Transfer<'_> {
         }
         Ok(offset)
     }
+}
 
-    fn link_to_source(&self, path: &Path, parents: &Parents, source: &Fingerprint) -> Result<bool, TreeError> {
-        let identity = Identity { device: source.device, inode: source.inode };
-        match base::link(&parents.source, &parents.clone, path.file_name().unwrap_or_default(), identity) {
-            Ok(true) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Ok(false) => Err(TreeError::Failed(format!("`{}` was replaced while it was linked", path.display()))),
-            Err(errno @ (Errno::XDEV | Errno::PERM | Errno::MLINK)) => {
-                Err(TreeError::Unsupported(format!("cannot link to `{}`: {errno}", path.display())))
-            }
-            Err(errno) => Err(TreeError::of("link to", &path.display(), &errno.into())),
+fn link_to_source(path: &Path, parents: &Parents, source: &Fingerprint) -> Result<bool, TreeError> {
+    let identity = Identity { device: source.device, inode: source.inode };
+    match base::link(&parents.source, &parents.clone, path.file_name().unwrap_or_default(), identity) {
+        Ok(true) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Ok(false) => Err(TreeError::Failed(format!("`{}` was replaced while it was linked", path.display()))),
+        Err(errno @ (Errno::XDEV | Errno::PERM | Errno::MLINK)) => {
+            Err(TreeError::Unsupported(format!("cannot link to `{}`: {errno}", path.display())))
         }
+        Err(errno) => Err(TreeError::of("link to", &path.display(), &errno.into())),
     }
 }
 
