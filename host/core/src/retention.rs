@@ -8,6 +8,8 @@ mod protected;
 mod rule;
 mod walg;
 
-pub use plan::{Decision, DeletePlan, KeepReason, Leftover, PlanError, Reason, RemoveReason, RestorePlace, WalDecision, plan, release_wal};
+pub use plan::{
+    Decision, DeletePlan, KeepReason, Leftover, PlanError, Reason, RemoveReason, RestorePlace, WalDecision, plan, release_wal,
+};
 pub use protected::{Ancestry, KeepRecovery, ProtectedWal, WalReason};
 pub use rule::{Cutoff, RetentionRule};

@@ -87,6 +87,10 @@ impl Call {
 /// A root that cannot be opened is a mistake of the configuration, and is told before the provider can misunderstand it.
 async fn open(work: &Work, roots: Vec<TreeRoot>) -> Result<Trees, ProviderFault> {
     let invalid = |message: String| ProviderFault::Invalid { field: "tree".to_owned(), message };
+    if roots.is_empty() {
+        // Nothing to wait for, and a thread costs as much as the rest of a call.
+        return Trees::open(roots).map_err(|error| invalid(error.to_string()));
+    }
     let opened = work.run(|_| Trees::open(roots)).await.map_err(|error| invalid(error.to_string()))?;
     opened.map_err(|error| invalid(error.to_string()))
 }
