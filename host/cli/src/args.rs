@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    archive_accept, backup_lock, backup_mark, backup_show, check, config_show, delete, provider, snapshot_fetch, snapshot_push,
-    snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
+    archive_accept, backup_lock, backup_mark, backup_show, check, config_show, delete, drill, provider, snapshot_fetch,
+    snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
 };
 use crate::common::Common;
 use crate::progress::Choice;
@@ -16,6 +16,7 @@ use crate::progress::Choice;
     wal-fetch: 1 only when the file is certainly not in the archive; errors are 202 to 207.\n\
     check: 0 all well, 1 a warning, 2 critical, 3 could not check.\n\
     wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
+    drill: 6 the backup failed it.\n\
     130: interrupted twice; `delete garbage` or `snapshot-release` removes what is left.")]
 pub struct Args {
     #[command(flatten)]
@@ -64,6 +65,8 @@ pub enum Command {
     Check(check::Options),
     /// Delete backups and the WAL that nobody needs; a dry run unless --confirm
     Delete(delete::Options),
+    /// Restore a backup beside the living server, recover and check it, and release everything
+    Drill(drill::Options),
     /// Show the configuration, or make one of the settings of WAL-G
     #[command(subcommand)]
     Config(config_show::Command),
@@ -90,6 +93,7 @@ impl Command {
             Self::SnapshotPush(options) => Some(options.progress.progress),
             Self::SnapshotFetch(options) => Some(options.progress.progress),
             Self::Delete(options) => Some(options.progress.progress),
+            Self::Drill(options) => Some(options.progress.progress),
             _ => None,
         }
     }

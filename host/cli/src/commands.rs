@@ -9,6 +9,7 @@ pub mod check;
 pub mod config_import;
 pub mod config_show;
 pub mod delete;
+pub mod drill;
 pub mod provider;
 pub mod snapshot_fetch;
 pub mod snapshot_push;
@@ -56,6 +57,7 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::BackupLock(options) => multi_threaded(backup_lock::run(common, &options, json)),
         Command::Check(options) => multi_threaded(check::run(common, &options, json)),
         Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
+        Command::Drill(options) => multi_threaded(drill::run(common, &options, json)),
         Command::Config(config_show::Command::Show) => config_show::run(common, json),
         Command::Config(config_show::Command::Import(options)) => config_import::run(&options, json),
         Command::Provider(command) => multi_threaded(provider::run(common, &command, json)),

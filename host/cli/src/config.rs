@@ -6,6 +6,7 @@
 //! named a store: one that was forgotten in the environment must not change where WAL goes.
 
 mod archive;
+mod drill;
 mod error;
 mod keys;
 mod kind;
@@ -31,6 +32,7 @@ use stillframe_store::StoreSettings;
 use reader::Reader;
 
 pub use archive::{ArchiveConfig, IdentitySource};
+pub use drill::DrillConfig;
 pub use error::ConfigError;
 pub use keys::{KEYS, overrules};
 pub use provider::{ProviderConfig, bundled};
@@ -65,6 +67,8 @@ pub struct Config {
     pub checkpoint: CheckpointMode,
     /// How long a backup may take.
     pub deadlines: PushDeadlines,
+    /// How backups are proven.
+    pub drill: DrillConfig,
     /// How components are run.
     pub runtime: RuntimeSettings,
     /// The providers.
@@ -135,6 +139,7 @@ impl Config {
                 archive: seconds(&read, "backup.archive_timeout_secs")?,
                 ready: seconds(&read, "backup.ready_timeout_secs")?,
             },
+            drill: drill::read(&read)?,
             runtime: RuntimeSettings {
                 engine: match read.text("runtime.engine").as_deref() {
                     Some("native") => EngineKind::Native,

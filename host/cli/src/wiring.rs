@@ -6,6 +6,7 @@
 mod archiving;
 mod credentials;
 mod identity_command;
+mod server;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::exit::Failure;
 use crate::progress::ShownProgress;
 
 use credentials::OperatorCredentials;
+pub use server::InstalledPrograms;
 pub use signals::{interrupted, terminated};
 
 /// Everything that a command needs.

@@ -18,5 +18,6 @@ mod wal;
 pub use error::{InspectError, PrepareError};
 pub use occupation::{Occupation, inspect};
 pub(crate) use occupation::{linked_database, linked_directory, read_control, running_server};
+pub(crate) use preparation::keep_own_settings;
 pub use preparation::{OriginalLocations, Preparation, PreparationReport, prepare};
 pub use recovery::{Archiving, Inclusion, InvalidTarget, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};

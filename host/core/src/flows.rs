@@ -7,6 +7,7 @@ mod backup_lock;
 mod backup_mark;
 pub mod check;
 mod delete;
+mod drill;
 mod progress;
 mod readiness;
 mod release;
@@ -28,6 +29,9 @@ pub use archive_map::{MapError, SegmentSizeFound, SizeSource, TimelineOrigin};
 pub use backup_lock::{LockAction, LockError, backup_lock};
 pub use backup_mark::{MarkError, backup_mark};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};
+pub use drill::{
+    CheckChoice, DrillChecks, DrillError, DrillReport, DrillRequest, DrillScript, DrillTarget, clear_drills, drill,
+};
 pub use progress::{LoggedProgress, NoProgress, Phase, Progress, Step};
 pub use readiness::settle_states;
 pub use release::ReleaseFault;

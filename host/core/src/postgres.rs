@@ -5,20 +5,25 @@ mod control;
 mod history;
 mod label;
 mod lsn;
+mod private_server;
 mod segment;
 mod segment_header;
 mod server;
 mod session;
 mod tablespace_map;
 mod verbatim;
+mod wal_records;
 
 pub use connection::{CheckpointMode, Connection, ConnectionError, ConnectionFault, StoppedBackup};
 #[cfg(test)]
 pub(crate) use control::tests::image as control_image;
-pub use control::{ControlFileError, PgControl};
+pub use control::{ControlFileError, PgControl, ServerLimits};
 pub use history::{Fork, InvalidHistory, TimelineHistory};
 pub use label::{BackupLabel, InvalidLabel};
 pub use lsn::{InvalidLsn, Lsn};
+pub use private_server::{
+    PrivateServer, QuerySession, ResultSet, ServerError, ServerOrder, ServerPrograms, ShutdownMode, ToolEnd, ToolRun,
+};
 pub use segment::{InvalidWalName, WalFileName, WalRange, WalSegment};
 pub use segment_header::{HeaderError, SegmentHeader};
 pub use server::{
@@ -26,3 +31,4 @@ pub use server::{
 };
 pub use session::BackupSession;
 pub use tablespace_map::{InvalidTablespaceMap, TablespaceLink, TablespaceMap};
+pub use wal_records::{WalReader, WalRecord};

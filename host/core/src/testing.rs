@@ -6,6 +6,7 @@
 mod clock;
 mod connection;
 mod locator;
+mod private_server;
 mod provider;
 mod store;
 mod wal;
@@ -13,6 +14,7 @@ mod wal;
 pub use clock::ManualClock;
 pub use connection::{FakeConnection, FakeServer};
 pub use locator::FakeLocator;
+pub use private_server::{FakeEnd, FakePrograms, FakeReplay};
 pub use provider::{FakeProvider, FakeProviders, ProviderCall, ProviderFailure};
 pub use store::{FaultyStore, InjectedFault, MemoryStore, Operation, WatchedStore, Watcher, When};
-pub use wal::wal_segment;
+pub use wal::{WalWriter, record, wal_segment};

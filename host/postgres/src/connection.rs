@@ -4,6 +4,7 @@
 //! same holds for a request whose caller stopped waiting.
 
 mod calls;
+mod query;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,6 +9,7 @@ use stillframe_core::flows::{AnyBackupName, MarkError, VerifyError, settle_state
 use stillframe_core::postgres::Lsn;
 
 use super::named::NamedBackup;
+use super::view::drill::lines as drill_lines;
 use super::view::{BackupView, RangeView, RestoreView, WalGView, consistency, providers, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
@@ -135,6 +136,7 @@ fn describe(backup: &Backup, restores: &[RestoreRecord]) -> String {
     ];
     lines.extend(sentinel.paths.iter().map(|path| format!("directory          {} {}", path.name, path.path.display())));
     lines.extend(sentinel.sets.iter().flat_map(|set| volumes(backup, set)));
+    lines.extend(backup.drill.iter().flat_map(drill_lines));
     if let Some(data) = &sentinel.user_data {
         lines.push(format!("user data          {data}"));
     }

@@ -69,7 +69,7 @@ const UNKNOWN: u8 = 3;
 
 /// Checks. A monitor takes the code of a failed start for "unknown".
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
-    let findings = match look(common, options).await {
+    let findings = match Box::pin(look(common, options)).await {
         Ok(findings) => findings,
         Err(failure) => {
             if options.nagios && !json {

@@ -102,7 +102,7 @@ fn selector(text: &str) -> Result<BackupSelector, String> {
     })
 }
 
-fn timeline(text: &str) -> Result<TargetTimeline, String> {
+pub(super) fn timeline(text: &str) -> Result<TargetTimeline, String> {
     match text {
         "latest" => Ok(TargetTimeline::Latest),
         "current" => Ok(TargetTimeline::Current),
@@ -115,7 +115,15 @@ fn timeline(text: &str) -> Result<TargetTimeline, String> {
 /// PostgreSQL could not read what root restores.
 #[derive(Debug, thiserror::Error)]
 #[error("root cannot restore a data directory")]
-struct RunAsRoot;
+pub(super) struct RunAsRoot {
+    command: &'static str,
+}
+
+impl RunAsRoot {
+    pub(super) fn new(command: &'static str) -> Self {
+        Self { command }
+    }
+}
 
 impl Classify for RunAsRoot {
     fn class(&self) -> ErrorClass {
@@ -123,7 +131,7 @@ impl Classify for RunAsRoot {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("run it as the user that runs PostgreSQL: `runuser -u postgres -- stillframe snapshot-fetch …`".to_owned())
+        Some(format!("run it as the user that runs PostgreSQL: `runuser -u postgres -- stillframe {} …`", self.command))
     }
 }
 
@@ -140,7 +148,7 @@ struct FetchView {
 /// Restores.
 pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitCode, Failure> {
     if rustix::process::geteuid().is_root() {
-        return Err(RunAsRoot.into());
+        return Err(RunAsRoot::new("snapshot-fetch").into());
     }
     let world = World::open(common).await?;
     let request = request(&world.config, options)?;
@@ -203,7 +211,7 @@ fn target(options: &Options) -> RecoveryTarget {
 }
 
 /// The command by which the restored server gets its WAL. PostgreSQL hands it to a shell after replacing `%f` and `%p`.
-fn restore_command(program: &Path, config: &Path) -> String {
+pub(super) fn restore_command(program: &Path, config: &Path) -> String {
     format!("{} --config {} wal-fetch \"%f\" \"%p\"", quoted(program.as_os_str()), quoted(config.as_os_str()))
 }
 

@@ -1,5 +1,7 @@
 //! Backups and stretches of WAL as the commands show them: stable names, system identifiers as text.
 
+pub mod drill;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -37,6 +39,8 @@ pub struct BackupView {
     state: &'static str,
     failure: Option<String>,
     locked_until: Option<String>,
+    /// What the last drill found; null when there was none.
+    drill: Option<drill::DrillView>,
     size_bytes: Option<u64>,
     user_data: Option<Value>,
 }
@@ -72,6 +76,7 @@ impl From<&Backup> for BackupView {
                 BackupState::Cut | BackupState::Ready => None,
             },
             locked_until: backup.lock.map(|lock| lock.until.to_string()),
+            drill: backup.drill.as_ref().map(drill::DrillView::from),
             size_bytes: sentinel.size_bytes(),
             user_data: sentinel.user_data.clone(),
         }
@@ -83,8 +88,10 @@ pub fn remarks(backup: &Backup, restores: &[RestoreRecord]) -> String {
     let locked = backup.locked_until(Timestamp::now()).map(|until| format!("locked until {until}")).unwrap_or_default();
     let copies = restores.iter().filter(|record| record.backup == backup.sentinel.name).count();
     let in_use = count(copies, "restore");
+    let drilled = backup.drill.as_ref().map(drill::remark).unwrap_or_default();
     applying(&[
         (backup.permanence == Permanence::Permanent, "permanent"),
+        (!drilled.is_empty(), &drilled),
         (!locked.is_empty(), &locked),
         (backup.state == BackupState::Cut, "not ready yet"),
         (backup.has_failed(), "failed"),

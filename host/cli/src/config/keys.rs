@@ -2,7 +2,7 @@
 
 use super::kind::Kind;
 use super::kind::Kind::{
-    Account, Choice, Conninfo, Endpoint, Flag, Instance, Number, Path, Program, Recipients, Role, StoreUrl, Text, Word,
+    Account, Choice, Conninfo, Endpoint, Files, Flag, Instance, Number, Path, Program, Recipients, Role, StoreUrl, Text, Word,
 };
 
 /// One key of the configuration.
@@ -26,7 +26,7 @@ const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, mean
 }
 
 /// All keys, in the order in which `config show` lists them; those of one section stand together.
-pub const KEYS: [KeyInfo; 37] = [
+pub const KEYS: [KeyInfo; 46] = [
     key("cluster.name", Text, None, "prefix of this cluster's objects in the store"),
     key("cluster.pgdata", Path, None, "data directory of the server"),
     key("cluster.conninfo", Conninfo, None, "how to connect to the server, as for psql"),
@@ -82,6 +82,20 @@ pub const KEYS: [KeyInfo; 37] = [
     ),
     key("backup.archive_timeout_secs", Number(1, MAX_SECONDS), Some("600"), "longest wait for the WAL of a backup"),
     key("backup.ready_timeout_secs", Number(1, MAX_SECONDS), Some("86400"), "longest wait for the storage system"),
+    key("drill.directory", Path, None, "where drills restore and recover: a directory of its own, which nobody else may write to"),
+    key("drill.bindir", Path, None, "directory of the programs of PostgreSQL, by default that of the backup's version"),
+    key("drill.user", Text, Some("postgres"), "superuser of the cluster, for the checks of a drill"),
+    key("drill.database", Text, Some("postgres"), "database in which the files of `drill.sql` are run"),
+    key("drill.preload", Text, None, "shared_preload_libraries that the cluster cannot be read without"),
+    key("drill.sql", Files, None, "files with statements that a drill runs: absolute paths, with `*` in the name of the file"),
+    key("drill.amcheck", Flag, Some("true"), "whether a drill runs pg_amcheck, where the database has its extension"),
+    key("drill.checksums", Flag, Some("true"), "whether a drill compares the checksums of all pages, where the cluster has them"),
+    key(
+        "drill.timeout_secs",
+        Number(1, MAX_SECONDS),
+        Some("86400"),
+        "longest time for the recovery of a drill, and for each check",
+    ),
     key("runtime.engine", Choice(&["auto", "native", "pulley"]), Some("auto"), "how providers are run: auto, native or pulley"),
     key("runtime.cache", Path, None, "directory for compiled providers, by default in the user's cache"),
 ];

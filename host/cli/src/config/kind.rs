@@ -41,12 +41,14 @@ pub enum Kind {
     Recipients,
     /// A program and its arguments.
     Program,
+    /// Absolute paths of files, whose last part may hold `*`.
+    Files,
 }
 
 impl Kind {
     /// Whether the file may write it as an array.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Recipients | Self::Program)
+        matches!(self, Self::Recipients | Self::Program | Self::Files)
     }
 
     /// Says what is wrong with a value.
@@ -76,6 +78,7 @@ impl Kind {
             Self::Flag => Err(format!("`{text}` is neither `true` nor `false`")),
             Self::Recipients => recipients(&value.items()),
             Self::Program => program(&value.items()),
+            Self::Files => files(&value.items()),
         }
     }
 
@@ -170,6 +173,19 @@ fn recipients(items: &[String]) -> Result<(), String> {
         None => Ok(()),
         Some(at) => Err(format!("entry {} is no public key `age1…`, as `age-keygen -y` prints it", at + 1)),
     }
+}
+
+fn files(items: &[String]) -> Result<(), String> {
+    for item in items {
+        let path = Path::new(item);
+        if !path.is_absolute() {
+            return Err(format!("`{item}` is not an absolute path"));
+        }
+        if path.parent().is_some_and(|directory| directory.as_os_str().as_encoded_bytes().contains(&b'*')) {
+            return Err(format!("`{item}` has a `*` in the name of a directory"));
+        }
+    }
+    Ok(())
 }
 
 fn program(items: &[String]) -> Result<(), String> {

@@ -80,7 +80,7 @@ fn count(step: &Step) -> Option<String> {
         Phase::Archive => " archived",
         Phase::Ready => " ready",
         Phase::DeleteBackups | Phase::DeleteWal => " deleted",
-        Phase::Cut | Phase::Restore | Phase::Undo => "",
+        Phase::Cut | Phase::Restore | Phase::Recover | Phase::Undo => "",
     };
     Some(format!("{done} of {total}{verb}"))
 }

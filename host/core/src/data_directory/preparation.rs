@@ -78,6 +78,13 @@ pub fn prepare(preparation: &Preparation) -> Result<PreparationReport, PrepareEr
     Ok(report)
 }
 
+/// Takes away from a prepared copy what the original's operator has set with `ALTER SYSTEM`, for a server that is not to be like it.
+pub(crate) fn keep_own_settings(directory: &Path) -> Result<(), FileError> {
+    let path = directory.join(SETTINGS_FILE);
+    let existing = files::read_if_present(&path)?.unwrap_or_default();
+    files::write_atomically(&path, &settings::ours(&existing), 0o600)
+}
+
 type Step<Subject> = fn(&Subject, &mut PreparationReport) -> Result<(), FileError>;
 
 /// A copy that has passed every check.

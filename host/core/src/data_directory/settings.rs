@@ -34,6 +34,12 @@ pub(super) fn replace(existing: &[u8], assignments: &[(&str, String)]) -> Vec<u8
     contents
 }
 
+/// What of it is ours.
+pub(super) fn ours(existing: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = existing.split_inclusive(|byte| *byte == b'\n').collect();
+    lines[our_lines(&lines)].concat()
+}
+
 /// What an earlier run wrote; nothing when one of the comments is gone, since what stands there may be the operator's then.
 fn our_lines(lines: &[&[u8]]) -> Range<usize> {
     let find = |comment: &str| lines.iter().position(|line| line.trim_ascii_end() == comment.as_bytes());
@@ -118,6 +124,14 @@ mod tests {
         assert_eq!(replace(&once, &off), once);
         assert!(once.starts_with(existing) && once.ends_with(b"archive_mode = 'off'\n# End of what stillframe wrote.\n"));
         assert_eq!(replace(&once, &[]), existing, "archiving must not stay off");
+    }
+
+    #[test]
+    fn ours_is_what_stands_between_the_comments_and_nothing_else() {
+        let all = replace(b"archive_command = 'live'\n", &assignments());
+        let ours = String::from_utf8(ours(&all)).unwrap();
+        assert!(ours.contains("restore_command = 'fetch %f %p'") && !ours.contains("live"), "{ours}");
+        assert_eq!(super::ours(b"archive_command = 'live'\n"), b"");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Phase {
     Ready,
     /// The provider restores.
     Restore,
+    /// A copy recovers for a trial.
+    Recover,
     /// Backups are deleted.
     DeleteBackups,
     /// WAL is deleted.
@@ -59,6 +61,7 @@ impl Phase {
             Self::Archive => "archive",
             Self::Ready => "ready",
             Self::Restore => "restore",
+            Self::Recover => "recover",
             Self::DeleteBackups => "delete-backups",
             Self::DeleteWal => "delete-wal",
             Self::Undo => "undo",
@@ -73,6 +76,7 @@ impl Phase {
             Self::Archive => "waiting for the archive",
             Self::Ready => "waiting for the snapshots",
             Self::Restore => "restoring",
+            Self::Recover => "recovering",
             Self::DeleteBackups => "deleting backups",
             Self::DeleteWal => "deleting WAL",
             Self::Undo => "undoing",

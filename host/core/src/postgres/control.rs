@@ -41,6 +41,9 @@ const WIDE_CHECKPOINT_BYTES: usize = 88;
 /// Where, after the copy, the timeline of the minimum recovery point stands: behind two positions.
 const RECOVERY_TIMELINE: usize = 16;
 
+/// Where, after the copy, the limits stand: `MaxConnections` and what follows it.
+const LIMITS: usize = 52;
+
 /// Where its fields begin within the copy.
 const REDO: usize = 0;
 const TIMELINE: usize = 8;
@@ -139,9 +142,28 @@ impl PgControl {
     /// A promotion sets it at once, and the checkpoint with the new timeline comes minutes later.
     #[must_use]
     pub fn recovery_timeline(&self) -> Option<TimelineId> {
+        TimelineId::new(u32::from_ne_bytes(field(&self.bytes, self.behind_copy() + RECOVERY_TIMELINE))).ok()
+    }
+
+    /// What the server that wrote the WAL had room for. One that replays it needs as much.
+    #[must_use]
+    pub fn limits(&self) -> ServerLimits {
+        let number = |place: usize| u32::from_ne_bytes(field(&self.bytes, self.behind_copy() + LIMITS + 4 * place));
+        // `max_wal_senders` stands between the others from 12 on.
+        let senders = self.control_version() >= FIRST_WITH_WIDE_TRANSACTIONS;
+        let behind = 2 + usize::from(senders);
+        ServerLimits {
+            connections: number(0),
+            worker_processes: number(1),
+            wal_senders: senders.then(|| number(2)),
+            prepared_transactions: number(behind),
+            locks_per_transaction: number(behind + 1),
+        }
+    }
+
+    fn behind_copy(&self) -> usize {
         let is_wide = self.control_version() >= FIRST_WITH_WIDE_TRANSACTIONS;
-        let copy_bytes = if is_wide { WIDE_CHECKPOINT_BYTES } else { CHECKPOINT_BYTES };
-        TimelineId::new(u32::from_ne_bytes(field(&self.bytes, self.checkpoint_copy() + copy_bytes + RECOVERY_TIMELINE))).ok()
+        self.checkpoint_copy() + if is_wide { WIDE_CHECKPOINT_BYTES } else { CHECKPOINT_BYTES }
     }
 
     /// Whether a server was shut down on these files, which a copy cut in backup mode never shows.
@@ -180,6 +202,35 @@ impl PgControl {
 
     fn has_previous_checkpoint(&self) -> bool {
         self.control_version() < FIRST_WITH_ONE_CHECKPOINT
+    }
+}
+
+/// The settings of a primary that a server which replays its WAL must not fall short of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// `max_connections`
+    pub connections: u32,
+    /// `max_worker_processes`
+    pub worker_processes: u32,
+    /// `max_wal_senders`; none before 12, where it does not count.
+    pub wal_senders: Option<u32>,
+    /// `max_prepared_transactions`
+    pub prepared_transactions: u32,
+    /// `max_locks_per_transaction`
+    pub locks_per_transaction: u32,
+}
+
+impl ServerLimits {
+    /// The larger of both, one by one.
+    #[must_use]
+    pub fn or_more(self, other: Self) -> Self {
+        Self {
+            connections: self.connections.max(other.connections),
+            worker_processes: self.worker_processes.max(other.worker_processes),
+            wal_senders: self.wal_senders.max(other.wal_senders),
+            prepared_transactions: self.prepared_transactions.max(other.prepared_transactions),
+            locks_per_transaction: self.locks_per_transaction.max(other.locks_per_transaction),
+        }
     }
 }
 

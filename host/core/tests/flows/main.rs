@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod delete;
 mod delete_restored;
+mod drill;
 mod hooked_store;
 mod house;
 mod lease;
