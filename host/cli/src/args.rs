@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    archive_accept, backup_lock, backup_mark, backup_show, check, config_show, delete, drill, provider, snapshot_fetch,
+    archive_accept, backup_lock, backup_mark, backup_show, check, config_show, delete, drill, provider, reconcile, snapshot_fetch,
     snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
 };
 use crate::common::Common;
@@ -17,7 +17,7 @@ use crate::progress::Choice;
     check: 0 all well, 1 a warning, 2 critical, 3 could not check.\n\
     wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
     drill: 6 the backup failed it.\n\
-    130: interrupted twice; `delete garbage` or `snapshot-release` removes what is left.")]
+    130: interrupted twice; `reconcile` or `snapshot-release` removes what is left.")]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,
@@ -67,6 +67,8 @@ pub enum Command {
     Delete(delete::Options),
     /// Restore a backup beside the living server, recover and check it, and release everything
     Drill(drill::Options),
+    /// Settle what interruptions left: snapshots without a record, and records without a snapshot; a dry run unless --confirm
+    Reconcile(reconcile::Options),
     /// Show the configuration, or make one of the settings of WAL-G
     #[command(subcommand)]
     Config(config_show::Command),
@@ -94,6 +96,7 @@ impl Command {
             Self::SnapshotFetch(options) => Some(options.progress.progress),
             Self::Delete(options) => Some(options.progress.progress),
             Self::Drill(options) => Some(options.progress.progress),
+            Self::Reconcile(options) => Some(options.progress.progress),
             _ => None,
         }
     }

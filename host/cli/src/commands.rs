@@ -11,6 +11,7 @@ pub mod config_show;
 pub mod delete;
 pub mod drill;
 pub mod provider;
+pub mod reconcile;
 pub mod snapshot_fetch;
 pub mod snapshot_push;
 pub mod snapshot_release;
@@ -56,6 +57,7 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::BackupMark(options) => single_threaded(backup_mark::run(common, &options, json)),
         Command::BackupLock(options) => multi_threaded(backup_lock::run(common, &options, json)),
         Command::Check(options) => multi_threaded(check::run(common, &options, json)),
+        Command::Reconcile(options) => multi_threaded(reconcile::run(common, &options, json)),
         Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
         Command::Drill(options) => multi_threaded(drill::run(common, &options, json)),
         Command::Config(config_show::Command::Show) => config_show::run(common, json),

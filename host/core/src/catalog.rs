@@ -10,11 +10,13 @@ mod codec;
 mod drill;
 mod error;
 mod guard;
+mod identity;
 mod intent;
 mod layout;
 mod lease;
 mod lock;
 mod name;
+mod passport;
 mod restores;
 mod sentinel;
 mod state;
@@ -35,16 +37,19 @@ pub use cluster_mark::add_cluster;
 pub use drill::{CheckFinding, DrillCheck, DrillOutcome, DrillRecord};
 pub use error::CatalogError;
 pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
-pub use intent::{IntendedSet, Intent};
+pub use identity::CatalogIdentity;
+pub use intent::{IntendedSet, Intent, IntentProcess};
 pub use layout::{ClusterName, InvalidClusterName, Layout};
 pub use lease::{Lease, LeaseError, LeaseHolder, LeaseRequest, process_space};
 pub use lock::BackupLock;
 pub use name::{BackupName, InvalidBackupName};
+pub use passport::{Passport, PassportPart, PassportProblem};
 pub use restores::{RestoreRecord, RestoredDirectory, RestoredPart, Restores};
 pub use sentinel::{BackupPath, BackupSet, BackupVolume, Consistency, Permanence, Sentinel};
 pub use state::BackupState;
 pub use walg::{InvalidWalGName, WalGBackup, WalGContents, WalGName};
 
+use crate::provider::Token;
 use crate::store::{self, Key, PutOutcome, Store, StoreError};
 use layout::Record;
 
@@ -103,6 +108,8 @@ pub struct CatalogContents {
     pub backups: Vec<Backup>,
     /// Intents without a sentinel: running, interrupted, or waiting for an undo to be finished.
     pub intents: Vec<Intent>,
+    /// Intents that stayed beside their sentinels: they account for nothing any more.
+    pub stale_intents: Vec<Intent>,
     /// Names of which only a mark of deletion is left: the last step of an interrupted deletion.
     pub remnants: Vec<BackupName>,
     /// What could not be read.
@@ -205,6 +212,27 @@ impl<'a> Catalog<'a> {
     /// Whether the backup has been published.
     pub async fn is_published(&self, name: &BackupName) -> Result<bool, CatalogError> {
         Ok(self.store.head(&self.layout.record(name, Record::Sentinel)).await?.is_some())
+    }
+
+    /// Whether a backup of this name has begun and is not published, or was not when its intent should have gone.
+    pub async fn is_announced(&self, name: &BackupName) -> Result<bool, CatalogError> {
+        Ok(self.store.head(&self.layout.record(name, Record::Intent)).await?.is_some())
+    }
+
+    /// What snapshots bear that belong to this catalog; none before its first backup.
+    pub async fn identity(&self) -> Result<Option<CatalogIdentity>, CatalogError> {
+        identity::read(self.store, self.layout).await
+    }
+
+    /// The same, made of this token when there is none yet. Of several writers one decides, and all get the same.
+    pub async fn identify(&self, token: &Token) -> Result<CatalogIdentity, CatalogError> {
+        identity::read_or_make(self.store, self.layout, token).await
+    }
+
+    /// What was written when the backup was published; none when it was not.
+    pub async fn sentinel(&self, name: &BackupName) -> Result<Option<Sentinel>, CatalogError> {
+        let Some(body) = self.read(name, Record::Sentinel).await? else { return Ok(None) };
+        Sentinel::from_bytes(&self.layout.record(name, Record::Sentinel), name, &body).map(Some)
     }
 
     /// Removes the intent: the backup is published, or everything that it announced is undone.
@@ -336,6 +364,9 @@ impl<'a> Catalog<'a> {
     async fn read_backup(&self, name: &BackupName, records: &[Record], contents: &mut CatalogContents) -> Result<(), CatalogError> {
         let is_listed = |record| records.contains(&record);
         if is_listed(Record::Sentinel) {
+            if is_listed(Record::Intent) {
+                self.read_stale_intent(name, contents).await?;
+            }
             return self.read_published(name, is_listed, contents).await;
         }
         if !is_listed(Record::Intent) {
@@ -350,14 +381,23 @@ impl<'a> Catalog<'a> {
         Ok(())
     }
 
+    /// It says nothing that the sentinel does not: when it cannot be read, nothing is lost.
+    async fn read_stale_intent(&self, name: &BackupName, contents: &mut CatalogContents) -> Result<(), CatalogError> {
+        let Some(body) = self.read(name, Record::Intent).await? else { return Ok(()) };
+        match Intent::from_bytes(&self.layout.record(name, Record::Intent), name, &body) {
+            Ok(intent) => contents.stale_intents.push(intent),
+            Err(error) => tracing::warn!(%error, "the intent of a published backup cannot be read"),
+        }
+        Ok(())
+    }
+
     async fn read_published(
         &self,
         name: &BackupName,
         is_listed: impl Fn(Record) -> bool,
         contents: &mut CatalogContents,
     ) -> Result<(), CatalogError> {
-        let Some(body) = self.read(name, Record::Sentinel).await? else { return Ok(()) };
-        let sentinel = Sentinel::from_bytes(&self.layout.record(name, Record::Sentinel), name, &body)?;
+        let Some(sentinel) = self.sentinel(name).await? else { return Ok(()) };
         let mut backup = Backup { is_condemned: is_listed(Record::Condemned), ..Backup::published(sentinel) };
         if let Some(permanence) = self.marked(name).await? {
             backup.permanence = permanence;

@@ -10,6 +10,7 @@ mod delete;
 mod drill;
 mod progress;
 mod readiness;
+mod reconcile;
 mod release;
 mod snapshot_fetch;
 mod snapshot_push;
@@ -29,11 +30,13 @@ pub use archive_map::{MapError, SegmentSizeFound, SizeSource, TimelineOrigin};
 pub use backup_lock::{LockAction, LockError, backup_lock};
 pub use backup_mark::{MarkError, backup_mark};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};
-pub use drill::{
-    CheckChoice, DrillChecks, DrillError, DrillReport, DrillRequest, DrillScript, DrillTarget, clear_drills, drill,
-};
+pub use drill::{CheckChoice, DrillChecks, DrillError, DrillReport, DrillRequest, DrillScript, DrillTarget, clear_drills, drill};
 pub use progress::{LoggedProgress, NoProgress, Phase, Progress, Step};
 pub use readiness::settle_states;
+pub use reconcile::{
+    Action, Case, Deed, Discrepancy, Outcome, ReconcileError, ReconcilePlan, ReconcileReport, ReconcileRequest, Remedy,
+    apply_reconcile, plan_reconcile,
+};
 pub use release::ReleaseFault;
 pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, snapshot_fetch};
 pub use snapshot_push::{

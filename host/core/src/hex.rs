@@ -11,6 +11,11 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Reads any number of bytes.
+pub(crate) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    text.as_bytes().chunks(2).map(|pair| from_hex::<1>(std::str::from_utf8(pair).ok()?).map(|[byte]| byte)).collect()
+}
+
 /// Reads exactly so many bytes.
 pub(crate) fn from_hex<const LENGTH: usize>(text: &str) -> Option<[u8; LENGTH]> {
     let is_legal = text.len() == 2 * LENGTH && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));

@@ -1,5 +1,6 @@
 //! PostgreSQL's words: positions, timelines, segments, the files of a backup, and the connection to a server.
 
+mod backup_history;
 mod connection;
 mod control;
 mod history;
@@ -14,6 +15,7 @@ mod tablespace_map;
 mod verbatim;
 mod wal_records;
 
+pub use backup_history::{BackupHistory, InvalidBackupHistory};
 pub use connection::{CheckpointMode, Connection, ConnectionError, ConnectionFault, StoppedBackup};
 #[cfg(test)]
 pub(crate) use control::tests::image as control_image;

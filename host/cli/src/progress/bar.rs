@@ -80,6 +80,8 @@ fn count(step: &Step) -> Option<String> {
         Phase::Archive => " archived",
         Phase::Ready => " ready",
         Phase::DeleteBackups | Phase::DeleteWal => " deleted",
+        Phase::Compare => " asked",
+        Phase::Reconcile => " settled",
         Phase::Cut | Phase::Restore | Phase::Recover | Phase::Undo => "",
     };
     Some(format!("{done} of {total}{verb}"))

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lease::process_is_gone;
 use super::{BackupName, CatalogError, codec};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalSegmentSize};
 use crate::provider::{ProviderName, Token};
@@ -36,6 +37,18 @@ pub struct Intent {
     pub expires_at: Timestamp,
     /// Host that it runs on, for people.
     pub hostname: String,
+    /// The process that takes it; none in one of an older version.
+    pub process: Option<IntentProcess>,
+}
+
+/// The process that takes a backup, by which it is known on its own machine whether it can still go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntentProcess {
+    /// Its number.
+    pub id: u32,
+    /// The processes among which that number means this one.
+    pub space: String,
 }
 
 /// What one provider is asked to cut.
@@ -61,9 +74,19 @@ struct Stored {
     begun_at: Timestamp,
     expires_at: Timestamp,
     hostname: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<IntentProcess>,
 }
 
 impl Intent {
+    /// Whether nobody can publish it any more: its time is over, or the process that took it has certainly ended, as far as that
+    /// can be seen from these processes.
+    #[must_use]
+    pub fn is_abandoned(&self, now: Timestamp, here: Option<&str>) -> bool {
+        let has_ended = |process: &IntentProcess| Some(process.space.as_str()) == here && process_is_gone(process.id);
+        now >= self.expires_at || self.process.as_ref().is_some_and(has_ended)
+    }
+
     pub(super) fn to_bytes(&self, key: &Key) -> Result<Bytes, CatalogError> {
         let stored = Stored {
             format_version: INTENT_VERSION,
@@ -76,6 +99,7 @@ impl Intent {
             begun_at: self.begun_at,
             expires_at: self.expires_at,
             hostname: self.hostname.clone(),
+            process: self.process.clone(),
         };
         codec::to_bytes(key, &stored)
     }
@@ -103,6 +127,7 @@ impl Intent {
             begun_at: stored.begun_at,
             expires_at: stored.expires_at,
             hostname: stored.hostname,
+            process: stored.process,
         })
     }
 }

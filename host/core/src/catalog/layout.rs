@@ -150,6 +150,11 @@ impl Layout {
         legal(&format!("{}/cluster.json", self.cluster))
     }
 
+    /// Key of the name that the cluster's records bear on snapshots.
+    pub(super) fn identity(&self) -> Key {
+        legal(&format!("{}/identity.json", self.cluster))
+    }
+
     /// Prefix of all records of backups.
     pub(super) fn records(&self) -> String {
         format!("{}/{RECORDS}/", self.cluster)

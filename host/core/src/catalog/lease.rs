@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 pub use error::LeaseError;
+pub(super) use process::is_gone as process_is_gone;
 pub use process::process_space;
 pub use record::LeaseHolder;
 

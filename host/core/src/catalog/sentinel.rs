@@ -164,6 +164,17 @@ impl Sentinel {
         self.paths.iter().filter(is_held)
     }
 
+    /// Says what contradicts itself in it, as a reader of the catalog would.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.stop_lsn < self.start_lsn {
+            return Err(format!("it stops at {} before it starts at {}", self.stop_lsn, self.start_lsn));
+        }
+        if !self.paths.iter().any(|path| path.name == DataPathName::Data) {
+            return Err("it names no data directory".to_owned());
+        }
+        check_sets(&self.sets, &self.paths)
+    }
+
     pub(super) fn to_bytes(&self, key: &Key) -> Result<Bytes, CatalogError> {
         codec::to_bytes(key, &Stored::from(self))
     }

@@ -4,7 +4,7 @@
 //! WAL goes last, after the catalog has been read again: a backup that began meanwhile protects what it needs. An interruption
 //! anywhere is finished by the next run. Planning calls no provider and takes no lease; the deed is done under it.
 
-mod backup;
+pub(super) mod backup;
 mod error;
 
 use std::collections::BTreeSet;

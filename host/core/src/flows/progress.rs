@@ -50,6 +50,10 @@ pub enum Phase {
     DeleteWal,
     /// What failed or was interrupted is undone.
     Undo,
+    /// The catalog is held against what the providers list.
+    Compare,
+    /// What they disagree about is settled.
+    Reconcile,
 }
 
 impl Phase {
@@ -65,6 +69,8 @@ impl Phase {
             Self::DeleteBackups => "delete-backups",
             Self::DeleteWal => "delete-wal",
             Self::Undo => "undo",
+            Self::Compare => "compare",
+            Self::Reconcile => "reconcile",
         }
     }
 
@@ -80,6 +86,8 @@ impl Phase {
             Self::DeleteBackups => "deleting backups",
             Self::DeleteWal => "deleting WAL",
             Self::Undo => "undoing",
+            Self::Compare => "asking the providers",
+            Self::Reconcile => "reconciling",
         }
     }
 }

@@ -10,6 +10,8 @@ pub(super) mod assign;
 pub(super) mod cover;
 mod cut;
 mod error;
+mod labels;
+mod leftovers;
 mod preflight;
 mod undo;
 mod wait;
@@ -99,11 +101,17 @@ pub async fn snapshot_push(
 ) -> Result<Backup, PushError> {
     let mut interrupted = pin!(interrupted);
     // Everything that can be wrong is found here, while nothing has happened yet.
-    let prepared = stoppable(preflight::prepare(ports, &mut server, request), interrupted.as_mut()).await?;
+    let mut prepared = stoppable(preflight::prepare(ports, &mut server, request), interrupted.as_mut()).await?;
+    // What earlier ones left, as far as it takes no time and no decision.
+    let settling = async {
+        prepared.left.settle(ports, &request.lease).await;
+        Ok(())
+    };
+    stoppable(settling, interrupted.as_mut()).await?;
     // Whoever deletes has finished, or will see the intent.
     let lease = stoppable(async { Ok(ports.lease(&request.lease).await?) }, interrupted.as_mut()).await?;
     // From here on the catalog knows of the backup; nothing is cut before.
-    announce::announce(ports, lease, &prepared.intent).await?;
+    announce::announce(ports, lease, request, &mut prepared).await?;
     let taken = stoppable(take(ports, server, request, &prepared), interrupted).await;
     let sentinel = match taken {
         Ok(sentinel) => sentinel,
@@ -187,7 +195,7 @@ fn sentinel(request: &PushRequest, prepared: &Prepared, cut: Cut) -> Sentinel {
 }
 
 /// Two sets are from two instants, whatever each of them says of itself.
-fn consistency(sets: &[SnapshotSet]) -> Consistency {
+pub(in crate::flows) fn consistency(sets: &[SnapshotSet]) -> Consistency {
     match sets {
         sets if sets.iter().any(|set| !set.isolated) => Consistency::NotIsolated,
         [only] if only.atomic => Consistency::Atomic,

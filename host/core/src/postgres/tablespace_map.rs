@@ -34,6 +34,13 @@ impl TablespaceMap {
         Self(bytes)
     }
 
+    /// Writes the map of these tablespaces as the server does.
+    #[must_use]
+    pub fn of(links: &[TablespaceLink]) -> Self {
+        let line = |link: &TablespaceLink| [format!("{} ", link.oid).into_bytes(), escape(&link.location), b"\n".to_vec()].concat();
+        Self(links.iter().flat_map(line).collect())
+    }
+
     /// The file's contents.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -187,6 +194,12 @@ mod tests {
             let map = TablespaceMap::new(b"16384 /old\n".to_vec());
             let moved = map.remapped(&[("/old".into(), location.clone().into())]).unwrap();
             prop_assert_eq!(moved.links().unwrap(), vec![link(16384, &location)]);
+        }
+
+        #[test]
+        fn a_map_that_is_written_is_read_as_it_was(location in "/[a-z\n\r\\\\ ]{1,12}", oid in 1u32..) {
+            let links = vec![link(oid, &location), link(1, "/srv")];
+            prop_assert_eq!(TablespaceMap::of(&links).links().unwrap(), links);
         }
 
         #[test]

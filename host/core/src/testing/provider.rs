@@ -140,6 +140,22 @@ impl FakeProvider {
         self.state().sets.keys().cloned().collect()
     }
 
+    /// All sets that exist.
+    #[must_use]
+    pub fn sets(&self) -> Vec<SnapshotSet> {
+        self.state().sets.values().cloned().collect()
+    }
+
+    /// Puts a set there that nobody has asked for, or changes one.
+    pub fn put(&self, set: SnapshotSet) {
+        self.state().sets.insert(set.handle.clone(), set);
+    }
+
+    /// Loses a set.
+    pub fn lose(&self, handle: &str) {
+        self.state().sets.remove(handle);
+    }
+
     /// Lets the next deletion be accepted only, and be done by the one after it.
     pub fn delete_slowly(&self) {
         self.state().deletes_slowly = true;

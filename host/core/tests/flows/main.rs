@@ -13,6 +13,7 @@ mod hooked_store;
 mod house;
 mod lease;
 mod readiness;
+mod reconcile;
 mod restore_elsewhere;
 mod restore_refusals;
 mod several_providers;

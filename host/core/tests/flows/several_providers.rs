@@ -20,7 +20,7 @@ use crate::house::{House, handles_of, lease_request, provider_name};
 use crate::snapshot_push::AtPoll;
 
 /// A cluster with a tablespace, which another provider cuts.
-async fn two_providers() -> (House, Arc<FakeProvider>) {
+pub(crate) async fn two_providers() -> (House, Arc<FakeProvider>) {
     let mut house = House::new().await;
     let other = house.add_provider("other");
     house.server.set_tablespace_map(b"16384 /fast/ts\n");
@@ -29,7 +29,7 @@ async fn two_providers() -> (House, Arc<FakeProvider>) {
     (house, other)
 }
 
-fn request(house: &House, seed: u8) -> PushRequest {
+pub(crate) fn request(house: &House, seed: u8) -> PushRequest {
     let rule = PathRule { selector: PathSelector::Below("/fast".into()), provider: "other".to_owned().try_into().unwrap() };
     PushRequest { providers: ProviderChoice { default: Some(provider_name()), rules: vec![rule] }, ..house.request(seed) }
 }

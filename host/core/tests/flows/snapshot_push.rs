@@ -351,9 +351,8 @@ async fn a_sentinel_that_may_be_there_keeps_its_snapshot() {
     let inner = unreadable(&house.store, "sentinel.json");
     for number in 0..3 {
         let request = house.request(number);
-        // Before it come the lease, from the second one on the removal of the older lease, the intent, and the release.
-        let sentinel = if number == 0 { 3 } else { 4 };
-        let faulty = FaultyStore::new(&inner, Some((sentinel, When::After)));
+        // Before it come the lease, at first the catalog's name and later the removal of the older lease, the intent, the release.
+        let faulty = FaultyStore::new(&inner, Some((4, When::After)));
         let result = snapshot_push(&house.ports(&faulty), house.server(), &request, std::future::pending()).await;
         assert!(matches!(result, Err(PushError::Catalog(CatalogError::PublicationUnknown { .. }))), "{result:?}");
         house.assert_invariants("nobody knows whether the sentinel was written").await;

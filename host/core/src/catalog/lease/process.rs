@@ -14,7 +14,7 @@ pub fn process_space() -> Option<String> {
 }
 
 /// Whether there is certainly no such process among ours; one that has ended and was not waited for is none.
-pub(super) fn is_gone(process_id: u32) -> bool {
+pub(in crate::catalog) fn is_gone(process_id: u32) -> bool {
     let Some(pid) = i32::try_from(process_id).ok().and_then(Pid::from_raw) else { return false };
     match test_kill_process(pid) {
         Err(Errno::SRCH) => true,

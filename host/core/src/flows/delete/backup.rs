@@ -13,14 +13,14 @@ use crate::provider::{Deletion, Member, MemberState, Provider, ProviderError, Pr
 use crate::store::PutOutcome;
 
 /// What became of one backup.
-pub(super) enum Fate {
+pub(in crate::flows) enum Fate {
     Gone,
     Pending,
     Spared,
 }
 
 /// Deletes a backup with all its sets. Sets that an earlier run deleted are absent, which is as good.
-pub(super) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
+pub(in crate::flows) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>, backup: &Backup) -> Result<Fate, DeleteError> {
     let sentinel = &backup.sentinel;
     let (catalog, name) = (ports.catalog(), &sentinel.name);
     // Before the catalog changes: a provider that is not even configured must not cost the backup.
@@ -92,7 +92,7 @@ fn is_there(member: Option<&Member>) -> bool {
 }
 
 /// Removes the records of a backup whose snapshot is gone.
-pub(super) async fn forget(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupName) -> Result<(), DeleteError> {
+pub(in crate::flows) async fn forget(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupName) -> Result<(), DeleteError> {
     lease.prove().await?;
     Ok(ports.catalog().forget(name).await?)
 }
@@ -101,7 +101,7 @@ pub(super) async fn forget(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupNa
 ///
 /// It is condemned first. Should it live after all, behind a clock that is off, then either this sees its sentinel, or the backup
 /// sees that it was given up. An intent beside a sentinel is left: it still accounts for the snapshot if the sentinel goes again.
-pub(super) async fn settle(ports: &Ports<'_>, lease: &Lease<'_>, intent: &Intent) -> Result<(), DeleteError> {
+pub(in crate::flows) async fn settle(ports: &Ports<'_>, lease: &Lease<'_>, intent: &Intent) -> Result<(), DeleteError> {
     let (catalog, name) = (ports.catalog(), &intent.name);
     let mut found: Vec<(Arc<dyn Provider>, SnapshotSet)> = Vec::new();
     for request in &intent.requests {

@@ -2,15 +2,25 @@
 //!
 //! The lease is held for this one write only. A deletion that ran before is over, and what it took the backup will not need, or
 //! the backup finds it missing in the archive and is not published; one that comes later reads the intent. A long backup does not
-//! keep others from deleting: its intent protects it.
+//! keep others from deleting: its intent protects it. What the snapshots will say of themselves is decided here as well, since it
+//! names the catalog, which gets its name with its first backup.
 
-use super::{PushError, undo};
+use super::preflight::Prepared;
+use super::{PushError, PushRequest, labels, undo};
 use crate::catalog::{CatalogError, Intent, Lease};
 use crate::flows::Ports;
 
 /// Writes the intent under the lease, and gives the lease back.
-pub(super) async fn announce(ports: &Ports<'_>, lease: Lease<'_>, intent: &Intent) -> Result<(), PushError> {
-    let written = write(ports, &lease, intent).await;
+pub(super) async fn announce(
+    ports: &Ports<'_>,
+    lease: Lease<'_>,
+    request: &PushRequest,
+    prepared: &mut Prepared,
+) -> Result<(), PushError> {
+    let written = match labels::label(ports, request, prepared).await {
+        Ok(()) => write(ports, &lease, &prepared.intent).await,
+        Err(error) => Err(error),
+    };
     lease.release().await;
     written
 }

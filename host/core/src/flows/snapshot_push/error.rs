@@ -177,7 +177,8 @@ impl Classify for PushError {
             Self::NotReady(_) => Some("raise `ready_timeout_secs` under `[backup]`".to_owned()),
             Self::Promoted { .. } | Self::NewTablespace { .. } | Self::Expired { .. } => Some("run it again".to_owned()),
             Self::LeftUnderIntent { removal, .. } => Some(format!(
-                "removing it failed because {}; `stillframe delete garbage` tries again once the intent has expired",
+                "removing it failed because {}; `stillframe reconcile` shows it, and `stillframe delete garbage` tries again once \
+                 the intent has expired",
                 chain(removal)
             )),
             Self::Interrupted | Self::Label(_) | Self::SnapshotFailed { .. } => None,

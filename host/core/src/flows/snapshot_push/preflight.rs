@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::assign;
 use super::cover::{Covered, cover};
+use super::leftovers::Leftovers;
 use super::{PushError, PushRequest, Server};
-use crate::catalog::{Backup, BackupSet, CatalogContents, IntendedSet, Intent};
+use crate::catalog::{Backup, BackupSet, CatalogContents, IntendedSet, Intent, IntentProcess};
 use crate::flows::Ports;
 use crate::postgres::{ArchiveMode, ServerFacts};
-use crate::provider::{CreateRequest, DataPath, OWNER_LABEL, Provider, SetReference, Token};
+use crate::provider::{CreateRequest, DataPath, Provider, SetReference};
 
 /// Steps besides the cuts that have the same deadline.
 const STEPS_AROUND_THE_CUT: u32 = 4;
@@ -26,6 +27,8 @@ pub(super) struct Prepared {
     /// One for each provider, in cutting order.
     pub(super) parts: Vec<Part>,
     pub(super) intent: Intent,
+    /// What earlier backups of this host left in the catalog.
+    pub(super) left: Leftovers,
 }
 
 /// What one provider cuts.
@@ -53,6 +56,7 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
     let assigned = assign::assign(&request.providers, &paths)?;
     // One provider keeps the token of the request; several must not share it, since two of them may be one storage system.
     let is_alone = assigned.len() == 1;
+    let left = Leftovers::of(&contents, request, ports.clock.now());
     let mut ordered = Vec::with_capacity(assigned.len());
     for (name, paths) in assigned {
         let Covered { provider, warnings, volumes } = cover(ports, &name, &paths).await?;
@@ -61,7 +65,7 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
         }
         let token = if is_alone { request.token.clone() } else { request.token.for_provider(&name) };
         let create = CreateRequest {
-            labels: labels(ports, request, &facts, &token),
+            labels: BTreeMap::new(),
             token,
             name: request.name.clone(),
             volumes,
@@ -70,16 +74,7 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
         ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false), created: OnceLock::new() });
     }
     let intent = intent(ports, request, &facts, &ordered);
-    Ok(Prepared { facts, paths, parts: ordered, intent })
-}
-
-/// What is kept with the snapshots. Two clusters of one name must not take each other's for leftovers.
-fn labels(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, token: &Token) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (OWNER_LABEL.to_owned(), format!("{}/{}", ports.layout.cluster(), facts.system_identifier)),
-        ("stillframe-backup".to_owned(), request.name.to_string()),
-        ("stillframe-token".to_owned(), token.0.clone()),
-    ])
+    Ok(Prepared { facts, paths, parts: ordered, intent, left })
 }
 
 async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {
@@ -140,6 +135,7 @@ fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered
     let lifetime = waits.into_iter().fold(SLACK, Duration::saturating_add);
     let requests =
         ordered.iter().map(|part| IntendedSet { provider: part.provider.name().clone(), token: part.create.token.clone() });
+    let process = request.lease.process_space.clone();
     Intent {
         name: request.name.clone(),
         requests: requests.collect(),
@@ -150,5 +146,6 @@ fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered
         begun_at,
         expires_at: begun_at.saturating_add(lifetime).unwrap_or(begun_at),
         hostname: request.hostname.clone(),
+        process: process.map(|space| IntentProcess { id: request.lease.process_id, space }),
     }
 }

@@ -1,13 +1,14 @@
 //! Undoes a backup that failed: what was cut is deleted, and only then its intent.
 //!
-//! Backup mode has ended before this begins. Each provider that was asked to cut and did not answer is asked by token; when one cannot say or cannot delete, the others are undone all the same, and the intent stays and accounts for the rest.
+//! Backup mode has ended before this begins. Each provider that was asked to cut and did not answer is asked by token; when one
+//! cannot say or cannot delete, the others are undone all the same, and the intent stays and accounts for the rest.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::PushError;
 use super::preflight::{Part, Prepared};
-use crate::catalog::BackupName;
+use crate::catalog::{BackupName, BackupSet};
 use crate::error::chain;
 use crate::flows::{Phase, Ports, Step};
 use crate::provider::{Deletion, SetReference};
@@ -18,6 +19,10 @@ const DELETION_POLLS: (Duration, u32) = (Duration::from_secs(2), 60);
 /// Deletes what was cut; gives the error that the operator must see.
 pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushError) -> PushError {
     let name = &prepared.intent.name;
+    if is_finished(ports, prepared).await {
+        tracing::warn!(backup = %name, "it is published, so that nothing of it is undone: {}", chain(&cause));
+        return cause;
+    }
     tracing::warn!(backup = %name, "undoing: {}", chain(&cause));
     ports.progress.report(&Step::begun(Phase::Undo));
     let mut failed = None;
@@ -30,6 +35,13 @@ pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushErro
         None => withdraw(ports, name, cause).await,
         Some(removal) => PushError::LeftUnderIntent { name: name.clone(), cause: Box::new(cause), removal: Box::new(removal) },
     }
+}
+
+/// Whether somebody took this backup for interrupted and finished it: then its snapshots are a backup.
+async fn is_finished(ports: &Ports<'_>, prepared: &Prepared) -> bool {
+    let Ok(Some(sentinel)) = ports.catalog().sentinel(&prepared.intent.name).await else { return false };
+    let is_ours = |set: &BackupSet| prepared.parts.iter().any(|part| part.create.token == set.snapshot.token);
+    sentinel.sets.iter().any(is_ours)
 }
 
 /// Removes the intent of a backup of which nothing is left.
