@@ -9,6 +9,7 @@ mod cluster;
 mod delete;
 mod delete_restored;
 mod drill;
+mod drill_range;
 mod hooked_store;
 mod house;
 mod lease;
