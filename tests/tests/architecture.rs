@@ -17,7 +17,7 @@ const COMMANDS_WITHOUT_A_FLOW: [&str; 7] =
 /// What several flows share; it is no flow.
 const SHARED_BY_FLOWS: [&str; 5] = ["any_backup_name", "archive_map", "progress", "readiness", "release"];
 /// What several commands share; it is no command.
-const SHARED_BY_COMMANDS: [&str; 2] = ["named", "view"];
+const SHARED_BY_COMMANDS: [&str; 3] = ["named", "target", "view"];
 
 fn metadata() -> &'static Metadata {
     static READ: OnceLock<Metadata> = OnceLock::new();

@@ -23,6 +23,7 @@ pub mod wal_show;
 pub mod wal_verify;
 
 mod named;
+mod target;
 mod view;
 
 use std::process::ExitCode;

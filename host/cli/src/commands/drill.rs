@@ -6,17 +6,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
 use serde::Serialize;
 use stillframe_core::catalog::{BackupName, DrillOutcome};
-use stillframe_core::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
+use stillframe_core::data_directory::RecoveryTarget;
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
     AnyBackupName, CheckChoice, DrillChecks, DrillReport, DrillRequest, DrillTarget, clear_drills, drill,
 };
-use stillframe_core::postgres::Lsn;
 
-use super::snapshot_fetch::{RunAsRoot, restore_command, timeline};
+use super::snapshot_fetch::{RunAsRoot, restore_command};
+use super::target::TargetOptions;
 use super::view::drill::{DrillView, lines};
 use crate::common::Common;
 use crate::config::{Config, ConfigError, host_name};
@@ -27,31 +26,13 @@ use crate::progress::ProgressOptions;
 use crate::wiring::{InstalledPrograms, World, interrupted, new_token, program};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Without a target, everything that is archived is recovered.")]
 pub struct Options {
     /// Name of the backup, or LATEST
     #[arg(default_value = "LATEST", value_parser = selector, conflicts_with = "clean_up")]
     backup: Selector,
-    /// Recover to this moment: `2026-11-21 08:32:14+00`, local time without a zone
-    #[arg(long, value_name = "TIME", value_parser = parse::moment, group = "target")]
-    target_time: Option<Timestamp>,
-    /// Recover to this WAL position: `16/B374D848`
-    #[arg(long, value_name = "LSN", group = "target")]
-    target_lsn: Option<Lsn>,
-    /// Recover to the end of this transaction
-    #[arg(long, value_name = "XID", group = "target")]
-    target_xid: Option<u64>,
-    /// Recover to this restore point
-    #[arg(long, value_name = "NAME", group = "target")]
-    target_name: Option<String>,
-    /// Recover no further than to the end of the backup [default: to the end of the archive]
-    #[arg(long, group = "target")]
-    target_immediate: bool,
-    /// Stop just before the target instead of just after it
-    #[arg(long)]
-    target_exclusive: bool,
-    /// The timeline to follow: `latest`, `current` or a number
-    #[arg(long, value_name = "TIMELINE", default_value = "latest", value_parser = timeline)]
-    target_timeline: TargetTimeline,
+    #[command(flatten)]
+    target: TargetOptions,
     /// Where it takes place [default: `directory` under `[drill]`]
     #[arg(long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
@@ -162,8 +143,8 @@ fn request(config: &Config, options: &Options, directory: PathBuf) -> Result<Dri
             Selector::Latest => None,
             Selector::Named(name) => Some(name.clone()),
         },
-        target: target(options),
-        timeline: options.target_timeline,
+        target: target(&options.target),
+        timeline: options.target.target_timeline,
         directory,
         live: config.pgdata.iter().cloned().collect(),
         snapshot_roots: config.providers.values().flat_map(|provider| provider.snapshot_roots().cloned()).collect(),
@@ -183,22 +164,12 @@ fn request(config: &Config, options: &Options, directory: PathBuf) -> Result<Dri
     })
 }
 
-fn target(options: &Options) -> DrillTarget {
-    let inclusion = if options.target_exclusive { Inclusion::Exclusive } else { Inclusion::Inclusive };
-    let target = if let Some(moment) = options.target_time {
-        RecoveryTarget::Time(moment)
-    } else if let Some(position) = options.target_lsn {
-        RecoveryTarget::Lsn(position)
-    } else if let Some(transaction) = options.target_xid {
-        RecoveryTarget::Xid(transaction)
-    } else if let Some(name) = &options.target_name {
-        RecoveryTarget::Name(name.clone())
-    } else if options.target_immediate {
-        RecoveryTarget::Immediate
-    } else {
-        return DrillTarget::EndOfArchive;
-    };
-    DrillTarget::Given(target, inclusion)
+/// Without a target of the operator's, everything that is archived is recovered.
+fn target(options: &TargetOptions) -> DrillTarget {
+    match options.target() {
+        RecoveryTarget::EndOfWal => DrillTarget::EndOfArchive,
+        target => DrillTarget::Given(target, options.inclusion()),
+    }
 }
 
 fn describe(report: &DrillReport) -> String {

@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use serde::Serialize;
 use stillframe_core::catalog::RestoreRecord;
-use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
+use stillframe_core::data_directory::{Archiving, RecoverySettings, TargetAction};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{AnyBackupName, BackupSelector, FetchReport, FetchRequest, Isolation, snapshot_fetch};
-use stillframe_core::postgres::Lsn;
 
+use super::target::TargetOptions;
 use super::view::{BackupView, RestoreView};
 use crate::common::Common;
 use crate::config::{Config, host_name};
@@ -33,27 +32,8 @@ pub struct Options {
     /// Name of the backup, or LATEST [default: the newest from which the target can be reached]
     #[arg(value_parser = selector)]
     backup: Option<BackupSelector>,
-    /// Recover to this moment: `2026-11-21 08:32:14+00`, local time without a zone
-    #[arg(long, value_name = "TIME", value_parser = parse::moment, group = "target")]
-    target_time: Option<Timestamp>,
-    /// Recover to this WAL position: `16/B374D848`
-    #[arg(long, value_name = "LSN", group = "target")]
-    target_lsn: Option<Lsn>,
-    /// Recover to the end of this transaction
-    #[arg(long, value_name = "XID", group = "target")]
-    target_xid: Option<u64>,
-    /// Recover to this restore point
-    #[arg(long, value_name = "NAME", group = "target")]
-    target_name: Option<String>,
-    /// Recover no further than to consistency
-    #[arg(long, group = "target")]
-    target_immediate: bool,
-    /// Stop just before the target instead of just after it
-    #[arg(long)]
-    target_exclusive: bool,
-    /// The timeline to follow: `latest`, `current` or a number
-    #[arg(long, value_name = "TIMELINE", default_value = "latest", value_parser = timeline)]
-    target_timeline: TargetTimeline,
+    #[command(flatten)]
+    target: TargetOptions,
     /// What the server does at the target
     #[arg(long, value_name = "ACTION", value_enum, default_value = "pause")]
     target_action: Action,
@@ -100,16 +80,6 @@ fn selector(text: &str) -> Result<BackupSelector, String> {
         // Understood, so that the refusal can say what to do instead.
         AnyBackupName::WalG(name) => BackupSelector::WalG(name),
     })
-}
-
-pub(super) fn timeline(text: &str) -> Result<TargetTimeline, String> {
-    match text {
-        "latest" => Ok(TargetTimeline::Latest),
-        "current" => Ok(TargetTimeline::Current),
-        number => parse::timeline(number)
-            .map(TargetTimeline::Number)
-            .map_err(|_| format!("`{number}` is neither `latest`, `current` nor a number from 1")),
-    }
 }
 
 /// PostgreSQL could not read what root restores.
@@ -167,9 +137,9 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
     let destination = std::path::absolute(&options.destination).unwrap_or_else(|_| options.destination.clone());
     let recovery = RecoverySettings {
         restore_command: restore_command(&program(), &config.path),
-        target: target(options),
-        inclusive: if options.target_exclusive { Inclusion::Exclusive } else { Inclusion::Inclusive },
-        timeline: options.target_timeline,
+        target: options.target.target(),
+        inclusive: options.target.inclusion(),
+        timeline: options.target.target_timeline,
         action: match options.target_action {
             Action::Pause => TargetAction::Pause,
             Action::Promote => TargetAction::Promote,
@@ -192,22 +162,6 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         snapshot_roots: roots.collect(),
         hostname: host_name(),
     })
-}
-
-fn target(options: &Options) -> RecoveryTarget {
-    if let Some(moment) = options.target_time {
-        RecoveryTarget::Time(moment)
-    } else if let Some(position) = options.target_lsn {
-        RecoveryTarget::Lsn(position)
-    } else if let Some(transaction) = options.target_xid {
-        RecoveryTarget::Xid(transaction)
-    } else if let Some(name) = &options.target_name {
-        RecoveryTarget::Name(name.clone())
-    } else if options.target_immediate {
-        RecoveryTarget::Immediate
-    } else {
-        RecoveryTarget::EndOfWal
-    }
 }
 
 /// The command by which the restored server gets its WAL. PostgreSQL hands it to a shell after replacing `%f` and `%p`.
