@@ -26,7 +26,7 @@ use async_trait::async_trait;
 
 pub use any_backup_name::{AnyBackupName, OfWalG};
 pub use archive_accept::{AcceptError, Accepted, Replaced, archive_accept};
-pub use archive_map::{MapError, SegmentSizeFound, SizeSource, TimelineOrigin};
+pub use archive_map::{MapError, SegmentSizeFound, SizeSource};
 pub use backup_lock::{LockAction, LockError, backup_lock};
 pub use backup_mark::{MarkError, backup_mark};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};

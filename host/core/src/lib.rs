@@ -20,3 +20,4 @@ pub mod spool;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod window;

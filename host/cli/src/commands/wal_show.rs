@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use stillframe_core::flows::{SegmentSizeFound, SizeSource, TimelineInventory, TimelineOrigin, wal_show};
+use stillframe_core::flows::{SegmentSizeFound, SizeSource, TimelineInventory, wal_show};
 use stillframe_core::postgres::{WalRange, WalSegmentSize};
+use stillframe_core::window::TimelineOrigin;
 
 use super::view::{MAX_LISTED, RangeView};
 use crate::common::Common;

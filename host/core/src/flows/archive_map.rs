@@ -11,39 +11,9 @@ pub use segment_size::{SegmentSizeFound, SizeSource};
 use crate::catalog::{ArchiveError, ArchivedFile, CatalogContents, CatalogError, WalGContents};
 use crate::error::{Classify, chain};
 use crate::flows::Ports;
-use crate::postgres::{Fork, Lsn, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize};
-
-/// Where a timeline comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TimelineOrigin {
-    /// It is the first one, for which PostgreSQL writes no history.
-    First,
-    /// Its history is archived.
-    Known(TimelineHistory),
-    /// Its history is not archived.
-    Missing,
-    /// Its history is archived and damaged.
-    Damaged(String),
-    /// Its history is archived and cannot be read here: the key to it is missing.
-    Unreadable(String),
-}
-
-impl TimelineOrigin {
-    /// Where it left its parent, if that is known.
-    #[must_use]
-    pub fn parent(&self) -> Option<Fork> {
-        self.history().and_then(|history| history.ancestors().last().copied())
-    }
-
-    /// The way to it.
-    #[must_use]
-    pub fn history(&self) -> Option<&TimelineHistory> {
-        match self {
-            Self::Known(history) => Some(history),
-            Self::First | Self::Missing | Self::Damaged(_) | Self::Unreadable(_) => None,
-        }
-    }
-}
+use crate::postgres::{Fork, Lsn, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize};
+use crate::window::TimelineOrigin;
+use crate::window::ranges::missing;
 
 /// The files of one timeline.
 pub(super) struct TimelineFiles {
@@ -107,53 +77,6 @@ impl ArchiveMap {
         let holds_older = |fork: &Fork| self.numbers(fork.timeline).first().is_some_and(|first| *first < begin);
         history.ancestors().iter().any(holds_older).then_some(begin)
     }
-}
-
-/// Stretches of a sorted list without a hole.
-pub(super) fn consecutive(timeline: TimelineId, numbers: &[u64]) -> Vec<WalRange> {
-    numbers
-        .chunk_by(|one, next| one + 1 == *next)
-        .filter_map(|run| Some(WalRange { timeline, first: *run.first()?, last: *run.last()? }))
-        .collect()
-}
-
-/// What a sorted list does not hold of `first` to `last`, as stretches.
-pub(super) fn missing(timeline: TimelineId, numbers: &[u64], first: u64, last: u64) -> Vec<WalRange> {
-    let mut gaps = Vec::new();
-    let mut next = first;
-    for number in &numbers[numbers.partition_point(|number| *number < first)..] {
-        if *number > last {
-            break;
-        }
-        if *number > next {
-            gaps.push(WalRange { timeline, first: next, last: number - 1 });
-        }
-        next = number + 1;
-    }
-    if next <= last {
-        gaps.push(WalRange { timeline, first: next, last });
-    }
-    gaps
-}
-
-/// Joins stretches that overlap or touch.
-pub(super) fn union(mut ranges: Vec<WalRange>) -> Vec<WalRange> {
-    ranges.sort();
-    let mut joined: Vec<WalRange> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if last.timeline == range.timeline && range.first <= last.last.saturating_add(1) => {
-                last.last = last.last.max(range.last);
-            }
-            _ => joined.push(range),
-        }
-    }
-    joined
-}
-
-/// Segments in all of these stretches.
-pub(super) fn count(ranges: &[WalRange]) -> u64 {
-    ranges.iter().map(|range| range.last - range.first + 1).sum()
 }
 
 async fn by_timeline(
@@ -229,31 +152,6 @@ impl Classify for MapError {
         match self {
             Self::Catalog(error) => error.hint(),
             Self::Archive(error) => error.hint(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn every_number_is_either_there_or_in_a_gap(mut numbers in proptest::collection::vec(0u64..60, 0..40), first in 0u64..30, length in 0u64..40) {
-            numbers.sort_unstable();
-            numbers.dedup();
-            let last = first + length;
-            let gaps = missing(TimelineId::FIRST, &numbers, first, last);
-            for number in first..=last {
-                let is_in_gap = gaps.iter().any(|gap| (gap.first..=gap.last).contains(&number));
-                prop_assert_eq!(is_in_gap, !numbers.contains(&number));
-            }
-            prop_assert!(gaps.iter().all(|gap| gap.first >= first && gap.last <= last));
-            let runs = consecutive(TimelineId::FIRST, &numbers);
-            prop_assert_eq!(count(&runs), numbers.len() as u64);
-            prop_assert_eq!(union(runs.clone()), runs, "no two of them touch");
         }
     }
 }

@@ -4,8 +4,10 @@
 
 use crate::catalog::CatalogError;
 use crate::flows::Ports;
-use crate::flows::archive_map::{ArchiveMap, MapError, SegmentSizeFound, TimelineFiles, TimelineOrigin, consecutive};
+use crate::flows::archive_map::{ArchiveMap, MapError, SegmentSizeFound, TimelineFiles};
 use crate::postgres::{TimelineId, WalFileName, WalRange, WalSegmentSize};
+use crate::window::TimelineOrigin;
+use crate::window::ranges::consecutive;
 
 /// What the archive holds.
 #[derive(Debug)]

@@ -12,9 +12,10 @@ pub use contents::{ContentProblem, ContentReport, ReadingProgress};
 pub use error::VerifyError;
 
 use crate::catalog::CatalogError;
-use crate::flows::archive_map::{self, ArchiveMap, SegmentSizeFound, SizeSource, TimelineOrigin};
+use crate::flows::archive_map::{ArchiveMap, SegmentSizeFound, SizeSource};
 use crate::flows::{AnyBackupName, BackupKind, Ports};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalRange, WalSegmentSize};
+use crate::window::{TimelineOrigin, ranges};
 use need::{Base, Own};
 
 /// What to verify.
@@ -138,13 +139,11 @@ pub async fn wal_verify(
     let needed = need::lines(&map, &bases, request);
     let backups: Vec<BackupCheck> = own.iter().map(|own| need::check_own(&map, own)).collect();
     let same_size = |check: &&BackupCheck| check.segment_size == map.size.size;
-    let all = archive_map::union(
-        needed.iter().copied().chain(backups.iter().filter(same_size).filter_map(|check| check.range)).collect(),
-    );
+    let all =
+        ranges::union(needed.iter().copied().chain(backups.iter().filter(same_size).filter_map(|check| check.range)).collect());
     let gaps =
-        needed.iter().flat_map(|range| archive_map::missing(range.timeline, map.numbers(range.timeline), range.first, range.last));
-    let missing =
-        archive_map::union(gaps.chain(backups.iter().filter(same_size).flat_map(|check| check.missing.clone())).collect());
+        needed.iter().flat_map(|range| ranges::missing(range.timeline, map.numbers(range.timeline), range.first, range.last));
+    let missing = ranges::union(gaps.chain(backups.iter().filter(same_size).flat_map(|check| check.missing.clone())).collect());
     let contents = match request.depth {
         Depth::Names => None,
         Depth::Contents { workers } => Some(contents::read(ports, &map, &all, cluster, workers, progress).await),
@@ -171,7 +170,7 @@ impl VerifyReport {
     #[must_use]
     pub fn missing_count(&self) -> u64 {
         let foreign = self.backups.iter().filter(|check| check.segment_size != self.segment_size.size);
-        archive_map::count(&self.missing) + foreign.map(|check| archive_map::count(&check.missing)).sum::<u64>()
+        ranges::count(&self.missing) + foreign.map(|check| ranges::count(&check.missing)).sum::<u64>()
     }
 
     /// Fails with the worst of what was found: damage, then absence, then what could not be found out, then that there is no backup.

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::catalog::Permanence;
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{BackupKind, SizeSource, TimelineOrigin, VerifyRequest, WalInventory, wal_show, wal_verify};
+use stillframe_core::flows::{BackupKind, SizeSource, VerifyRequest, WalInventory, wal_show, wal_verify};
 use stillframe_core::postgres::{WalRange, WalSegmentSize};
 use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
+use stillframe_core::window::TimelineOrigin;
 
 use crate::hooked_store::unreadable;
 use crate::house::{House, wal_key};

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{BackupCheck, HistoryProblem, ServerPosition, VerifyError, VerifyRequest};
 use crate::catalog::{Backup, Permanence, WalGBackup};
-use crate::flows::archive_map::{self, ArchiveMap, TimelineFiles, TimelineOrigin, missing};
+use crate::flows::archive_map::{ArchiveMap, TimelineFiles};
 use crate::flows::{AnyBackupName, BackupKind};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
+use crate::window::ranges::{self, missing};
+use crate::window::{TimelineOrigin, Way};
 
 /// A backup that is verified.
 pub(super) struct Own {
@@ -109,11 +111,13 @@ pub(super) fn lines(map: &ArchiveMap, bases: &[Base], request: &VerifyRequest) -
         let end = end_of(map, head, request.server.as_ref());
         let root = TimelineHistory::root(head);
         let history = map.timelines.get(&head).and_then(|files| files.origin.history()).unwrap_or(&root);
-        for base in bases {
-            add_path(map, base, history, end, &mut pieces);
+        let way = Way::new(history.clone(), map.size.size);
+        let on_way = |base: &&Base| history.contains(base.timeline, base.position);
+        if let Some(end) = end {
+            pieces.extend(bases.iter().filter(on_way).flat_map(|base| way.pieces(base.first, end)));
         }
     }
-    archive_map::union(pieces)
+    ranges::union(pieces)
 }
 
 /// The last segment of a timeline that must be there.
@@ -123,30 +127,6 @@ fn end_of(map: &ArchiveMap, timeline: TimelineId, server: Option<&ServerPosition
         Some(server) => map.number(server.position).checked_sub(1)?.checked_sub(server.allowed_lag),
         None => map.numbers(timeline).last().copied(),
     }
-}
-
-/// Adds the stretches of every timeline on the way from a base to the end of a timeline, if there is a way.
-fn add_path(map: &ArchiveMap, base: &Base, history: &TimelineHistory, end: Option<u64>, pieces: &mut Vec<WalRange>) {
-    let mut push = |timeline: TimelineId, first: u64, last: Option<u64>| {
-        if let Some(last) = last.filter(|last| first <= *last) {
-            pieces.push(WalRange { timeline, first, last });
-        }
-    };
-    if base.timeline == history.timeline() {
-        return push(base.timeline, base.first, end);
-    }
-    let forks = history.ancestors();
-    let Some(place) = forks.iter().position(|fork| fork.timeline == base.timeline && fork.position >= base.position) else {
-        return;
-    };
-    let mut first = base.first;
-    for fork in &forks[place..] {
-        // The segment of the fork lies on the child, which begins with a copy of it.
-        let next = map.number(fork.position);
-        push(fork.timeline, first, next.checked_sub(1));
-        first = first.max(next);
-    }
-    push(history.timeline(), first, end);
 }
 
 /// Looks for a backup's own segments.
