@@ -13,6 +13,7 @@ mod server;
 mod session;
 mod tablespace_map;
 mod verbatim;
+mod wal_marks;
 mod wal_records;
 
 pub use backup_history::{BackupHistory, InvalidBackupHistory};
@@ -33,4 +34,5 @@ pub use server::{
 };
 pub use session::BackupSession;
 pub use tablespace_map::{InvalidTablespaceMap, TablespaceLink, TablespaceMap};
-pub use wal_records::{WalReader, WalRecord};
+pub use wal_marks::{MarkKind, SegmentReading, WalMark, read_marks};
+pub use wal_records::{ReadingEnd, WalReader, WalRecord, wal_head};

@@ -17,4 +17,4 @@ pub use locator::FakeLocator;
 pub use private_server::{FakeEnd, FakePrograms, FakeReplay};
 pub use provider::{FakeProvider, FakeProviders, ProviderCall, ProviderFailure};
 pub use store::{FaultyStore, InjectedFault, MemoryStore, Operation, WatchedStore, Watcher, When};
-pub use wal::{WalWriter, record, wal_segment};
+pub use wal::{WalWriter, wal_segment};

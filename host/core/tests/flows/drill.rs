@@ -10,9 +10,9 @@ use stillframe_core::data_directory::{Inclusion, RecoveryTarget};
 use stillframe_core::flows::{CheckChoice, DrillError, DrillRequest, DrillTarget, drill};
 use stillframe_core::postgres::{Lsn, ShutdownMode, ToolEnd};
 use stillframe_core::store::Store;
-use stillframe_core::testing::{FakeReplay, FaultyStore, ProviderCall, ProviderFailure, When, record};
+use stillframe_core::testing::{FakeReplay, FaultyStore, ProviderCall, ProviderFailure, When};
 
-use crate::drill_range::{Range, SEGMENT, failure, rooms, tablespace};
+use crate::drill_range::{Range, SEGMENT, failure, rooms};
 use crate::house::{segment, segment_key};
 use crate::snapshot_push::AtPoll;
 
@@ -140,9 +140,9 @@ async fn the_target_is_the_last_record_of_the_archive_and_less_is_a_failure() {
     let range = Range::new().await;
     let mut wal = range.wal();
     for _ in 0..3 {
-        wal.write(&record(1, 0, &vec![1; 600_000]));
+        wal.write(1, 0, &vec![1; 600_000]);
     }
-    let last = wal.write(&record(1, 0, b"last"));
+    let last = wal.write(1, 0, b"last");
     range.archive(&wal).await;
     let report = range.drill().await.unwrap();
     assert_eq!(report.record.outcome, DrillOutcome::Proven);
@@ -159,7 +159,7 @@ async fn a_hole_in_the_archive_fails_the_drill_and_one_that_closes_does_not() {
     let range = Range::new().await;
     let mut wal = range.wal();
     for _ in 0..4 {
-        wal.write(&record(1, 0, &vec![1; 900_000]));
+        wal.write(1, 0, &vec![1; 900_000]);
     }
     range.archive(&wal).await;
     range.site.house.store.delete(&segment_key(SEGMENT + 2)).await.unwrap();
@@ -178,11 +178,10 @@ async fn a_hole_in_the_archive_fails_the_drill_and_one_that_closes_does_not() {
 async fn wal_that_is_torn_in_the_middle_of_the_archive_fails_the_drill() {
     let range = Range::new().await;
     let mut wal = range.wal();
-    wal.write(&record(1, 0, &vec![1; 900_000]));
-    let mut torn = record(1, 0, &vec![1; 900_000]);
-    torn[500] ^= 1;
-    wal.write(&torn);
-    wal.write(&record(1, 0, &vec![1; 900_000]));
+    wal.write(1, 0, &vec![1; 900_000]);
+    let torn = wal.write(1, 0, &vec![1; 900_000]);
+    wal.damage(torn);
+    wal.write(1, 0, &vec![1; 900_000]);
     range.archive(&wal).await;
     let report = range.drill().await.unwrap();
     assert!(failure(&report).contains("the WAL ends at"), "{report:?}");
@@ -192,10 +191,10 @@ async fn wal_that_is_torn_in_the_middle_of_the_archive_fails_the_drill() {
 async fn a_tablespace_that_is_made_in_the_wal_is_never_replayed() {
     let range = Range::new().await;
     let mut wal = range.wal();
-    wal.write(&record(1, 0, &vec![1; 900_000]));
-    let last = wal.write(&record(1, 0, &vec![1; 300_000]));
-    let made = wal.write(&tablespace("/live/space"));
-    let behind = wal.write(&record(1, 0, b"behind"));
+    wal.write(1, 0, &vec![1; 900_000]);
+    let last = wal.write(1, 0, &vec![1; 300_000]);
+    let made = wal.tablespace(16_500, "/live/space");
+    let behind = wal.write(1, 0, b"behind");
     range.archive(&wal).await;
     let report = range.drill().await.unwrap();
     assert_eq!(report.record.outcome, DrillOutcome::Proven);
@@ -223,8 +222,8 @@ async fn a_tablespace_that_is_made_during_the_backup_refuses_the_drill() {
     let range = Range::new().await;
     let mut wal = range.wal();
     // Two small records bring the third behind the backup's start, and it lies before its stop.
-    wal.write(&record(1, 0, b"x"));
-    wal.write(&tablespace("/live/space"));
+    wal.write(1, 0, b"x");
+    wal.tablespace(16_500, "/live/space");
     range.archive(&wal).await;
     for target in [DrillTarget::EndOfArchive, DrillTarget::Given(RecoveryTarget::Immediate, Inclusion::Inclusive)] {
         let error = range.drill_as(&DrillRequest { target, ..range.request() }).await.unwrap_err();

@@ -9,9 +9,10 @@ use stillframe_core::data_directory::TargetTimeline;
 use stillframe_core::flows::{
     CheckChoice, DrillChecks, DrillError, DrillReport, DrillRequest, DrillScript, DrillTarget, clear_drills, drill,
 };
+use stillframe_core::postgres::WalSegmentSize;
 use stillframe_core::provider::Token;
 use stillframe_core::store::Store;
-use stillframe_core::testing::{FakePrograms, MemoryStore, WalWriter, record};
+use stillframe_core::testing::{FakePrograms, MemoryStore, WalWriter};
 
 use crate::house::{segment, segment_key};
 use crate::restore_elsewhere::Site;
@@ -101,7 +102,7 @@ impl Range {
     }
 
     pub(crate) fn wal(&self) -> WalWriter {
-        WalWriter::of(SEGMENT, self.site.house.server.facts().system_identifier)
+        WalWriter::new(SEGMENT.into(), self.site.house.server.facts().system_identifier, WalSegmentSize::SMALLEST)
     }
 }
 
@@ -115,9 +116,4 @@ pub(crate) fn failure(report: &DrillReport) -> &str {
         DrillOutcome::Failed(reason) => reason,
         DrillOutcome::Proven => panic!("proven: {:?}", report.record),
     }
-}
-
-/// A record that makes a tablespace there.
-pub(crate) fn tablespace(location: &str) -> Vec<u8> {
-    record(5, 0, &[&16_500_u32.to_ne_bytes()[..], location.as_bytes(), b"\0"].concat())
 }
