@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    archive_accept, backup_lock, backup_mark, backup_show, check, config_show, delete, drill, provider, reconcile, snapshot_fetch,
-    snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
+    archive_accept, backup_lock, backup_mark, backup_show, can_restore, check, config_show, delete, drill, provider, reconcile,
+    snapshot_fetch, snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify, window,
 };
 use crate::common::Common;
 use crate::progress::Choice;
@@ -17,6 +17,7 @@ use crate::progress::Choice;
     check: 0 all well, 1 a warning, 2 critical, 3 could not check.\n\
     wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
     drill: 6 the backup failed it.\n\
+    can-restore: 1 no, 3 not proven. window: 1 nothing can be recovered.\n\
     130: interrupted twice; `reconcile` or `snapshot-release` removes what is left.")]
 pub struct Args {
     #[command(flatten)]
@@ -53,6 +54,10 @@ pub enum Command {
     WalShow(wal_show::Options),
     /// Prove that the archive holds what restoring needs; the exit code tells
     WalVerify(wal_verify::Options),
+    /// Show what can be recovered: intervals of every timeline, gaps, and why
+    Window(window::Options),
+    /// Answer whether a target can be reached, from which backup and over which WAL; the exit code tells
+    CanRestore(can_restore::Options),
     /// List the backups
     BackupList,
     /// Show one backup

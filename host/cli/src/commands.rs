@@ -5,6 +5,7 @@ pub mod backup_list;
 pub mod backup_lock;
 pub mod backup_mark;
 pub mod backup_show;
+pub mod can_restore;
 pub mod check;
 pub mod config_import;
 pub mod config_show;
@@ -21,6 +22,7 @@ pub mod wal_fetch;
 pub mod wal_push;
 pub mod wal_show;
 pub mod wal_verify;
+pub mod window;
 
 mod named;
 mod target;
@@ -52,6 +54,8 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::SnapshotRelease(options) => multi_threaded(snapshot_release::run(common, &options, json)),
         Command::WalShow(options) => single_threaded(wal_show::run(common, &options, json)),
         Command::WalVerify(options) => multi_threaded(wal_verify::run(common, &options, json)),
+        Command::Window(options) => multi_threaded(window::run(common, &options, json)),
+        Command::CanRestore(options) => multi_threaded(can_restore::run(common, &options, json)),
         // These two ask providers about backups that are not known to be ready.
         Command::BackupList => multi_threaded(backup_list::run(common, json)),
         Command::BackupShow(options) => multi_threaded(backup_show::run(common, &options, json)),

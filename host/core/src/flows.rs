@@ -5,6 +5,7 @@ mod archive_accept;
 mod archive_map;
 mod backup_lock;
 mod backup_mark;
+mod can_restore;
 pub mod check;
 mod delete;
 mod drill;
@@ -17,8 +18,10 @@ mod snapshot_push;
 mod snapshot_release;
 mod wal_fetch;
 mod wal_push;
+mod wal_scan;
 mod wal_show;
 mod wal_verify;
+mod window;
 
 use std::sync::Arc;
 
@@ -29,6 +32,7 @@ pub use archive_accept::{AcceptError, Accepted, Replaced, archive_accept};
 pub use archive_map::{MapError, SegmentSizeFound, SizeSource};
 pub use backup_lock::{LockAction, LockError, backup_lock};
 pub use backup_mark::{MarkError, backup_mark};
+pub use can_restore::{CanRestoreReport, CanRestoreRequest, RestoreAnswer, can_restore};
 pub use delete::{DeleteError, DeleteReport, apply_delete, plan_delete};
 pub use drill::{CheckChoice, DrillChecks, DrillError, DrillReport, DrillRequest, DrillScript, DrillTarget, clear_drills, drill};
 pub use progress::{LoggedProgress, NoProgress, Phase, Progress, Step};
@@ -38,7 +42,7 @@ pub use reconcile::{
     apply_reconcile, plan_reconcile,
 };
 pub use release::ReleaseFault;
-pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, snapshot_fetch};
+pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, snapshot_fetch};
 pub use snapshot_push::{
     PathRule, PathSelector, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, snapshot_push,
 };
@@ -51,6 +55,7 @@ pub use wal_verify::{
     BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, ReadingProgress, ServerPosition, VerifyError, VerifyReport,
     VerifyRequest, wal_verify,
 };
+pub use window::{WindowReport, WindowTimes, window};
 
 use crate::catalog::{ArchiveSettings, Catalog, Claims, Layout, Lease, LeaseError, LeaseRequest, Restores, WalArchive};
 use crate::clock::Clock;

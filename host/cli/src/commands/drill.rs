@@ -26,7 +26,6 @@ use crate::progress::ProgressOptions;
 use crate::wiring::{InstalledPrograms, World, interrupted, new_token, program};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without a target, everything that is archived is recovered.")]
 pub struct Options {
     /// Name of the backup, or LATEST
     #[arg(default_value = "LATEST", value_parser = selector, conflicts_with = "clean_up")]
@@ -164,7 +163,6 @@ fn request(config: &Config, options: &Options, directory: PathBuf) -> Result<Dri
     })
 }
 
-/// Without a target of the operator's, everything that is archived is recovered.
 fn target(options: &TargetOptions) -> DrillTarget {
     match options.target() {
         RecoveryTarget::EndOfWal => DrillTarget::EndOfArchive,

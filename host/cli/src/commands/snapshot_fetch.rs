@@ -10,9 +10,9 @@ use serde::Serialize;
 use stillframe_core::catalog::RestoreRecord;
 use stillframe_core::data_directory::{Archiving, RecoverySettings, TargetAction};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{AnyBackupName, BackupSelector, FetchReport, FetchRequest, Isolation, snapshot_fetch};
+use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolation, MissingWal, snapshot_fetch};
 
-use super::target::TargetOptions;
+use super::target::{TargetOptions, selector};
 use super::view::{BackupView, RestoreView};
 use crate::common::Common;
 use crate::config::{Config, host_name};
@@ -49,6 +49,9 @@ pub struct Options {
     /// For tests: accept a snapshot that changed with the live cluster
     #[arg(long)]
     allow_not_isolated: bool,
+    /// Restore although WAL up to the target is not in the archive: it will lie in the copy's `pg_wal` before the server starts
+    #[arg(long)]
+    allow_missing_wal: bool,
     #[command(flatten)]
     pub progress: ProgressOptions,
 }
@@ -69,17 +72,6 @@ enum ArchivingChoice {
     Keep,
     /// Not at all
     Off,
-}
-
-fn selector(text: &str) -> Result<BackupSelector, String> {
-    if text == "LATEST" {
-        return Ok(BackupSelector::Latest);
-    }
-    Ok(match parse::any_backup(text)? {
-        AnyBackupName::Snapshot(name) => BackupSelector::Named(name),
-        // Understood, so that the refusal can say what to do instead.
-        AnyBackupName::WalG(name) => BackupSelector::WalG(name),
-    })
 }
 
 /// PostgreSQL could not read what root restores.
@@ -158,6 +150,7 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         tablespace_mapping: options.tablespace_mapping.clone(),
         wal_directory: options.wal_directory.clone(),
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
+        missing_wal: if options.allow_missing_wal { MissingWal::Accepted } else { MissingWal::Refused },
         token: new_token()?,
         snapshot_roots: roots.collect(),
         hostname: host_name(),

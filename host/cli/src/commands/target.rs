@@ -1,8 +1,9 @@
-//! Where a recovery shall stop: the flags that `snapshot-fetch` and `drill` share.
+//! Where a recovery shall stop: the flags that `snapshot-fetch` and `can-restore` share.
 
 use clap::Args;
 use jiff::Timestamp;
 use stillframe_core::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
+use stillframe_core::flows::{AnyBackupName, BackupSelector};
 use stillframe_core::postgres::Lsn;
 
 use crate::parse;
@@ -35,7 +36,7 @@ pub struct TargetOptions {
 }
 
 impl TargetOptions {
-    /// Where recovery stops; the end of the WAL when nobody says.
+    /// Where recovery stops.
     pub fn target(&self) -> RecoveryTarget {
         if let Some(moment) = self.target_time {
             RecoveryTarget::Time(moment)
@@ -58,6 +59,37 @@ impl TargetOptions {
     }
 }
 
+/// The name of a backup, or LATEST.
+pub fn selector(text: &str) -> Result<BackupSelector, String> {
+    if text == "LATEST" {
+        return Ok(BackupSelector::Latest);
+    }
+    Ok(match parse::any_backup(text)? {
+        AnyBackupName::Snapshot(name) => BackupSelector::Named(name),
+        // Understood, so that the refusal can say what to do instead.
+        AnyBackupName::WalG(name) => BackupSelector::WalG(name),
+    })
+}
+
+/// A moment, a WAL position or the name of a restore point, told apart by its form.
+pub fn any_target(text: &str) -> Result<RecoveryTarget, String> {
+    if let Ok(position) = text.parse() {
+        return Ok(RecoveryTarget::Lsn(position));
+    }
+    if let Ok(moment) = parse::moment(text) {
+        return Ok(RecoveryTarget::Time(moment));
+    }
+    // What begins like a date and is none is a slip, and no name that anybody gave on purpose.
+    if text.len() > 4 && text.as_bytes().iter().take(4).all(u8::is_ascii_digit) && text.as_bytes()[4] == b'-' {
+        return parse::moment(text).map(RecoveryTarget::Time);
+    }
+    if text.is_empty() {
+        Err("give a moment, a WAL position or the name of a restore point".to_owned())
+    } else {
+        Ok(RecoveryTarget::Name(text.to_owned()))
+    }
+}
+
 fn timeline(text: &str) -> Result<TargetTimeline, String> {
     match text {
         "latest" => Ok(TargetTimeline::Latest),
@@ -65,5 +97,20 @@ fn timeline(text: &str) -> Result<TargetTimeline, String> {
         number => parse::timeline(number)
             .map(TargetTimeline::Number)
             .map_err(|_| format!("`{number}` is neither `latest`, `current` nor a number from 1")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_told_by_its_form() {
+        assert_eq!(any_target("16/B374D848").unwrap(), RecoveryTarget::Lsn("16/B374D848".parse().unwrap()));
+        let moment = "2026-11-21T08:32:14Z".parse().unwrap();
+        assert_eq!(any_target("2026-11-21 08:32:14+00").unwrap(), RecoveryTarget::Time(moment));
+        assert_eq!(any_target("before the migration").unwrap(), RecoveryTarget::Name("before the migration".to_owned()));
+        assert!(any_target("2026-11-21 8 o'clock").is_err());
+        assert!(any_target("").is_err());
     }
 }

@@ -12,8 +12,8 @@ use crate::catalog::{ArchiveError, ArchivedFile, CatalogContents, CatalogError, 
 use crate::error::{Classify, chain};
 use crate::flows::Ports;
 use crate::postgres::{Fork, Lsn, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize};
-use crate::window::TimelineOrigin;
 use crate::window::ranges::missing;
+use crate::window::{TimelineOrigin, TimelineWal, WindowBackup, WindowInput};
 
 /// The files of one timeline.
 pub(super) struct TimelineFiles {
@@ -77,6 +77,41 @@ impl ArchiveMap {
         let holds_older = |fork: &Fork| self.numbers(fork.timeline).first().is_some_and(|first| *first < begin);
         history.ancestors().iter().any(holds_older).then_some(begin)
     }
+}
+
+impl ArchiveMap {
+    /// What the calculation of the window looks at.
+    pub(super) fn window_input(&self) -> WindowInput {
+        let wal = |files: &TimelineFiles| TimelineWal { origin: files.origin.clone(), numbers: files.numbers.clone() };
+        WindowInput {
+            segment_size: self.size.size,
+            backups: self.contents.backups.iter().map(WindowBackup::from).collect(),
+            timelines: self.timelines.iter().map(|(timeline, files)| (*timeline, wal(files))).collect(),
+        }
+    }
+}
+
+/// The same of a catalog and a listing that were read before, under this segment size.
+pub(super) async fn window_input(
+    ports: &Ports<'_>,
+    contents: &CatalogContents,
+    files: &[ArchivedFile],
+    size: WalSegmentSize,
+) -> Result<WindowInput, MapError> {
+    let timelines = by_timeline(ports, files, size).await?.into_iter();
+    Ok(WindowInput {
+        segment_size: size,
+        backups: contents.backups.iter().map(WindowBackup::from).collect(),
+        timelines: timelines
+            .map(|(timeline, files)| (timeline, TimelineWal { origin: files.origin, numbers: files.numbers }))
+            .collect(),
+    })
+}
+
+/// Whether an object holds one of these segments.
+pub(super) fn is_of(file: &ArchivedFile, ranges: &[WalRange], size: WalSegmentSize) -> bool {
+    let segment = file.name.segment(size).filter(|_| matches!(file.name, WalFileName::Segment { .. }));
+    segment.is_some_and(|segment| ranges.iter().any(|range| range.contains(segment)))
 }
 
 async fn by_timeline(

@@ -3,28 +3,36 @@
 //! Every refusal comes before the first change. An empty destination is filled by the provider; one that holds this cluster is
 //! taken as what the operator mounted. From then on the copy is sealed: without its `backup_label` no server starts on it.
 
-mod choose;
+pub(super) mod choose;
 mod elsewhere;
 mod error;
 mod places;
 mod ready;
 mod restore;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub use choose::BackupSelector;
-pub use error::FetchError;
+pub use choose::{BackupSelector, MissingWal};
+pub use error::{FetchError, MissingFiles};
 
 use crate::catalog::{Backup, BackupState, RestoreRecord, Sentinel};
 use crate::data_directory::{
     self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget,
 };
+use crate::flows::wal_scan::{Reached, WalScan};
 use crate::flows::{Isolation, Ports, settle_states};
-use crate::postgres::{WalFileName, WalSegment};
+use crate::postgres::WalSegment;
 use crate::provider::Token;
+use crate::window::LineEnd;
 
+use choose::Choice;
 use restore::Restore;
+
+/// Segments that are read for the last transaction in the WAL; on an idle server many hold none.
+const MAX_READS: u64 = 32;
+
+/// First major version that fails when recovery ends before its target.
+const FIRST_THAT_INSISTS: u32 = 13;
 
 /// What to restore, where to, and how to recover.
 #[derive(Debug, Clone)]
@@ -41,6 +49,8 @@ pub struct FetchRequest {
     pub wal_directory: Option<PathBuf>,
     /// Whether a set that changed with the live cluster is refused.
     pub isolation: Isolation,
+    /// Whether a target is refused that the archived WAL does not reach.
+    pub missing_wal: MissingWal,
     /// Token of the request to the provider.
     pub token: Token,
     /// Directories of providers: nobody may start a server inside a snapshot.
@@ -74,7 +84,8 @@ pub async fn snapshot_fetch(
     }
     // What is not known to be ready may be so by now, or never.
     settle_states(ports, &mut contents).await;
-    let backup = choose::choose(&ports.archive(), &contents, &request.selector, &request.recovery, ports.clock.now()).await?;
+    let choice = choose::choose(ports, &contents, request).await?;
+    let backup = choice.backup.clone();
     let sentinel = &backup.sentinel;
     tracing::info!(backup = %sentinel.name, "restoring");
     if !sentinel.is_isolated() && request.isolation == Isolation::Required {
@@ -85,7 +96,7 @@ pub async fn snapshot_fetch(
         return Err(FetchError::SetFailed { name: sentinel.name.clone(), reason: reason.clone() });
     }
     // Recovery would notice, but only after hours of restoring.
-    check_wal(ports, sentinel, &request.recovery.target).await?;
+    check_wal(ports, request, &choice).await?;
     let occupation = check_destination(request, sentinel)?;
 
     let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
@@ -128,31 +139,37 @@ async fn fill(
     }
 }
 
-/// Every segment of the backup must be in the archive, and those on the way to a position that is asked for. The first one is read:
-/// an archive that is encrypted needs a private key here.
-async fn check_wal(ports: &Ports<'_>, sentinel: &Sentinel, target: &RecoveryTarget) -> Result<(), FetchError> {
-    let files = ports.archive().list().await?;
-    let size = sentinel.segment_size;
-    let segments = files.iter().filter(|file| matches!(file.name, WalFileName::Segment { .. }));
-    let archived: BTreeSet<WalSegment> = segments.filter_map(|file| file.name.segment(size)).collect();
+/// The first segment of the backup is read: an archive that is encrypted needs a private key here. Then the WAL is asked whether
+/// it holds the target, since only its records tell times.
+async fn check_wal(ports: &Ports<'_>, request: &FetchRequest, choice: &Choice) -> Result<(), FetchError> {
+    let sentinel = &choice.backup.sentinel;
     let range = sentinel.wal_range();
-    if let Some(missing) = range.segments().find(|segment| !archived.contains(segment)) {
-        return Err(FetchError::WalMissing { name: sentinel.name.clone(), missing: missing.file_name(size) });
-    }
-    if let Some(object) =
-        ports.archive().find(WalSegment { timeline: sentinel.timeline, number: range.first }.file_name(size)).await?
-    {
+    let first = WalSegment { timeline: sentinel.timeline, number: range.first }.file_name(sentinel.segment_size);
+    if let Some(object) = ports.archive().find(first).await? {
         object.write_to(std::io::sink()).await?;
     }
-    if let RecoveryTarget::Lsn(position) = target {
-        let last = WalSegment::containing(sentinel.timeline, *position, size).number;
-        let numbers: BTreeSet<u64> = archived.iter().map(|segment| segment.number).collect();
-        if let Some(number) = (range.last + 1..=last).find(|number| !numbers.contains(number)) {
-            let missing = WalSegment { timeline: sentinel.timeline, number }.file_name(size);
-            return Err(FetchError::WalMissing { name: sentinel.name.clone(), missing });
-        }
+    let (Some(route), RecoverySettings { target, inclusive, .. }) = (&choice.route, &request.recovery) else { return Ok(()) };
+    // A search for a restore point or a transaction may take long, and is for `can-restore`.
+    if matches!(target, RecoveryTarget::Name(_) | RecoveryTarget::Xid(_)) {
+        return Ok(());
     }
-    Ok(())
+    let reached = WalScan::new(ports, sentinel.segment_size, MAX_READS).reaches(route, target, *inclusive).await?;
+    let reason = match reached {
+        Reached::Yes => return Ok(()),
+        Reached::Unknown(reason) => {
+            tracing::warn!("whether the archived WAL reaches the target is not known: {reason}");
+            return Ok(());
+        }
+        Reached::No(last) => choose::ends_before(route, last),
+    };
+    // Before 13 a server takes the end of the archive for the target, which it is when nothing happened since.
+    let is_lenient = sentinel.version.major() < FIRST_THAT_INSISTS && route.ends_because == LineEnd::ArchiveEnds;
+    if is_lenient || request.missing_wal == MissingWal::Accepted {
+        tracing::warn!("{reason}");
+        return Ok(());
+    }
+    let missing = MissingFiles::new(&choose::missing_behind(&choice.input, route), sentinel.segment_size);
+    Err(FetchError::EndsBefore { name: sentinel.name.clone(), reason, missing })
 }
 
 /// Refuses every destination that is neither empty nor what this backup cut.

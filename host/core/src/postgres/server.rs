@@ -119,6 +119,12 @@ impl WalSegmentSize {
     }
 }
 
+impl Default for WalSegmentSize {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl TryFrom<u32> for WalSegmentSize {
     type Error = InvalidValue;
 

@@ -111,7 +111,7 @@ impl<'a> Line<'a> {
         let mut stretches: Vec<Stretch> = Vec::new();
         let mut push = |first: u64, last: u64, end: Lsn, stand_in: Option<TimelineId>| match stretches.last_mut() {
             Some(before) if before.end.0 == first.saturating_mul(bytes) => {
-                (before.last, before.end, before.stand_in) = (last, end, stand_in)
+                (before.last, before.end, before.stand_in) = (last, end, stand_in);
             }
             _ => stretches.push(Stretch { first, last, end, stand_in }),
         };

@@ -49,8 +49,8 @@ fn wal(origin: TimelineOrigin, numbers: impl IntoIterator<Item = u64>) -> Timeli
 }
 
 fn known(number: u32, forks: &[(u32, u64)]) -> TimelineOrigin {
-    let lines: String = forks.iter().map(|(of, at)| format!("{of}\t{}\tx\n", quarter(*at))).collect();
-    TimelineOrigin::Known(TimelineHistory::parse(timeline(number), &lines).unwrap())
+    let lines: Vec<String> = forks.iter().map(|(of, at)| format!("{of}\t{}\tx", quarter(*at))).collect();
+    TimelineOrigin::Known(TimelineHistory::parse(timeline(number), &lines.join("\n")).unwrap())
 }
 
 fn input(backups: Vec<WindowBackup>, timelines: impl IntoIterator<Item = (u32, TimelineWal)>) -> WindowInput {
@@ -218,8 +218,9 @@ fn replay(input: &WindowInput, history: &TimelineHistory, start: Lsn) -> Lsn {
     let (mut number, mut current) = (start.0 / BYTES, TimelineId::FIRST);
     loop {
         // Once a timeline has been entered, older ones are looked at no more.
-        let begun = way.iter().rev().filter(|(timeline, begin, _)| *timeline >= current && begin.0 / BYTES <= number);
-        let Some((timeline, _, left)) = begun.into_iter().find(|(timeline, ..)| input.numbers(*timeline).contains(&number)) else {
+        let entered = way.iter().rev().filter(|(timeline, begin, _)| *timeline >= current && begin.0 / BYTES <= number);
+        let Some((timeline, _, left)) = entered.into_iter().find(|(timeline, ..)| input.numbers(*timeline).contains(&number))
+        else {
             return Lsn(number * BYTES);
         };
         match left {

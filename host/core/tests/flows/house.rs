@@ -83,6 +83,11 @@ impl House {
         house
     }
 
+    /// The cluster of its server.
+    pub(crate) fn cluster() -> SystemIdentifier {
+        FakeServer::new(start_of_time()).facts().system_identifier
+    }
+
     /// Puts segments of the server's cluster into the archive.
     pub(crate) async fn archive(&self, numbers: &[u32]) {
         let facts = self.server.facts();

@@ -26,3 +26,4 @@ mod wal_prefetch;
 mod wal_show;
 mod wal_verify;
 mod walg;
+mod window;

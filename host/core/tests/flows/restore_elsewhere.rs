@@ -15,8 +15,8 @@ use stillframe_core::catalog::{Backup, Permanence, RestoreRecord, Restores};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    BackupSelector, FetchError, FetchReport, FetchRequest, Isolation, ReleaseError, ReleaseHosts, ReleaseReport, ReleaseRequest,
-    RestoreSelector, snapshot_fetch, snapshot_release,
+    BackupSelector, FetchError, FetchReport, FetchRequest, Isolation, MissingWal, ReleaseError, ReleaseHosts, ReleaseReport,
+    ReleaseRequest, RestoreSelector, snapshot_fetch, snapshot_release,
 };
 use stillframe_core::postgres::{Lsn, SystemIdentifier, Tablespace};
 use stillframe_core::provider::{DataPathName, ProviderFault, Token};
@@ -86,6 +86,7 @@ impl Site {
             tablespace_mapping: vec![(self.directory.path().join("original/space"), self.path("new space"))],
             wal_directory: None,
             isolation: Isolation::Required,
+            missing_wal: MissingWal::Refused,
             token: Token("0123456789abcdef0123456789abcdef".to_owned()),
             snapshot_roots: Vec::new(),
             hostname: "db2".to_owned(),

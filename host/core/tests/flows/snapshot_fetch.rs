@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use stillframe_core::catalog::{Backup, Catalog, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::Classify;
-use stillframe_core::flows::{BackupSelector, FetchError, FetchRequest, Isolation, PushRequest, snapshot_fetch};
+use stillframe_core::flows::{BackupSelector, FetchError, FetchRequest, Isolation, MissingWal, PushRequest, snapshot_fetch};
 use stillframe_core::postgres::{Lsn, TimelineId};
 use stillframe_core::provider::{ProviderFault, Token};
 use stillframe_core::store::{Key, Store};
@@ -31,6 +31,7 @@ pub(crate) fn request(directory: &tempfile::TempDir, selector: BackupSelector, t
         tablespace_mapping: Vec::new(),
         wal_directory: None,
         isolation: Isolation::Required,
+        missing_wal: MissingWal::Refused,
         token: Token("restore".to_owned()),
         snapshot_roots: Vec::new(),
         hostname: "db2".to_owned(),
@@ -184,7 +185,7 @@ async fn refuses_to_restore_when_wal_is_missing() {
     house.store.delete(&key).await.unwrap();
     let error = chosen(&house, &request(&directory, BackupSelector::Latest, RecoveryTarget::EndOfWal)).await.unwrap_err();
     let FetchError::WalMissing { name, missing } = error else { panic!("{error}") };
-    assert_eq!((name, missing.to_string()), (second.sentinel.name, "000000010000000000000014".to_owned()));
+    assert_eq!((name, missing.to_string()), (second.sentinel.name, "`000000010000000000000014`".to_owned()));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::error::{Stop, judge};
 use super::workplace::Room;
 use super::{DrillError, DrillRequest, isolation, recovery, target};
 use crate::catalog::{Backup, CheckFinding, DrillCheck, DrillOutcome};
-use crate::flows::{BackupSelector, FetchRequest, Isolation, Ports, snapshot_fetch};
+use crate::flows::{BackupSelector, FetchRequest, Isolation, MissingWal, Ports, snapshot_fetch};
 use crate::postgres::{Lsn, PrivateServer, ServerLimits, ServerOrder, ServerPrograms, ShutdownMode};
 
 /// WAL is fetched when it is asked for: a process that fetches ahead would outlive the drill by half a minute.
@@ -118,6 +118,7 @@ impl<'a> Attempt<'a> {
             tablespace_mapping: links.into_iter().map(|link| (link.location, self.room.tablespace(link.oid))).collect(),
             wal_directory: Some(self.room.wal()),
             isolation: Isolation::Required,
+            missing_wal: MissingWal::Refused,
             token: self.room.token.clone(),
             snapshot_roots: self.request.snapshot_roots.clone(),
             hostname: self.request.hostname.clone(),

@@ -1,15 +1,17 @@
-//! Chooses the backup: the one that is named, or the newest from which the target can be reached.
+//! Chooses the backup: the one that is named, or the newest from which the target can be reached, by the calculation of the window.
 //!
-//! A target is reachable only from a backup that had STOPPED before it, on the way to the timeline that is followed: a backup
-//! that merely started before it is not consistent there yet. One whose snapshots failed is passed over unless it is named, and one
-//! whose snapshots are not ready when nobody named any.
+//! Every refusal of the calculation is one of the restore. An operator who has the missing WAL elsewhere may go on without it.
 
 use jiff::Timestamp;
 
 use super::FetchError;
-use crate::catalog::{Backup, BackupName, BackupState, CatalogContents, WalArchive, WalGName};
-use crate::data_directory::{RecoverySettings, RecoveryTarget, TargetTimeline};
-use crate::postgres::{TimelineHistory, TimelineId};
+use super::error::MissingFiles;
+use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, WalGName};
+use crate::data_directory::{RecoveryTarget, TargetTimeline};
+use crate::flows::can_restore::CanRestoreRequest;
+use crate::flows::{FetchRequest, Ports, archive_map};
+use crate::postgres::WalRange;
+use crate::window::{self, LineEnd, Question, Refusal, Route, TimelineOrigin, WantedBackup, WindowInput};
 
 /// Which backup the operator means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,48 +26,125 @@ pub enum BackupSelector {
     WalG(WalGName),
 }
 
+/// Whether WAL between the backup and the target may be missing from the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingWal {
+    /// It may not.
+    #[default]
+    Refused,
+    /// The operator has it elsewhere.
+    Accepted,
+}
+
+/// What is wished of a recovery.
+pub(in crate::flows) struct Wish<'a> {
+    selector: &'a BackupSelector,
+    target: &'a RecoveryTarget,
+    timeline: TargetTimeline,
+}
+
+impl<'a> Wish<'a> {
+    pub(in crate::flows) fn of_request(request: &'a CanRestoreRequest) -> Self {
+        Self { selector: &request.selector, target: &request.target, timeline: request.timeline }
+    }
+}
+
+/// What was chosen.
+pub(super) struct Choice {
+    pub(super) backup: Backup,
+    /// How the target is reached; none when WAL is missing and the operator accepts it.
+    pub(super) route: Option<Route>,
+    pub(super) input: WindowInput,
+}
+
 /// Chooses, or says why none will do.
-pub(super) async fn choose(
-    archive: &WalArchive<'_>,
+pub(super) async fn choose(ports: &Ports<'_>, contents: &CatalogContents, request: &FetchRequest) -> Result<Choice, FetchError> {
+    let recovery = &request.recovery;
+    let wish = Wish { selector: &request.selector, target: &recovery.target, timeline: recovery.timeline };
+    let files = ports.archive().list().await?;
+    let (input, decided) = decide(ports, contents, &files, &wish).await?;
+    let (name, route) = match decided {
+        Ok(route) => (route.backup.clone(), Some(route)),
+        Err(Refusal::WalMissing { name, missing, .. }) if request.missing_wal == MissingWal::Accepted => {
+            tracing::warn!(backup = %name, "going on without {}", MissingFiles::new(&missing, input.segment_size));
+            (name, None)
+        }
+        Err(refusal) => return Err(refused(refusal, contents, &input)),
+    };
+    let backup = contents.find(&name).cloned().ok_or(FetchError::NoSuchBackup(name))?;
+    if let Some(route) = &route {
+        warn(&backup, route, recovery, &input);
+    }
+    Ok(Choice { backup, route, input })
+}
+
+/// Puts the question to the window. Gives what it looked at as well.
+pub(in crate::flows) async fn decide(
+    ports: &Ports<'_>,
     contents: &CatalogContents,
-    selector: &BackupSelector,
-    recovery: &RecoverySettings,
-    now: Timestamp,
-) -> Result<Backup, FetchError> {
-    if let RecoveryTarget::Time(moment) = recovery.target
-        && moment > now
-    {
-        return Err(FetchError::Future { target: moment, now });
+    files: &[ArchivedFile],
+    wish: &Wish<'_>,
+) -> Result<(WindowInput, Result<Route, Refusal>), FetchError> {
+    let wanted = match wish.selector {
+        BackupSelector::WalG(name) => return Err(FetchError::OfWalG(name.clone())),
+        BackupSelector::Automatic => WantedBackup::Automatic,
+        BackupSelector::Latest => WantedBackup::Latest,
+        BackupSelector::Named(name) => WantedBackup::Named(name),
+    };
+    for backup in contents.backups.iter().filter(|backup| !backup.is_condemned && !backup.has_failed()) {
+        if wanted == WantedBackup::Automatic && backup.state != crate::catalog::BackupState::Ready {
+            tracing::warn!(backup = %backup.sentinel.name, "passed over: its snapshots are not known to be ready");
+        }
     }
-    let mut usable: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
-    usable.sort_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone()));
-    // What a cluster left that was here before (`pg_upgrade`, `initdb`) is restored by name only.
-    if let Some(newest) = usable.last().map(|backup| backup.sentinel.system_identifier) {
-        usable.retain(|backup| backup.sentinel.system_identifier == newest);
+    let size = contents.backups.last().map_or_else(Default::default, |newest| newest.sentinel.segment_size);
+    let mut input = archive_map::window_input(ports, contents, files, size).await?;
+    let question = Question { target: wish.target, timeline: wish.timeline, backup: wanted, now: ports.clock.now() };
+    let mut decided = window::can_restore(&input, &question);
+    if let Err(Refusal::SegmentSize { name, size }) = &decided {
+        // Of a time when segments had another size: looked at under that one.
+        input = archive_map::window_input(ports, contents, files, *size).await?;
+        decided = window::can_restore(&input, &Question { backup: WantedBackup::Named(name), ..question });
     }
-    usable.retain(|backup| !backup.has_failed());
-    match selector {
-        BackupSelector::WalG(name) => Err(FetchError::OfWalG(name.clone())),
-        BackupSelector::Named(name) => {
-            let backup = contents.find(name).ok_or_else(|| no_such_backup(contents, name))?;
-            if backup.is_condemned {
-                return Err(FetchError::Condemned(name.clone()));
-            }
-            prove_reachable(archive, backup, recovery).await?;
-            Ok(backup.clone())
+    Ok((input, decided))
+}
+
+/// What the operator should know of a way that leads to the target.
+fn warn(backup: &Backup, route: &Route, recovery: &crate::data_directory::RecoverySettings, input: &WindowInput) {
+    if route.followed != backup.sentinel.timeline && !matches!(recovery.timeline, TargetTimeline::Number(_)) {
+        tracing::warn!(
+            backup_timeline = %backup.sentinel.timeline,
+            followed_timeline = %route.followed,
+            "recovery follows the newest timeline in the archive; if a copy of this cluster made it, use --target-timeline current"
+        );
+    }
+    if let (RecoveryTarget::EndOfWal, LineEnd::Missing(missing)) = (&recovery.target, &route.ends_because) {
+        let files = MissingFiles::new(missing, input.segment_size);
+        tracing::warn!("recovery ends at {}, before later WAL in the archive, since WAL is missing: {files}", route.end);
+    }
+}
+
+/// The refusal of the calculation, as one of the restore.
+pub(in crate::flows) fn refused(refusal: Refusal, contents: &CatalogContents, input: &WindowInput) -> FetchError {
+    match refusal {
+        Refusal::Future { target, now } => FetchError::Future { target, now },
+        Refusal::NoBackups => FetchError::NoBackups,
+        Refusal::NoSuchBackup(name) => no_such_backup(contents, &name),
+        Refusal::Condemned(name) => FetchError::Condemned(name),
+        Refusal::Failed { name, reason } => FetchError::SetFailed { name, reason },
+        Refusal::Standalone(name) => FetchError::Standalone(name),
+        Refusal::Unreachable { name, reason } => FetchError::Unreachable { name, reason },
+        Refusal::Ambiguous { backups } => FetchError::Ambiguous { backups },
+        Refusal::OtherTimeline { name, own, followed, stop } => FetchError::OtherTimeline { name, own, followed, stop },
+        Refusal::NoSuchTimeline(timeline) => FetchError::NoSuchTimeline(timeline),
+        Refusal::History { timeline, origin } => match origin {
+            TimelineOrigin::Unreadable(reason) => FetchError::HistoryUnreadable { timeline, reason },
+            TimelineOrigin::Damaged(reason) => FetchError::HistoryDamaged { timeline, reason },
+            TimelineOrigin::First | TimelineOrigin::Known(_) | TimelineOrigin::Missing => FetchError::NoSuchTimeline(timeline),
+        },
+        Refusal::WalMissing { name, missing, .. } => {
+            FetchError::WalMissing { name, missing: MissingFiles::new(&missing, input.segment_size) }
         }
-        BackupSelector::Latest => {
-            let backup = usable.last().ok_or(FetchError::NoBackups)?;
-            prove_reachable(archive, backup, recovery).await?;
-            Ok((*backup).clone())
-        }
-        BackupSelector::Automatic => {
-            let (ready, others): (Vec<&Backup>, _) = usable.into_iter().partition(|backup| backup.state == BackupState::Ready);
-            for backup in others {
-                tracing::warn!(backup = %backup.sentinel.name, "passed over: its snapshots are not known to be ready");
-            }
-            newest_reachable(archive, &ready, recovery).await
-        }
+        Refusal::SegmentSize { name, .. } => FetchError::NoSuchBackup(name),
     }
 }
 
@@ -78,82 +157,25 @@ fn no_such_backup(contents: &CatalogContents, name: &BackupName) -> FetchError {
     }
 }
 
-async fn newest_reachable(archive: &WalArchive<'_>, usable: &[&Backup], recovery: &RecoverySettings) -> Result<Backup, FetchError> {
-    // Where a transaction or a restore point lies in the WAL is not known: from a backup after it, recovery would run past it.
-    let is_unknown = matches!(recovery.target, RecoveryTarget::Xid(_) | RecoveryTarget::Name(_));
-    if is_unknown && usable.len() > 1 {
-        return Err(FetchError::Ambiguous { backups: usable.len() });
-    }
-    let mut refusal = FetchError::NoBackups;
-    for backup in usable.iter().rev() {
-        match prove_reachable(archive, backup, recovery).await {
-            Ok(()) => return Ok((*backup).clone()),
-            // It had not stopped before the target: an older one may have.
-            Err(error @ FetchError::Unreachable { .. }) => refusal = error,
-            // Only who names the timeline means to go back to before it left.
-            Err(error @ FetchError::OtherTimeline { .. }) if is_named(recovery.timeline) => refusal = error,
-            Err(error) => return Err(error),
+/// What is missing behind the end of a route: up to the next archived segment, or the one that nobody has archived yet.
+pub(in crate::flows) fn missing_behind(input: &WindowInput, route: &Route) -> Vec<WalRange> {
+    match &route.ends_because {
+        LineEnd::Missing(missing) => missing.clone(),
+        LineEnd::ArchiveEnds => {
+            let number = route.end.0 / input.segment_size.bytes();
+            vec![WalRange { timeline: route.followed, first: number, last: number }]
         }
     }
-    Err(refusal)
 }
 
-fn is_named(timeline: TargetTimeline) -> bool {
-    matches!(timeline, TargetTimeline::Number(_))
-}
-
-/// Proves what can be proven: that the backup had stopped before the target, on the way to the timeline.
-async fn prove_reachable(archive: &WalArchive<'_>, backup: &Backup, recovery: &RecoverySettings) -> Result<(), FetchError> {
-    let sentinel = &backup.sentinel;
-    let unreachable = |reason: String| FetchError::Unreachable { name: sentinel.name.clone(), reason };
-    match recovery.target {
-        RecoveryTarget::Time(moment) if moment < sentinel.finished_at => {
-            return Err(unreachable(format!("it finished at {}, after the target {moment}", sentinel.finished_at)));
-        }
-        RecoveryTarget::Lsn(position) if position < sentinel.stop_lsn => {
-            return Err(unreachable(format!("it stopped at {}, after the target {position}", sentinel.stop_lsn)));
-        }
-        _ => {}
-    }
-    let path = followed_path(archive, sentinel.timeline, recovery.timeline).await?;
-    if !path.contains(sentinel.timeline, sentinel.stop_lsn) {
-        return Err(FetchError::OtherTimeline {
-            name: sentinel.name.clone(),
-            own: sentinel.timeline,
-            followed: path.timeline(),
-            stop: sentinel.stop_lsn,
-        });
-    }
-    if path.timeline() != sentinel.timeline && !is_named(recovery.timeline) {
-        tracing::warn!(
-            backup_timeline = %sentinel.timeline,
-            followed_timeline = %path.timeline(),
-            "recovery follows the newest timeline in the archive; if a copy of this cluster made it, use --target-timeline current"
-        );
-    }
-    Ok(())
-}
-
-/// The timelines that recovery would go through, as PostgreSQL finds them.
-async fn followed_path(
-    archive: &WalArchive<'_>,
-    backup_timeline: TimelineId,
-    target: TargetTimeline,
-) -> Result<TimelineHistory, FetchError> {
-    let timeline = match target {
-        TargetTimeline::Current => return Ok(TimelineHistory::root(backup_timeline)),
-        TargetTimeline::Number(timeline) => timeline,
-        TargetTimeline::Latest => {
-            // From the backup's timeline on, as long as there is a history for the next number.
-            let mut newest = backup_timeline;
-            while archive.history(newest.next()).await?.is_some() {
-                newest = newest.next();
-            }
-            newest
-        }
+/// That a route ends before its target, in words.
+pub(in crate::flows) fn ends_before(route: &Route, last: Option<Timestamp>) -> String {
+    let why = match route.ends_because {
+        LineEnd::ArchiveEnds => "where the archive ends",
+        LineEnd::Missing(_) => "where WAL is missing",
     };
-    if timeline == backup_timeline {
-        return Ok(TimelineHistory::root(timeline));
+    match last {
+        Some(last) => format!("replay ends at {}, {why}, and the last transaction before that ended at {last}", route.end),
+        None => format!("replay ends at {}, {why}, and nothing before that is at or behind the target", route.end),
     }
-    archive.history(timeline).await?.ok_or(FetchError::NoSuchTimeline(timeline))
 }

@@ -1,5 +1,6 @@
 //! Why a backup was not restored.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -9,9 +10,11 @@ use crate::catalog::{ArchiveError, BackupName, CatalogError, WalGName};
 use crate::data_directory::{InspectError, PrepareError};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::files::FileError;
+use crate::flows::archive_map::MapError;
 use crate::flows::release::ReleaseFault;
-use crate::postgres::{InvalidTablespaceMap, Lsn, SystemIdentifier, TimelineId, WalFileName};
+use crate::postgres::{InvalidTablespaceMap, Lsn, SystemIdentifier, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize};
 use crate::provider::{ProviderError, ProviderName, Token};
+use crate::window::ranges;
 
 /// Why a backup was not restored.
 #[derive(Debug, Error)]
@@ -143,13 +146,42 @@ pub enum FetchError {
     /// No history of that timeline is archived.
     #[error("the archive holds no history of timeline {0}")]
     NoSuchTimeline(TimelineId),
-    /// A segment that recovery needs is not archived.
-    #[error("`{missing}`, which recovery from the backup `{name}` needs, is not in the archive")]
+    /// Segments that recovery needs are not archived.
+    #[error("recovery from the backup `{name}` needs WAL that is not in the archive: {missing}")]
     WalMissing {
         /// The backup.
         name: BackupName,
-        /// The first file that is missing.
-        missing: WalFileName,
+        /// What is missing.
+        missing: MissingFiles,
+    },
+    /// The archived WAL does not reach the target.
+    #[error("the target cannot be reached from the backup `{name}`: {reason}")]
+    EndsBefore {
+        /// The backup.
+        name: BackupName,
+        /// Where it ends, and why.
+        reason: String,
+        /// The segments without which replay goes no further.
+        missing: MissingFiles,
+    },
+    /// It is restored to its own end and no further.
+    #[error("the backup `{0}` stands alone: the WAL behind its end was given up")]
+    Standalone(BackupName),
+    /// The history of the timeline that is followed is damaged.
+    #[error("the history of timeline {timeline} is damaged: {reason}")]
+    HistoryDamaged {
+        /// The timeline.
+        timeline: TimelineId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The history of the timeline that is followed cannot be read here.
+    #[error("the history of timeline {timeline} cannot be read here: {reason}")]
+    HistoryUnreadable {
+        /// The timeline.
+        timeline: TimelineId,
+        /// Why.
+        reason: String,
     },
     /// The set changed with the live cluster.
     #[error("the backup `{0}` is not isolated: it holds data from after its end")]
@@ -219,6 +251,50 @@ pub enum FetchError {
     },
 }
 
+impl From<MapError> for FetchError {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Catalog(error) => Self::Catalog(error),
+            MapError::Archive(error) => Self::Archive(error),
+        }
+    }
+}
+
+/// Segments that are missing, for people: the first ones by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingFiles {
+    /// First and last file of each stretch.
+    pub stretches: Vec<(WalFileName, WalFileName)>,
+    /// All of them together.
+    pub count: u64,
+}
+
+impl MissingFiles {
+    /// Names them.
+    #[must_use]
+    pub fn new(ranges: &[WalRange], size: WalSegmentSize) -> Self {
+        let name = |timeline, number| WalSegment { timeline, number }.file_name(size);
+        let stretch = |range: &WalRange| (name(range.timeline, range.first), name(range.timeline, range.last));
+        Self { stretches: ranges.iter().map(stretch).collect(), count: ranges::count(ranges) }
+    }
+}
+
+impl fmt::Display for MissingFiles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (first, last)) in self.stretches.iter().take(STRETCHES_IN_A_MESSAGE).enumerate() {
+            formatter.write_str(if place > 0 { ", " } else { "" })?;
+            if first == last { write!(formatter, "`{first}`") } else { write!(formatter, "`{first}` to `{last}`") }?;
+        }
+        if self.stretches.len() > STRETCHES_IN_A_MESSAGE {
+            write!(formatter, " and more, {} in all", self.count)?;
+        }
+        Ok(())
+    }
+}
+
+/// More would bury what the message says.
+const STRETCHES_IN_A_MESSAGE: usize = 5;
+
 impl Classify for FetchError {
     fn class(&self) -> ErrorClass {
         match self {
@@ -232,7 +308,8 @@ impl Classify for FetchError {
             Self::Lost(_) => ErrorClass::Internal,
             Self::Interrupted | Self::NotReady { .. } => ErrorClass::Transient,
             Self::NotReleased { cause, .. } => cause.class(),
-            Self::Unreadable { .. } => ErrorClass::Corrupt,
+            Self::Unreadable { .. } | Self::HistoryDamaged { .. } => ErrorClass::Corrupt,
+            Self::HistoryUnreadable { .. } => ErrorClass::Config,
             Self::RelativeDestination(_) => ErrorClass::Usage,
             _ => ErrorClass::Refused,
         }
@@ -272,13 +349,29 @@ impl Classify for FetchError {
             Self::Unreadable { .. } => "restore its record from a copy of the store, or use another backup",
             Self::Unreachable { .. } => "see with `stillframe backup-list` which backup had finished before the target",
             Self::Future { .. } => "leave the target out to recover as far as the archive goes",
-            Self::Ambiguous { .. } => "name the newest backup that had finished before the target",
+            Self::Ambiguous { .. } => {
+                "name the newest backup that had finished before it: `stillframe can-restore` finds it in the WAL"
+            }
             Self::OtherTimeline { .. } => {
                 "a failover, or a copy of this cluster that archives here, made the newer timeline: add `--target-timeline current` to \
                  stay on the backup's own, or the number of the one that you mean"
             }
             Self::NoSuchTimeline(_) => "use `--target-timeline current` to stay on the backup's own timeline",
-            Self::WalMissing { .. } => "archive it from the server's pg_wal if it is still there, or use an older backup or target",
+            Self::WalMissing { .. } => {
+                "archive it from the server's pg_wal if it is still there, or use an earlier target: see `stillframe window`; if it will \
+                 lie in the copy's pg_wal before the server starts, add --allow-missing-wal"
+            }
+            Self::EndsBefore { missing, .. } => {
+                return Some(format!(
+                    "leave the target out to recover as far as the archive goes; or archive what follows from the server's pg_wal (next: \
+                     {missing}), or, if it will lie in the copy's pg_wal before the server starts, add --allow-missing-wal"
+                ));
+            }
+            Self::Standalone(_) => "restore it with --target-immediate, or use another backup: see `stillframe window`",
+            Self::HistoryDamaged { .. } => "restore the file from a copy of the archive, or use `--target-timeline current`",
+            Self::HistoryUnreadable { .. } => {
+                "restore where the private key is: set `identity_file` or `identity_command` in [archive]"
+            }
             Self::NotIsolated(_) => "use an isolated backup; for a test, add --allow-not-isolated",
             Self::RelativeDestination(_) => "give it with a leading `/`",
             Self::InsideSnapshots { .. } => "choose a directory elsewhere: starting a server there would change the snapshot",

@@ -119,7 +119,7 @@ impl Finder<'_> {
         let Some(fork) = line.history().ancestors().last().map(|fork| fork.position) else { return Vec::new() };
         let leads_here =
             |backup: &&&WindowBackup| backup.timeline != self.timeline && line.history().contains(backup.timeline, backup.stop);
-        let Some(newest) = self.bases.iter().filter(leads_here).next_back() else { return Vec::new() };
+        let Some(newest) = self.bases.iter().rfind(leads_here) else { return Vec::new() };
         line.missing(newest.wal_range().first, fork.0 / self.input.segment_size.bytes())
     }
 }

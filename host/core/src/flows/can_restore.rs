@@ -1,0 +1,196 @@
+//! Answers whether a target can be reached, before anything is touched: from which backup, over which WAL, or what is missing.
+//!
+//! It is the calculation by which `snapshot-fetch` chooses. Where a restore point or a transaction lies only the WAL tells: it is
+//! searched from its end, along the way from each backup that could reach it.
+
+use std::ops::ControlFlow;
+
+use crate::catalog::{Backup, CatalogError};
+use crate::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
+use crate::flows::archive_map;
+use crate::flows::snapshot_fetch::{BackupSelector, FetchError, choose};
+use crate::flows::wal_scan::{Reached, ScanEnd, WalScan, is_target};
+use crate::flows::{Ports, settle_states};
+use crate::postgres::{WalMark, WalRange, WalSegmentSize};
+use crate::window::{Question, Refusal, Route, Standing, WantedBackup, WindowBackup, WindowInput, ranges};
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct CanRestoreRequest {
+    /// Where recovery shall stop.
+    pub target: RecoveryTarget,
+    /// Whether what is exactly at the target belongs to the result.
+    pub inclusion: Inclusion,
+    /// The timeline that it shall follow.
+    pub timeline: TargetTimeline,
+    /// The backup from which it shall begin.
+    pub selector: BackupSelector,
+    /// Segments that are read at most.
+    pub scan: u64,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub struct CanRestoreReport {
+    /// Yes, no, or not proven.
+    pub answer: RestoreAnswer,
+    /// Segment size of the archive.
+    pub segment_size: WalSegmentSize,
+    /// How it is reached; none when no backup reaches it.
+    pub route: Option<Route>,
+    /// The backup of that route.
+    pub backup: Option<Backup>,
+    /// Segments that would be replayed.
+    pub replay_segments: u64,
+    /// Their bytes, as stored.
+    pub replay_stored_bytes: u64,
+    /// The restore point or the transaction, where it was found in the WAL.
+    pub found: Option<WalMark>,
+    /// What is missing up to the target, as far as it is known.
+    pub missing: Vec<WalRange>,
+    /// Records of backups that could not be read: one of them may reach it.
+    pub unreadable: Vec<CatalogError>,
+}
+
+/// Whether a target can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreAnswer {
+    /// It can.
+    Yes,
+    /// It cannot, and why.
+    No(String),
+    /// As far as names and positions tell it can, and why that is no proof; or a backup that may reach it cannot be read.
+    NotProven(String),
+}
+
+/// Answers; changes nothing but what is known of the readiness of backups.
+pub async fn can_restore(ports: &Ports<'_>, request: &CanRestoreRequest) -> Result<CanRestoreReport, FetchError> {
+    let mut contents = ports.catalog().contents().await?;
+    settle_states(ports, &mut contents).await;
+    let files = ports.archive().list().await?;
+    let (input, decided) = choose::decide(ports, &contents, &files, &choose::Wish::of_request(request)).await?;
+    let mut scan = WalScan::new(ports, input.segment_size, request.scan);
+    let is_unknown = matches!(request.target, RecoveryTarget::Name(_) | RecoveryTarget::Xid(_));
+    let outcome = match decided {
+        Ok(_) | Err(Refusal::Ambiguous { .. }) if is_unknown => search(ports, &input, request, &mut scan).await?,
+        Ok(route) => {
+            let reached = scan.reaches(&route, &request.target, request.inclusion).await?;
+            judge(&input, route, reached)
+        }
+        Err(refusal @ (Refusal::NoSuchBackup(_) | Refusal::History { .. })) => {
+            return Err(choose::refused(refusal, &contents, &input));
+        }
+        Err(Refusal::WalMissing { name, missing, end }) => {
+            let reason = Refusal::WalMissing { name, missing: Vec::new(), end }.to_string();
+            Outcome { missing, ..Outcome::no(reason) }
+        }
+        Err(refusal) => Outcome::no(refusal.to_string()),
+    };
+    let answer = match outcome.answer {
+        RestoreAnswer::No(reason) if !contents.unreadable.is_empty() => {
+            RestoreAnswer::NotProven(format!("{reason}; but not every record of a backup can be read"))
+        }
+        answer => answer,
+    };
+    let replay = outcome.route.as_ref().map_or(&[][..], |route| &route.replay);
+    let is_replayed = |file: &&crate::catalog::ArchivedFile| archive_map::is_of(file, replay, input.segment_size);
+    Ok(CanRestoreReport {
+        answer,
+        segment_size: input.segment_size,
+        backup: outcome.route.as_ref().and_then(|route| contents.find(&route.backup).cloned()),
+        replay_segments: ranges::count(replay),
+        replay_stored_bytes: files.iter().filter(is_replayed).map(|file| file.size_bytes).sum(),
+        found: outcome.found,
+        missing: outcome.missing,
+        route: outcome.route,
+        unreadable: contents.unreadable,
+    })
+}
+
+/// What came out of it.
+struct Outcome {
+    answer: RestoreAnswer,
+    route: Option<Route>,
+    found: Option<WalMark>,
+    missing: Vec<WalRange>,
+}
+
+impl Outcome {
+    fn no(reason: String) -> Self {
+        Self { answer: RestoreAnswer::No(reason), route: None, found: None, missing: Vec::new() }
+    }
+}
+
+fn judge(input: &WindowInput, route: Route, reached: Reached) -> Outcome {
+    let missing = choose::missing_behind(input, &route);
+    match reached {
+        Reached::Yes => Outcome { answer: RestoreAnswer::Yes, route: Some(route), found: None, missing: Vec::new() },
+        Reached::Unknown(reason) => {
+            Outcome { answer: RestoreAnswer::NotProven(reason), route: Some(route), found: None, missing: Vec::new() }
+        }
+        Reached::No(last) => Outcome { missing, ..Outcome::no(choose::ends_before(&route, last)) },
+    }
+}
+
+/// Looks for a restore point or a transaction, along the way from each backup, the newest first.
+async fn search(
+    ports: &Ports<'_>,
+    input: &WindowInput,
+    request: &CanRestoreRequest,
+    scan: &mut WalScan<'_>,
+) -> Result<Outcome, FetchError> {
+    let mut found: Vec<WalMark> = Vec::new();
+    let mut newest: Option<Route> = None;
+    for backup in candidates(input, &request.selector) {
+        let question = Question {
+            target: &RecoveryTarget::EndOfWal,
+            timeline: request.timeline,
+            backup: WantedBackup::Named(&backup.name),
+            now: ports.clock.now(),
+        };
+        let Ok(route) = crate::window::can_restore(input, &question) else { continue };
+        let end = scan
+            .newest_first(&route.replay, |_, marks| {
+                found.extend(marks.iter().filter(|mark| is_target(mark, &request.target) && mark.begin < route.end).cloned());
+                ControlFlow::Continue(())
+            })
+            .await?;
+        found.sort_by_key(|mark| mark.begin);
+        // Replay stops at the first one that it meets, wherever later ones of that name lie.
+        let first = found.iter().find(|mark| mark.begin >= backup.start).cloned();
+        match (first, end) {
+            (Some(mark), ScanEnd::Stopped(reason)) if mark.begin >= backup.stop => {
+                let answer = RestoreAnswer::NotProven(format!("{reason}, so that an earlier one of that name is not ruled out"));
+                return Ok(Outcome { answer, found: Some(mark), route: Some(route), missing: Vec::new() });
+            }
+            (_, ScanEnd::Stopped(reason)) => {
+                let answer = RestoreAnswer::NotProven(format!("it was not found in what was read: {reason}"));
+                return Ok(Outcome { answer, found: None, route: None, missing: Vec::new() });
+            }
+            (Some(mark), _) if mark.begin >= backup.stop => {
+                return Ok(Outcome { answer: RestoreAnswer::Yes, found: Some(mark), route: Some(route), missing: Vec::new() });
+            }
+            // It lies before the end of this backup, or is not there: an older one may reach it.
+            _ => newest = newest.or(Some(route)),
+        }
+    }
+    let missing = newest.as_ref().map_or_else(Vec::new, |route| choose::missing_behind(input, route));
+    Ok(Outcome { missing, ..Outcome::no("it is not in the WAL that can be replayed from any backup".to_owned()) })
+}
+
+/// From which backups a search begins, the newest first.
+fn candidates<'a>(input: &'a WindowInput, selector: &BackupSelector) -> Vec<&'a WindowBackup> {
+    let mut found: Vec<&WindowBackup> = input
+        .backups
+        .iter()
+        .filter(|backup| match selector {
+            BackupSelector::Named(name) => &backup.name == name,
+            _ => backup.standing == Standing::Good,
+        })
+        .collect();
+    found.sort_by_key(|backup| std::cmp::Reverse((backup.started_at, &backup.name)));
+    if *selector == BackupSelector::Latest {
+        found.truncate(1);
+    }
+    found
+}
