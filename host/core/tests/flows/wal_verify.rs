@@ -118,6 +118,19 @@ async fn a_permanent_backup_needs_only_its_own_segments() {
 }
 
 #[tokio::test]
+async fn a_backup_that_stands_alone_needs_only_its_own_segments() {
+    let (house, backups) = full_house().await;
+    let catalog = Catalog::new(&house.store, &house.layout);
+    catalog.make_standalone(&backups[1].sentinel.name, start_of_time()).await.unwrap();
+    remove(&house, 15).await;
+    let report = plainly(&house).await;
+    assert_eq!((pairs(&report.needed), report.missing_count()), (vec![(1, 20, 30)], 0));
+    report.verdict().unwrap();
+    remove(&house, 10).await;
+    assert_eq!(plainly(&house).await.missing_count(), 1);
+}
+
+#[tokio::test]
 async fn backups_of_walg_are_verified_as_well() {
     let house = House::new().await;
     house.archive(&(3..=30).collect::<Vec<_>>()).await;

@@ -20,7 +20,8 @@ pub(super) struct Own {
     segment_size: WalSegmentSize,
     /// What forked before it cannot be reached from it.
     position: Lsn,
-    permanence: Permanence,
+    /// Whether recovery may go on beyond its own end.
+    is_continued: bool,
     pub(super) system_identifier: Option<SystemIdentifier>,
     started_at: Option<jiff::Timestamp>,
     /// Whether the positions of other backups may be compared with its own.
@@ -46,7 +47,8 @@ impl Own {
             range: Some(range),
             segment_size: sentinel.segment_size,
             position: sentinel.stop_lsn,
-            permanence: backup.permanence,
+            // WAL beyond the end of one that stands alone was given up for good.
+            is_continued: backup.permanence == Permanence::Ordinary && !backup.is_standalone,
             system_identifier: Some(sentinel.system_identifier),
             started_at: Some(sentinel.started_at),
             is_of_newest_cluster: true,
@@ -63,7 +65,7 @@ impl Own {
             range: backup.wal_range(size),
             segment_size: size,
             position: backup.finish_lsn.or(backup.start_lsn).unwrap_or(Lsn(first * size.bytes())),
-            permanence: backup.permanence,
+            is_continued: backup.permanence == Permanence::Ordinary,
             system_identifier: backup.system_identifier,
             started_at: backup.started_at,
             is_of_newest_cluster: true,
@@ -72,8 +74,11 @@ impl Own {
 
     /// Gives where recovery from it may begin; none if it need not reach beyond its own end.
     pub(super) fn base(&self) -> Option<Base> {
-        let continues = self.permanence == Permanence::Ordinary && self.is_of_newest_cluster;
-        continues.then_some(Base { timeline: self.timeline, first: self.first, position: self.position })
+        (self.is_continued && self.is_of_newest_cluster).then_some(Base {
+            timeline: self.timeline,
+            first: self.first,
+            position: self.position,
+        })
     }
 }
 
