@@ -22,6 +22,7 @@ mod figure;
 mod memory;
 mod recording;
 mod replay;
+mod retention;
 mod sandbox;
 mod segment;
 mod snapshot;
@@ -47,6 +48,8 @@ pub(crate) enum Part {
     Tree,
     /// Whole snapshot backups on btrfs and XFS beside a script; only as root
     Snapshot,
+    /// A plan of `delete policy` for 10,000 backups and 1,000,000 segments
+    Retention,
     /// A whole EBS backup beside Barman's, on an imitation of EC2
     Ebs,
 }
@@ -135,6 +138,9 @@ fn measure(stage: &Stage<'_>, runs: usize, only: Option<Part>) -> Result<Vec<Fig
     }
     if wants(Part::Snapshot) {
         figures.extend(progress("snapshot backups", || snapshot::measure_snapshots(stage, runs))?);
+    }
+    if wants(Part::Retention) {
+        figures.extend(progress("plans of retention", || retention::measure_retention(stage, runs))?);
     }
     if wants(Part::Ebs) {
         figures.push(progress("EBS backups", || ebs::measure_ebs(stage, runs))?);

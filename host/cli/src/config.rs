@@ -13,6 +13,7 @@ mod kind;
 mod paths;
 mod provider;
 mod reader;
+mod retention;
 mod secrets;
 mod source;
 mod store;
@@ -26,6 +27,7 @@ use stillframe_core::catalog::ClusterName;
 use stillframe_core::flows::{PathRule, PushDeadlines};
 use stillframe_core::postgres::CheckpointMode;
 use stillframe_core::provider::ProviderName;
+use stillframe_core::retention::RetentionPolicy;
 use stillframe_runtime::{EngineKind, RuntimeSettings};
 use stillframe_store::StoreSettings;
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub deadlines: PushDeadlines,
     /// How backups are proven.
     pub drill: DrillConfig,
+    /// What `delete policy` keeps; none when nobody has said.
+    pub retention: Option<RetentionPolicy>,
     /// How components are run.
     pub runtime: RuntimeSettings,
     /// The providers.
@@ -140,6 +144,7 @@ impl Config {
                 ready: seconds(&read, "backup.ready_timeout_secs")?,
             },
             drill: drill::read(&read)?,
+            retention: retention::read(&read)?,
             runtime: RuntimeSettings {
                 engine: match read.text("runtime.engine").as_deref() {
                     Some("native") => EngineKind::Native,

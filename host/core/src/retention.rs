@@ -3,13 +3,27 @@
 //! A rule first decides about backups; the WAL follows from the backups that stay. Both decisions are made for every object and
 //! carry their reason, so that a plan can be read before it is applied. Whatever is not understood is kept.
 
+mod ancestry;
+mod decide;
+mod error;
+mod holds;
+mod order;
+mod outlook;
 mod plan;
+mod policy;
 mod protected;
+mod reason;
 mod rule;
+mod wal;
 mod walg;
 
-pub use plan::{
-    Decision, DeletePlan, KeepReason, Leftover, PlanError, Reason, RemoveReason, RestorePlace, WalDecision, plan, release_wal,
-};
-pub use protected::{Ancestry, KeepRecovery, ProtectedWal, WalReason};
+pub use ancestry::Ancestry;
+pub use error::PlanError;
+pub use holds::RestorePlace;
+pub use outlook::Outlook;
+pub use plan::{Decision, DeletePlan, Holdings, Leftover, plan};
+pub use policy::{InvalidPolicy, Period, RetentionPolicy};
+pub use protected::{KeepRecovery, ProtectedTimeline, ProtectedWal};
+pub use reason::{KeepReason, Reason, RemoveReason, WalReason};
 pub use rule::{Cutoff, RetentionRule};
+pub use wal::{WalDecision, WalPlan, WalRun, release_wal};

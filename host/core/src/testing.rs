@@ -3,6 +3,7 @@
 //! They stand below the real parts, never instead of them: each claim about PostgreSQL, a file system or a plugin is tested with
 //! the real thing as well.
 
+mod backup;
 mod clock;
 mod connection;
 mod locator;
@@ -11,6 +12,7 @@ mod provider;
 mod store;
 mod wal;
 
+pub use backup::published_backup;
 pub use clock::ManualClock;
 pub use connection::{FakeConnection, FakeServer};
 pub use locator::FakeLocator;

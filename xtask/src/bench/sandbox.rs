@@ -201,7 +201,7 @@ fn change(source: &Path) -> Result<(), Failure> {
 }
 
 /// The path of a program in a line that cargo says.
-fn executable(line: &str) -> Option<PathBuf> {
+pub(super) fn executable(line: &str) -> Option<PathBuf> {
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
     message.get("executable")?.as_str().map(PathBuf::from)
 }

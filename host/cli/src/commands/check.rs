@@ -9,6 +9,7 @@ use stillframe_core::flows::ProviderChoice;
 use stillframe_core::flows::check::{CheckRequest, CheckedServer, Failed, Finding, RoundTrip, Verdict, check, worst};
 use stillframe_core::paths::{KernelFiles, LocalPaths, Locator};
 use stillframe_core::provider::ProviderName;
+use stillframe_core::retention::RetentionRule;
 
 use crate::common::Common;
 use crate::exit::Failure;
@@ -106,7 +107,7 @@ async fn look(common: &Common, options: &Options) -> Result<Vec<Finding>, Failur
             RoundTrip::Made { token: new_token()?, deadline: Duration::from_secs(options.archive_timeout.into()) }
         },
         max_backup_age: options.max_backup_age,
-        retention: None,
+        retention: world.config.retention.clone().map(RetentionRule::Policy),
     };
     let locator = world.config.pgdata().ok().map(|pgdata| LocalPaths { pgdata: pgdata.to_owned(), kernel: KernelFiles::default() });
     let connection = world

@@ -2,7 +2,8 @@
 
 use super::kind::Kind;
 use super::kind::Kind::{
-    Account, Choice, Conninfo, Endpoint, Files, Flag, Instance, Number, Path, Program, Recipients, Role, StoreUrl, Text, Word,
+    Account, Choice, Conninfo, Endpoint, Files, Flag, Instance, Length, Number, Path, Program, Recipients, Role, StoreUrl, Text,
+    Word,
 };
 
 /// One key of the configuration.
@@ -25,8 +26,11 @@ const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, mean
     KeyInfo { name, default, kind, meaning }
 }
 
+/// The largest number of backups that a rule may keep.
+const MAX_BACKUPS: u64 = 100_000;
+
 /// All keys, in the order in which `config show` lists them; those of one section stand together.
-pub const KEYS: [KeyInfo; 46] = [
+pub const KEYS: [KeyInfo; 55] = [
     key("cluster.name", Text, None, "prefix of this cluster's objects in the store"),
     key("cluster.pgdata", Path, None, "data directory of the server"),
     key("cluster.conninfo", Conninfo, None, "how to connect to the server, as for psql"),
@@ -96,6 +100,20 @@ pub const KEYS: [KeyInfo; 46] = [
         Some("86400"),
         "longest time for the recovery of a drill, and for each check",
     ),
+    key("retention.count", Number(1, MAX_BACKUPS), None, "`delete policy` keeps the newest so many, with all WAL since"),
+    key("retention.window", Length, None, "`delete policy` keeps what recovery to every moment of this time needs: 7 days"),
+    key(
+        "retention.standalone",
+        Length,
+        None,
+        "backups of so long a time stay, with their own WAL only when `window` and `count` do not reach so far: 30 days",
+    ),
+    key("retention.daily", Number(1, MAX_BACKUPS), None, "the newest backup of each of so many days stays"),
+    key("retention.weekly", Number(1, MAX_BACKUPS), None, "the newest backup of each of so many weeks stays"),
+    key("retention.monthly", Number(1, MAX_BACKUPS), None, "the newest backup of each of so many months stays"),
+    key("retention.yearly", Number(1, MAX_BACKUPS), None, "the newest backup of each of so many years stays"),
+    key("retention.minimum", Number(1, MAX_BACKUPS), Some("1"), "so many backups stay, however old they are, with all WAL since"),
+    key("retention.keep_proven", Flag, Some("true"), "whether the last backup that a drill proved stays"),
     key("runtime.engine", Choice(&["auto", "native", "pulley"]), Some("auto"), "how providers are run: auto, native or pulley"),
     key("runtime.cache", Path, None, "directory for compiled providers, by default in the user's cache"),
 ];

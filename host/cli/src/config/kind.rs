@@ -3,7 +3,9 @@
 //! A value that is wrong is repeated in the error only where a secret cannot stand by mistake: a number, a word of a list, a path.
 
 use std::path::Path;
+use std::time::Duration;
 
+use jiff::{Span, SpanRelativeTo};
 use stillframe_core::catalog::Recipient;
 use stillframe_core::error::Classify;
 use stillframe_store::{InvalidStoreUrl, StoreUrl};
@@ -33,6 +35,8 @@ pub enum Kind {
     Path,
     /// A whole number between two bounds, both included.
     Number(u64, u64),
+    /// A length of time: `7 days`, `168h`.
+    Length,
     /// One of some words.
     Choice(&'static [&'static str]),
     /// `true` or `false`.
@@ -72,6 +76,7 @@ impl Kind {
                 Ok(number) if (least..=most).contains(&number) => Ok(()),
                 _ => Err(format!("`{text}` is not a whole number from {least} to {most}")),
             },
+            Self::Length => length(text).map(drop),
             Self::Choice(words) if words.contains(&text) => Ok(()),
             Self::Choice(words) => Err(format!("`{text}` is none of {}", words_of(words))),
             Self::Flag if matches!(text, "true" | "false") => Ok(()),
@@ -164,6 +169,23 @@ fn endpoint(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whoever writes `6m` means months, and would keep backups for six minutes.
+const SHORTEST: Duration = Duration::from_hours(1);
+
+/// A length of time. Days have 24 hours; months and years have none that is certain.
+pub(super) fn length(text: &str) -> Result<Duration, String> {
+    const HOW: &str = "write `7 days`, `2 weeks` or `168h`";
+    let span: Span = text.parse().map_err(|_| format!("`{text}` is not a length of time: {HOW}"))?;
+    if span.get_years() != 0 || span.get_months() != 0 {
+        return Err(format!("`{text}` has months or years, which differ in length: {HOW}"));
+    }
+    let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok().and_then(|exact| Duration::try_from(exact).ok());
+    match exact {
+        Some(length) if length >= SHORTEST => Ok(length),
+        _ => Err(format!("`{text}` is shorter than an hour (`m` are minutes): {HOW}")),
+    }
+}
+
 /// An empty list is refused: a variable that is empty by mistake must not turn encryption off.
 fn recipients(items: &[String]) -> Result<(), String> {
     if items.is_empty() {
@@ -200,7 +222,7 @@ fn program(items: &[String]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::super::Origin;
-    use super::{Kind, Value, instance_of};
+    use super::{Kind, Value, instance_of, length};
 
     fn text(text: &str) -> Value {
         Value { text: text.to_owned(), items: None, origin: Origin::Default }
@@ -245,6 +267,19 @@ mod tests {
             let reason = kind.check(&text(url)).unwrap_err();
             assert!(!reason.contains("secret"), "{url}: {reason}");
         }
+    }
+
+    #[test]
+    fn reads_lengths_as_people_write_them() {
+        let days = |number: u64| Ok(std::time::Duration::from_hours(24 * number));
+        for text in ["7 days", "7d", "1 week", "168h", "168 hours", "6 days 24 hours", "P7D"] {
+            assert_eq!(length(text), days(7), "{text}");
+        }
+        assert_eq!(length("2 weeks"), days(14));
+        for text in ["", "7", "seven days", "days", "-7 days", "0 days", "6m", "59 minutes", "6 months", "1 year", "7 days ago"] {
+            assert!(length(text).is_err(), "{text} became {:?}", length(text));
+        }
+        assert!(length("6m").unwrap_err().contains("minutes") && length("6 months").unwrap_err().contains("months"));
     }
 
     #[test]

@@ -371,5 +371,9 @@ fn every_default_and_every_variable_is_what_its_key_says() {
     let variables: Vec<String> = super::KEYS.iter().map(|key| super::keys::variable(key.name)).collect();
     assert!(variables.contains(&"STILLFRAME_STORE_SSE_KMS_KEY".to_owned()));
     let sections: Vec<&str> = super::keys::sections().collect();
-    assert_eq!(sections, ["cluster", "store", "archive", "backup", "drill", "runtime"], "those of one section stand together");
+    assert_eq!(
+        sections,
+        ["cluster", "store", "archive", "backup", "drill", "retention", "runtime"],
+        "those of one section stand together"
+    );
 }

@@ -2,7 +2,8 @@
 //!
 //! Per backup, in this order: condemn it in the catalog (from here on nobody restores from it), delete its snapshot, forget it.
 //! WAL goes last, after the catalog has been read again: a backup that began meanwhile protects what it needs. An interruption
-//! anywhere is finished by the next run. Planning calls no provider and takes no lease; the deed is done under it.
+//! anywhere is finished by the next run. Planning calls no provider and takes no lease; the deed is done under it, after planning
+//! again.
 
 pub(super) mod backup;
 mod error;
@@ -13,13 +14,10 @@ pub use error::DeleteError;
 
 use backup::{Fate, delete_backup, forget, settle};
 
-use crate::catalog::{
-    ArchiveError, ArchivedFile, Backup, BackupName, CatalogContents, CatalogError, Lease, LeaseRequest, RestoreRecord, WalArchive,
-    WalGContents,
-};
+use crate::catalog::{ArchiveError, Backup, BackupName, CatalogError, Lease, LeaseRequest, RestoreRecord, WalArchive};
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
-use crate::retention::{Ancestry, DeletePlan, Leftover, Reason, RetentionRule, plan, release_wal};
+use crate::retention::{Ancestry, DeletePlan, Holdings, Leftover, Reason, RetentionRule, plan, release_wal};
 
 /// WAL files that are deleted on one proof of the lease: a few seconds' worth in an object store.
 const WAL_BATCH: usize = 50;
@@ -33,6 +31,8 @@ pub struct DeleteReport {
     pub pending: Vec<BackupName>,
     /// Backups that stay, since they were marked as permanent or restored after the plan was made, or others have gone since.
     pub spared: Vec<BackupName>,
+    /// Backups that keep their own WAL only from now on.
+    pub standalone: Vec<BackupName>,
     /// Interrupted backups that are settled.
     pub settled: Vec<BackupName>,
     /// WAL files that are gone.
@@ -45,31 +45,21 @@ pub struct DeleteReport {
 
 /// Decides what goes. Reads everything or fails, and changes nothing.
 pub async fn plan_delete(ports: &Ports<'_>, rule: &RetentionRule) -> Result<DeletePlan, DeleteError> {
-    let view = View::read(ports).await?;
-    Ok(plan(rule, &view.contents, &view.restores, &view.files, view.ancestry, &view.walg, ports.clock.now())?)
+    let holdings = holdings(ports).await?;
+    Ok(plan(rule, holdings, ports.clock.now())?)
 }
 
 /// All that a decision needs, read as a whole.
-struct View {
-    contents: CatalogContents,
-    restores: Vec<RestoreRecord>,
-    files: Vec<ArchivedFile>,
-    ancestry: Ancestry,
-    walg: WalGContents,
-}
-
-impl View {
-    async fn read(ports: &Ports<'_>) -> Result<Self, DeleteError> {
-        let catalog = ports.catalog();
-        let files = ports.archive().list().await?;
-        let ancestry = ancestry(&ports.archive(), files.iter().map(|file| file.name)).await?;
-        let walg = catalog.walg().await?;
-        // Nothing is deleted on a partial view: one unreadable record stops all. The catalog is read last, so that what began while
-        // the archive was listed is in it.
-        let contents = catalog.contents().await?.complete()?;
-        let restores = all_restores(ports).await?;
-        Ok(Self { contents, restores, files, ancestry, walg })
-    }
+async fn holdings(ports: &Ports<'_>) -> Result<Holdings, DeleteError> {
+    let catalog = ports.catalog();
+    let files = ports.archive().list().await?;
+    let ancestry = ancestry(&ports.archive(), files.iter().map(|file| file.name)).await?;
+    let walg = catalog.walg().await?;
+    // Nothing is deleted on a partial view: one unreadable record stops all. The catalog is read last, so that what began while
+    // the archive was listed is in it.
+    let contents = catalog.contents().await?.complete()?;
+    let restores = all_restores(ports).await?;
+    Ok(Holdings { contents, restores, files, ancestry, walg })
 }
 
 /// One that cannot be read may be of any backup.
@@ -114,8 +104,7 @@ pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &Delete
 
 /// Deletes what was planned and may still go, under the lease.
 async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, lease: &Lease<'_>, report: &mut DeleteReport) {
-    // The plan may be hours old, and others may have deleted since: what the operator saw and what still holds goes, nothing else.
-    let now = match plan_delete(ports, rule).await {
+    let now = match plan_again(ports, rule, plan).await {
         Ok(now) => now,
         Err(error) => return report.failures.push(("everything".to_owned(), error)),
     };
@@ -162,9 +151,40 @@ async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, 
             Err(error) => report.failures.push((name.to_string(), error)),
         }
     }
+    for backup in plan.standalone_backups() {
+        let name = &backup.sentinel.name;
+        match give_up_recovery(ports, lease, name).await {
+            Ok(true) => report.standalone.push(name.clone()),
+            Ok(false) => report.spared.push(name.clone()),
+            // Its WAL stays: what is recorded decides, and not what was planned.
+            Err(error) => report.failures.push((name.to_string(), error)),
+        }
+    }
     if let Err(error) = delete_wal(ports, rule, plan, lease, report).await {
         report.failures.push(("WAL".to_owned(), error));
     }
+}
+
+/// Plans again, under the lease: the plan may be hours old, and others may have deleted since.
+///
+/// An operator names what a rule of the command line takes. Of that, what still may go goes, and nothing else. What a policy takes
+/// nobody has named, so that it must be what was shown. Both count ages from the same moment: only facts can tell them apart.
+async fn plan_again(ports: &Ports<'_>, rule: &RetentionRule, shown: &DeletePlan) -> Result<DeletePlan, DeleteError> {
+    if !matches!(rule, RetentionRule::Policy(_)) {
+        return plan_delete(ports, rule).await;
+    }
+    let now = plan(rule, holdings(ports).await?, shown.made_at)?;
+    if shown.takes_the_same(&now) { Ok(now) } else { Err(DeleteError::PlanChanged) }
+}
+
+/// Records that a backup keeps its own WAL only, before any other of it goes; not of one that is just being restored.
+async fn give_up_recovery(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupName) -> Result<bool, DeleteError> {
+    if all_restores(ports).await?.iter().any(|record| record.backup == *name) {
+        return Ok(false);
+    }
+    lease.prove().await?;
+    ports.catalog().make_standalone(name, ports.clock.now()).await?;
+    Ok(true)
 }
 
 /// Deletes WAL, oldest first, that the plan released and that nobody has come to need since.
@@ -179,11 +199,10 @@ async fn delete_wal(
         return Ok(());
     }
     // Of the backups that were to go, some may still be there, and new ones may have begun: what is there now decides.
-    let View { contents, files, ancestry, walg, .. } = View::read(ports).await?;
+    let Holdings { contents, files, ancestry, walg, .. } = holdings(ports).await?;
     let kept: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
-    let now = release_wal(rule, &kept, &contents.intents, &files, ancestry, &walg, ports.clock.now());
-    let released: BTreeSet<&str> =
-        now.iter().filter(|decision| decision.kept_for.is_none()).map(|decision| decision.file.key.as_str()).collect();
+    let now = release_wal(rule, &kept, &contents.intents, files, &ancestry, &walg, ports.clock.now());
+    let released: BTreeSet<&str> = now.removed().map(|file| file.key.as_str()).collect();
     let (begun_at, total) = (ports.clock.now(), released.len() as u64);
     for (number, file) in plan.removed_wal().filter(|file| released.contains(file.key.as_str())).enumerate() {
         // A backup that begins after the lease was lost was not in that second look.
@@ -212,7 +231,8 @@ impl DeleteReport {
             return Ok(self);
         }
         let failed = self.failures.len();
-        let total = failed + self.backups.len() + self.pending.len() + self.spared.len() + self.settled.len();
+        let done = [&self.backups, &self.pending, &self.spared, &self.standalone, &self.settled];
+        let total = failed + done.into_iter().map(Vec::len).sum::<usize>();
         let (_, first) = self.failures.swap_remove(0);
         Err((self, DeleteError::Partly { failed, total, first: Box::new(first) }))
     }

@@ -1,7 +1,8 @@
-//! The rules that an operator can apply, under WAL-G's names.
+//! The rules that an operator can apply, under WAL-G's names, and the policy of the configuration.
 
 use jiff::Timestamp;
 
+use super::RetentionPolicy;
 use crate::catalog::BackupName;
 
 /// A moment or a backup that separates old from new.
@@ -31,4 +32,6 @@ pub enum RetentionRule {
     Everything,
     /// No backup; only what interrupted runs left, and WAL that nothing needs.
     Garbage,
+    /// All ordinary backups that the policy does not keep, and the WAL beyond what it promises.
+    Policy(RetentionPolicy),
 }

@@ -13,6 +13,9 @@ pub enum DeleteError {
     /// The rule cannot be applied.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What the policy takes now is not what was shown.
+    #[error("what the retention policy would delete has changed since the plan was made, and nothing was deleted")]
+    PlanChanged,
     /// The catalog failed, or holds what cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -49,7 +52,7 @@ impl Classify for DeleteError {
             Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Provider(error) => error.class(),
-            Self::StillDeleting(_) => ErrorClass::Transient,
+            Self::PlanChanged | Self::StillDeleting(_) => ErrorClass::Transient,
             Self::Partly { first, .. } => first.class(),
         }
     }
@@ -61,6 +64,7 @@ impl Classify for DeleteError {
             Self::Lease(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Provider(error) => error.hint(),
+            Self::PlanChanged => Some("look at the new plan with `stillframe delete policy`, and run it again".to_owned()),
             Self::StillDeleting(_) => Some("run it again later".to_owned()),
             Self::Partly { first, .. } => {
                 let advice = first.hint().map_or_else(String::new, |hint| format!("; {hint}"));

@@ -1,0 +1,140 @@
+//! The plan of a deletion for a program.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use stillframe_core::catalog::BackupName;
+use stillframe_core::error::chain;
+use stillframe_core::flows::DeleteReport;
+use stillframe_core::retention::{Decision, DeletePlan, WalPlan};
+
+use super::text::{NOT_NEEDED, leftover};
+use super::window::{self, OutlookView};
+
+#[derive(Serialize)]
+pub struct PlanView<'a> {
+    is_dry_run: bool,
+    made_at: Timestamp,
+    backups: Vec<BackupDecision>,
+    #[serde(serialize_with = "each_file")]
+    wal: &'a WalPlan,
+    leftovers: Vec<String>,
+    totals: Totals,
+    recoverable: OutlookView,
+    deleted: Option<DeletedView>,
+}
+
+#[derive(Serialize)]
+struct BackupDecision {
+    backup_name: String,
+    start_time: Timestamp,
+    is_deleted: bool,
+    reason: String,
+    /// It stays, and from now on keeps its own WAL only.
+    becomes_standalone: bool,
+    is_standalone: bool,
+    locked_until: Option<Timestamp>,
+    size_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct WalDecision<'a> {
+    file: String,
+    is_deleted: bool,
+    reason: &'a str,
+    size_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    kept_backups: usize,
+    deleted_backups: usize,
+    /// Of those whose provider tells their size.
+    deleted_backup_bytes: u64,
+    kept_wal_files: usize,
+    kept_wal_bytes: u64,
+    deleted_wal_files: usize,
+    deleted_wal_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct DeletedView {
+    backups: Vec<String>,
+    pending: Vec<String>,
+    spared: Vec<String>,
+    standalone: Vec<String>,
+    settled: Vec<String>,
+    wal: Vec<String>,
+    wal_bytes: u64,
+    failed: Vec<String>,
+}
+
+pub fn view<'a>(plan: &'a DeletePlan, report: Option<&DeleteReport>) -> PlanView<'a> {
+    PlanView {
+        is_dry_run: report.is_none(),
+        made_at: plan.made_at,
+        backups: plan.backups.iter().map(|decision| backup(decision, plan.made_at)).collect(),
+        wal: &plan.wal,
+        leftovers: plan.leftovers.iter().map(leftover).collect(),
+        totals: totals(plan),
+        recoverable: window::view(&plan.outlook),
+        deleted: report.map(deleted),
+    }
+}
+
+fn backup(decision: &Decision, now: Timestamp) -> BackupDecision {
+    let Decision { backup, reason, becomes_standalone } = decision;
+    BackupDecision {
+        backup_name: backup.sentinel.name.to_string(),
+        start_time: backup.sentinel.started_at,
+        is_deleted: !reason.keeps(),
+        reason: reason.to_string(),
+        becomes_standalone: *becomes_standalone,
+        is_standalone: backup.is_standalone,
+        locked_until: backup.locked_until(now),
+        size_bytes: backup.sentinel.size_bytes(),
+    }
+}
+
+/// One entry for each file, without holding all of them: there can be a million.
+fn each_file<S: Serializer>(wal: &WalPlan, serializer: S) -> Result<S::Ok, S::Error> {
+    // Neighbours share their reason; it is spelled once for all of them.
+    let runs = wal.runs().map(|run| (run, run.kept_for.map_or_else(|| NOT_NEEDED.to_owned(), ToString::to_string)));
+    let runs: Vec<_> = runs.collect();
+    serializer.collect_seq(runs.iter().flat_map(|(run, reason)| {
+        run.files.iter().map(move |file| WalDecision {
+            file: file.name.to_string(),
+            is_deleted: run.kept_for.is_none(),
+            reason,
+            size_bytes: file.size_bytes,
+        })
+    }))
+}
+
+fn totals(plan: &DeletePlan) -> Totals {
+    let bytes = |files: &mut dyn Iterator<Item = u64>| files.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+    let (kept_wal_files, kept_wal_bytes) = bytes(&mut plan.wal.kept().map(|file| file.size_bytes));
+    let (deleted_wal_files, deleted_wal_bytes) = bytes(&mut plan.removed_wal().map(|file| file.size_bytes));
+    Totals {
+        kept_backups: plan.kept_backups().count(),
+        deleted_backups: plan.removed_backups().count(),
+        deleted_backup_bytes: plan.removed_backups().filter_map(|backup| backup.sentinel.size_bytes()).sum(),
+        kept_wal_files,
+        kept_wal_bytes,
+        deleted_wal_files,
+        deleted_wal_bytes,
+    }
+}
+
+fn deleted(report: &DeleteReport) -> DeletedView {
+    let names = |names: &[BackupName]| names.iter().map(ToString::to_string).collect();
+    DeletedView {
+        backups: names(&report.backups),
+        pending: names(&report.pending),
+        spared: names(&report.spared),
+        standalone: names(&report.standalone),
+        settled: names(&report.settled),
+        wal: report.wal.iter().map(ToString::to_string).collect(),
+        wal_bytes: report.wal_bytes,
+        failed: report.failures.iter().map(|(name, error)| format!("{name}: {}", chain(error))).collect(),
+    }
+}
