@@ -3,6 +3,7 @@
 //! A file is whole or absent: written beside its place, flushed, renamed, and the directory flushed. What is removed is removed
 //! without ever following a symbolic link, since a link in a restored tree may lead into the live cluster.
 
+mod change;
 pub mod nameless;
 
 use std::ffi::OsStr;
@@ -16,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use thiserror::Error;
+
+pub(crate) use change::{FileStep, change};
 
 use crate::error::{Classify, ErrorClass};
 use crate::store::Space;
@@ -35,12 +38,13 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let (temporary, file) = create_beside(directory, path, mode)?;
-    let written = fill(file, directory, bytes, mode)
+    let written = change(FileStep::Write, path, || fill(&file, directory, bytes, mode))
+        .and_then(|()| change(FileStep::Flush, path, || file.sync_all()))
         .map_err(|source| FileError::new("write", path, source))
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(|source| FileError::new("replace", path, source)));
+        .and_then(|()| rename(&temporary, path));
     if let Err(error) = written {
         // The first error is the one to tell; a file that stays behind is recognised by its name.
-        let _ = std::fs::remove_file(&temporary);
+        let _ = change(FileStep::Remove, &temporary, || std::fs::remove_file(&temporary));
         return Err(error);
     }
     sync_directory(directory)
@@ -50,7 +54,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
 pub fn sync_file_system(directory: &Path) -> Result<(), FileError> {
     let failed = |source| FileError::new("flush the file system of", directory, source);
     let opened = File::open(directory).map_err(failed)?;
-    rustix::fs::syncfs(opened).map_err(|errno| failed(errno.into()))
+    change(FileStep::FlushFileSystem, directory, || Ok(rustix::fs::syncfs(opened)?)).map_err(failed)
 }
 
 /// Room on the file system that holds this place, as far as it is left to us.
@@ -104,15 +108,15 @@ impl Unfinished {
         let failed = |source| FileError::new("replace", &self.path, source);
         let Some(temporary) = &self.temporary else {
             loop {
-                match nameless::link(&self.file, CWD, &self.path) {
+                match change(FileStep::PutInPlace, &self.path, || Ok(nameless::link(&self.file, CWD, &self.path)?)) {
                     Ok(()) => return Ok(()),
                     // Renaming over it would need a name, which a crash could leave behind.
-                    Err(Errno::EXIST) => drop(remove_file_if_present(&self.path)?),
-                    Err(errno) => return Err(failed(errno.into())),
+                    Err(source) if source.kind() == ErrorKind::AlreadyExists => drop(remove_file_if_present(&self.path)?),
+                    Err(source) => return Err(failed(source)),
                 }
             }
         };
-        std::fs::rename(temporary, &self.path).map_err(failed)
+        change(FileStep::PutInPlace, &self.path, || std::fs::rename(temporary, &self.path)).map_err(failed)
     }
 }
 
@@ -130,7 +134,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
             // It is gone when it got its name; what stays behind otherwise is recognised by its own.
-            let _ = std::fs::remove_file(temporary);
+            let _ = change(FileStep::Remove, temporary, || std::fs::remove_file(temporary));
         }
     }
 }
@@ -138,7 +142,7 @@ impl Drop for Unfinished {
 /// Makes a directory; root gives it to the owner of the directory that it lies in. It exists already: a success.
 pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
     let failed = |source| FileError::new("make the directory", path, source);
-    match std::fs::DirBuilder::new().mode(mode).create(path) {
+    match change(FileStep::Make, path, || std::fs::DirBuilder::new().mode(mode).create(path)) {
         Ok(()) => {}
         Err(source) if source.kind() == ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         Err(source) => return Err(failed(source)),
@@ -155,7 +159,7 @@ pub fn link_atomically(target: &Path, path: &Path) -> Result<(), FileError> {
     let failed = |source| FileError::new("make the link", path, source);
     let directory = path.parent().unwrap_or(Path::new("/"));
     if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-        std::fs::remove_dir(path).map_err(failed)?;
+        change(FileStep::Remove, path, || std::fs::remove_dir(path)).map_err(failed)?;
     }
     let temporary = loop {
         let temporary = temporary_beside(directory, path);
@@ -169,8 +173,8 @@ pub fn link_atomically(target: &Path, path: &Path) -> Result<(), FileError> {
         Some((user, group)) => std::os::unix::fs::lchown(&temporary, Some(user), Some(group)),
         None => Ok(()),
     });
-    if let Err(source) = owned.and_then(|()| std::fs::rename(&temporary, path)) {
-        let _ = std::fs::remove_file(&temporary);
+    if let Err(source) = owned.and_then(|()| change(FileStep::Link, path, || std::fs::rename(&temporary, path))) {
+        let _ = change(FileStep::Remove, &temporary, || std::fs::remove_file(&temporary));
         return Err(failed(source));
     }
     sync_directory(directory)
@@ -178,8 +182,7 @@ pub fn link_atomically(target: &Path, path: &Path) -> Result<(), FileError> {
 
 /// Makes what was created, renamed or removed in a directory survive a crash.
 pub fn sync_directory(directory: &Path) -> Result<(), FileError> {
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
+    change(FileStep::FlushDirectory, directory, || File::open(directory)?.sync_all())
         .map_err(|source| FileError::new("flush the directory", directory, source))
 }
 
@@ -187,14 +190,15 @@ pub fn sync_directory(directory: &Path) -> Result<(), FileError> {
 ///
 /// A symbolic link is removed, never followed; a directory that is itself a link is refused. `lost+found` stays.
 pub fn remove_tree_contents(directory: &Path) -> Result<usize, FileError> {
-    let refused = |source: rustix::io::Errno| FileError::new("empty the directory", directory, source.into());
-    let opened = open_directory(CWD, directory).map_err(refused)?;
-    remove_entries(opened.as_fd(), Some(OsStr::new(LOST_AND_FOUND))).map_err(refused)
+    let refused = |source: io::Error| FileError::new("empty the directory", directory, source);
+    let opened = open_directory(CWD, directory).map_err(|errno| refused(errno.into()))?;
+    let empty = || Ok(remove_entries(opened.as_fd(), Some(OsStr::new(LOST_AND_FOUND)))?);
+    change(FileStep::Empty, directory, empty).map_err(refused)
 }
 
 /// Removes a file; absent is a success. Returns whether it was there.
 pub fn remove_file_if_present(path: &Path) -> Result<bool, FileError> {
-    match std::fs::remove_file(path) {
+    match change(FileStep::Remove, path, || std::fs::remove_file(path)) {
         Ok(()) => Ok(true),
         Err(source) if source.kind() == ErrorKind::NotFound => Ok(false),
         Err(source) => Err(FileError::new("remove", path, source)),
@@ -302,10 +306,14 @@ fn dress(file: &File, directory: &Path, mode: u32) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
-fn fill(mut file: File, directory: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    dress(&file, directory, mode)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+fn fill(mut file: &File, directory: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    dress(file, directory, mode)?;
+    file.write_all(bytes)
+}
+
+/// Gives a file that survives a crash its name.
+fn rename(temporary: &Path, path: &Path) -> Result<(), FileError> {
+    change(FileStep::Rename, path, || std::fs::rename(temporary, path)).map_err(|source| FileError::new("replace", path, source))
 }
 
 fn open_directory(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {

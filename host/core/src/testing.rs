@@ -6,6 +6,7 @@
 mod backup;
 mod clock;
 mod connection;
+mod fuse;
 mod locator;
 mod private_server;
 mod provider;
@@ -15,6 +16,8 @@ mod wal;
 pub use backup::published_backup;
 pub use clock::ManualClock;
 pub use connection::{FakeConnection, FakeServer};
+pub(crate) use fuse::change_file;
+pub use fuse::{Effect, Failure, Fault, FileWatch, Fuse, Spot};
 pub use locator::FakeLocator;
 pub use private_server::{FakeEnd, FakePrograms, FakeReplay};
 pub use provider::{FakeProvider, FakeProviders, ProviderCall, ProviderFailure};

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::{FILE_MODE, Fingerprint, Place, SpoolError, age, make_private};
-use crate::files::{FileError, write_unflushed};
+use crate::files::{FileError, remove_file_if_present, write_unflushed};
 use crate::flows::Ports;
 use crate::postgres::WalFileName;
 
@@ -60,7 +60,7 @@ impl Markers {
 
     /// Removes a marker that was used, or is void. One that stays behind is harmless: it must prove itself each time.
     pub(crate) fn remove(&self, name: WalFileName) {
-        let _ = std::fs::remove_file(self.directory.join(name.to_string()));
+        let _ = remove_file_if_present(&self.directory.join(name.to_string()));
     }
 
     /// Removes what is too old to count.
@@ -70,7 +70,7 @@ impl Markers {
             let is_young = entry.metadata().is_ok_and(|found| age(&found, now).is_some_and(|age| age <= LIFETIME));
             if !is_young {
                 // Another process may have removed it.
-                let _ = std::fs::remove_file(entry.path());
+                let _ = remove_file_if_present(&entry.path());
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 
 use super::{FILE_MODE, Place, SpoolError, age, make_private};
 use crate::error;
-use crate::files::{FileError, Unfinished, directory_of, write_unflushed};
+use crate::files::{FileError, FileStep, Unfinished, change, directory_of, remove_file_if_present, write_unflushed};
 use crate::postgres::{SegmentHeader, SystemIdentifier, WalFileName, WalSegmentSize};
 
 /// Older segments are of a recovery that nobody knows any more.
@@ -115,7 +115,7 @@ impl Prefetched {
 
     fn remove(&self, name: WalFileName) {
         // What stays behind has to prove itself again.
-        let _ = std::fs::remove_file(self.path(name));
+        let _ = remove_file_if_present(&self.path(name));
     }
 
     /// Proves that the file is the segment of its name, of this cluster, and readable for the server.
@@ -190,7 +190,7 @@ impl Tender {
                 Some(name @ WalFileName::Segment { .. }) if is_young => whole.push(name),
                 _ if entry.file_name() == LOCK => {}
                 _ => {
-                    let _ = std::fs::remove_file(entry.path());
+                    let _ = remove_file_if_present(&entry.path());
                 }
             }
         }
@@ -207,10 +207,10 @@ impl Tender {
         let Self { prefetched, _lock } = self;
         if let Ok(entries) = std::fs::read_dir(&prefetched.directory) {
             for entry in entries.flatten().filter(|entry| entry.file_name() != LOCK) {
-                let _ = std::fs::remove_file(entry.path());
+                let _ = remove_file_if_present(&entry.path());
             }
         }
-        let _ = std::fs::remove_file(prefetched.directory.join(LOCK));
+        let _ = remove_file_if_present(&prefetched.directory.join(LOCK));
         let _ = std::fs::remove_dir(&prefetched.directory);
     }
 }
@@ -224,7 +224,7 @@ pub(crate) struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = remove_file_if_present(&self.path);
     }
 }
 
@@ -235,7 +235,7 @@ fn doubt(reason: &'static str) -> io::Error {
 /// Renames, or copies to another file system. Neither is flushed: PostgreSQL removes what lies at its destination before each call,
 /// and flushes itself what it keeps.
 fn move_into_place(path: &Path, destination: &Path) -> Result<(), FileError> {
-    match std::fs::rename(path, destination) {
+    match change(FileStep::PutInPlace, destination, || std::fs::rename(path, destination)) {
         Err(source) if source.kind() == ErrorKind::CrossesDevices => copy_into_place(path, destination),
         renamed => renamed.map_err(|source| FileError::new("replace", destination, source)),
     }
@@ -251,6 +251,6 @@ fn copy_into_place(path: &Path, destination: &Path) -> Result<(), FileError> {
     }
     file.finish()?;
     // What stays behind proves itself again, or is swept.
-    let _ = std::fs::remove_file(path);
+    let _ = remove_file_if_present(path);
     Ok(())
 }
