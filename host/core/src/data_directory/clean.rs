@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, FileStep};
 
 /// The file whose presence lets a sealed copy start.
 pub(super) const LABEL_FILE: &str = "backup_label";
@@ -96,20 +96,24 @@ fn is_cache(name: &std::ffi::OsStr) -> bool {
 }
 
 fn remove_matching(directory: &Path, matches: impl Fn(&std::ffi::OsStr) -> bool) -> Result<(), FileError> {
+    let mut is_changed = false;
     for entry in entries(directory)? {
         if !matches(&entry.file_name()) {
             continue;
         }
+        is_changed = true;
         let path = entry.path();
         let file_type = entry.file_type().map_err(|source| FileError::new("read", &path, source))?;
         if file_type.is_dir() {
             files::remove_tree_contents(&path)?;
-            std::fs::remove_dir(&path).map_err(|source| FileError::new("remove", &path, source))?;
+            files::change(FileStep::Remove, &path, || std::fs::remove_dir(&path))
+                .map_err(|source| FileError::new("remove", &path, source))?;
         } else {
             files::remove_file_if_present(&path)?;
         }
     }
-    Ok(())
+    // What was removed must not be there again after a power cut: the copy is called ready.
+    if is_changed { files::sync_directory(directory) } else { Ok(()) }
 }
 
 fn entries(directory: &Path) -> Result<Vec<std::fs::DirEntry>, FileError> {

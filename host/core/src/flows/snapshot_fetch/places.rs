@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{FetchError, FetchRequest, resolve_existing};
 use crate::catalog::Sentinel;
 use crate::data_directory::{self, Occupation};
-use crate::files::FileError;
+use crate::files::{self, FileError, FileStep};
 use crate::provider::{DataPathName, DataRole};
 
 /// Mode of a directory that holds a cluster's data: PostgreSQL refuses a wider one.
@@ -69,13 +69,20 @@ fn check_empty(oid: u32, place: &Path) -> Result<(), FetchError> {
 /// Makes what is missing.
 pub(super) fn make(places: &[Place]) -> Result<(), FileError> {
     for (number, place) in places.iter().enumerate().filter(|(_, place)| !place.existed) {
-        let result = DirBuilder::new().mode(DIRECTORY_MODE).recursive(true).create(&place.path);
-        if let Err(source) = result {
-            put_back(&places[..number]);
-            return Err(FileError::new("make the directory", &place.path, source));
+        if let Err(error) = make_one(&place.path) {
+            put_back(&places[..=number]);
+            return Err(error);
         }
     }
     Ok(())
+}
+
+/// Makes a directory and those above it that are missing, so that they are there after a power cut as well.
+fn make_one(path: &Path) -> Result<(), FileError> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    let make = || DirBuilder::new().mode(DIRECTORY_MODE).recursive(true).create(path);
+    files::change(FileStep::Make, path, make).map_err(|source| FileError::new("make the directory", path, source))?;
+    missing.iter().filter_map(|made| made.parent()).try_for_each(files::sync_directory)
 }
 
 /// Makes the places what they were: what was made goes if it is empty, and an empty directory that a link replaced comes back. What
@@ -84,8 +91,10 @@ pub(super) fn put_back(places: &[Place]) {
     for place in places {
         let result = match (place.existed, place.path.symlink_metadata().is_ok()) {
             (true, true) | (false, false) => continue,
-            (true, false) => DirBuilder::new().mode(DIRECTORY_MODE).create(&place.path),
-            (false, true) => fs::remove_dir(&place.path),
+            (true, false) => {
+                files::change(FileStep::Make, &place.path, || DirBuilder::new().mode(DIRECTORY_MODE).create(&place.path))
+            }
+            (false, true) => files::change(FileStep::Remove, &place.path, || fs::remove_dir(&place.path)),
         };
         if let Err(error) = result {
             tracing::warn!(%error, directory = %place.path.display(), "cannot put back what was there before the failed restore");
