@@ -211,7 +211,7 @@ impl Fuse {
         let mut state = self.state();
         let parent = path.parent().unwrap_or(path).to_owned();
         match step {
-            FileStep::Write => _ = state.unflushed.insert(path.to_owned()),
+            FileStep::Write | FileStep::Empty => _ = state.unflushed.insert(path.to_owned()),
             FileStep::Flush | FileStep::FlushDirectory => _ = state.unflushed.remove(path),
             FileStep::FlushFileSystem => state.unflushed.clear(),
             FileStep::Rename => {
@@ -222,7 +222,6 @@ impl Fuse {
                 state.unflushed.insert(parent);
             }
             FileStep::Link | FileStep::Make | FileStep::Remove => _ = state.unflushed.insert(parent),
-            FileStep::Empty => _ = state.unflushed.insert(path.to_owned()),
             // It need not survive.
             FileStep::PutInPlace => {}
         }
