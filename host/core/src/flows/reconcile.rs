@@ -132,10 +132,14 @@ async fn act_on_all(
     lease: &Lease<'_>,
     report: &mut ReconcileReport,
 ) {
-    let now = match look(ports, request).await {
+    let mut now = match look(ports, request).await {
         Ok((plan, _)) => plan,
         Err(error) => return report.stopped = Some(error),
     };
+    // What a provider does not answer this time is not settled because it is not found.
+    let count = now.unknown.len();
+    let silent = std::mem::take(&mut now.unknown).into_iter().next();
+    report.stopped = silent.map(|source| ReconcileError::Unknown { count, source });
     let total = shown.actions().count() as u64;
     for (done, finding) in shown.actions().enumerate() {
         ports.progress.report(&Step {
