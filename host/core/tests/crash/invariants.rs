@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stillframe_core::catalog::{Backup, Intent, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::flows::{
-    BackupSelector, FetchRequest, Isolation, ReleaseHosts, ReleaseRequest, RestoreSelector, apply_delete, plan_delete,
+    BackupSelector, FetchRequest, Isolation, MissingWal, ReleaseHosts, ReleaseRequest, RestoreSelector, apply_delete, plan_delete,
     plan_reconcile, snapshot_fetch, snapshot_release,
 };
 use stillframe_core::postgres::PgControl;
@@ -146,6 +146,7 @@ pub(crate) fn assert_ready(directory: &std::path::Path, situation: &str) {
 
 pub(crate) fn fetch_request() -> FetchRequest {
     FetchRequest {
+        missing_wal: MissingWal::Refused,
         destination: "/nowhere".into(),
         selector: BackupSelector::Latest,
         recovery: RecoverySettings {
