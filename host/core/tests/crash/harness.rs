@@ -53,6 +53,7 @@ pub(crate) enum Outcome {
 pub(crate) const LATER: Duration = Duration::from_hours(72);
 
 /// Breaks the flow everywhere.
+#[expect(clippy::print_stdout, reason = "how often a flow was broken is worth a line to whoever asks with --nocapture")]
 pub(crate) async fn exhaust(flow: &impl Flow) {
     let world = flow.world().await;
     let seams = Seams::new(&world, None);

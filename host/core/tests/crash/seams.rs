@@ -299,7 +299,7 @@ impl Provider for FusedProvider {
     }
 
     async fn restore(&self, request: &RestoreRequest) -> Result<Restored, ProviderError> {
-        *self.restoring.lock().unwrap() = request.handle.clone();
+        self.restoring.lock().unwrap().clone_from(&request.handle);
         self.pass("restore", Effect::Change, self.inner.restore(request)).await
     }
 

@@ -89,8 +89,8 @@ impl Flow for WalPush {
         let last = if attempt == 1 { *WAITING.start() } else { *WAITING.end() };
         for number in *WAITING.start()..=last {
             let path = wal_path(world, number);
-            let pushed = wal_push(&ports(seams), &settings, &pusher, &path, std::future::pending()).await;
-            pushed.map_err(|error| format!("{error:?}"))?;
+            let outcome = wal_push(&ports(seams), &settings, &pusher, &path, std::future::pending()).await;
+            outcome.map_err(|error| format!("{error:?}"))?;
             assert_archived(world, number, "acknowledged").await;
         }
         Ok(())
