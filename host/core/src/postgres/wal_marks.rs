@@ -1,7 +1,7 @@
 //! What the records of a segment tell of time: ends of transactions, and restore points with their names.
 //!
-//! What is read here of `xl_xact_commit`, `xl_xact_abort` and `xl_restore_point` has had one layout from PostgreSQL 10 to 18. It is read a
-//! segment at a time, in any order; for a record that goes on in the next segment, the beginning of that one is needed.
+//! What is read here of `xl_xact_commit`, `xl_xact_abort` and `xl_restore_point` has had one layout from PostgreSQL 10 to 18, but for one
+//! item, and only for transactions that were prepared: their number comes last. It is read a segment at a time, in any order; for a record that goes on in the next segment, the beginning of that one is needed.
 
 use jiff::Timestamp;
 
@@ -16,6 +16,9 @@ const XACT_MASK: u8 = 0x70;
 
 /// From 1970 to 2000, where PostgreSQL's time begins.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// Since then a dropped statistic is named by 64 bits.
+const FIRST_MAGIC_OF_18: u16 = 0xD118;
 
 /// Longest name of a restore point, with its zero.
 const NAME_BYTES: usize = 64;
@@ -34,7 +37,7 @@ pub struct WalMark {
 /// What a record marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MarkKind {
-    /// A transaction was committed: its number, 0 for one that was prepared.
+    /// A transaction was committed: its number.
     Commit(u32),
     /// One was rolled back.
     Abort(u32),
@@ -96,14 +99,42 @@ fn mark(record: &WalRecord<'_>) -> Option<WalMark> {
     let micros = i64::from_ne_bytes(data.get(..8)?.try_into().ok()?);
     let at = Timestamp::from_microsecond(micros.checked_add(EPOCH_MICROS)?).ok()?;
     let kind = match kind {
-        Kind::Commit => MarkKind::Commit(record.transaction()),
-        Kind::Abort => MarkKind::Abort(record.transaction()),
+        Kind::Commit => MarkKind::Commit(ended_transaction(record, data)),
+        Kind::Abort => MarkKind::Abort(ended_transaction(record, data)),
         Kind::RestorePoint => {
             let name = data.get(8..8 + NAME_BYTES)?.split(|byte| *byte == 0).next()?;
             MarkKind::RestorePoint(String::from_utf8_lossy(name).into_owned())
         }
     };
     Some(WalMark { begin: record.start, at, kind })
+}
+
+/// Which transaction ended. `COMMIT PREPARED` and `ROLLBACK PREPARED` run in none, and name the one that they end.
+fn ended_transaction(record: &WalRecord<'_>, data: &[u8]) -> u32 {
+    match record.transaction() {
+        0 if record.has_more() => prepared_transaction(data, record.magic).unwrap_or_default(),
+        transaction => transaction,
+    }
+}
+
+/// Passes over everything before it: each item is there if its bit is set, and lists begin with their length.
+fn prepared_transaction(data: &[u8], magic: u16) -> Option<u32> {
+    const DATABASE: u32 = 1 << 0;
+    const SUBTRANSACTIONS: u32 = 1 << 1;
+    const FILES: u32 = 1 << 2;
+    const INVALIDATIONS: u32 = 1 << 3;
+    const PREPARED: u32 = 1 << 4;
+    const STATISTICS: u32 = 1 << 8;
+    let number = |at: usize| Some(u32::from_ne_bytes(data.get(at..at.checked_add(4)?)?.try_into().ok()?));
+    let bits = number(8)?;
+    let statistic_bytes = if magic < FIRST_MAGIC_OF_18 { 12 } else { 16 };
+    let mut at = if bits & DATABASE > 0 { 20 } else { 12 };
+    for (bit, item_bytes) in [(SUBTRANSACTIONS, 4), (FILES, 12), (STATISTICS, statistic_bytes), (INVALIDATIONS, 16)] {
+        if bits & bit > 0 {
+            at = usize::try_from(number(at)?).ok()?.checked_mul(item_bytes)?.checked_add(at)?.checked_add(4)?;
+        }
+    }
+    (bits & PREPARED > 0).then(|| number(at)).flatten()
 }
 
 #[cfg(test)]

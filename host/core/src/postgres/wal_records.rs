@@ -180,7 +180,8 @@ impl WalReader {
 
     /// Shows a record whose bytes are complete, if its checksum is right and it follows the last one.
     fn finish(&mut self, start: Lsn, bytes: &[u8], show: &mut impl FnMut(WalRecord<'_>)) -> PageEnd {
-        let record = WalRecord::prove(start, bytes).filter(|record| self.last.is_none_or(|last| record.previous() == last));
+        let magic = self.magic.unwrap_or_default();
+        let record = WalRecord::prove(start, magic, bytes).filter(|record| self.last.is_none_or(|last| record.previous() == last));
         let Some(record) = record else { return PageEnd::Ends };
         self.last = Some(start);
         show(record);

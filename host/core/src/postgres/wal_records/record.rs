@@ -25,20 +25,27 @@ const KIND: u8 = 0xF0;
 pub struct WalRecord<'a> {
     /// Where it begins.
     pub start: Lsn,
+    /// The magic of its page: the version of the server that wrote it.
+    pub(in crate::postgres) magic: u16,
     bytes: &'a [u8],
 }
 
 impl<'a> WalRecord<'a> {
     /// Takes these bytes for a record, if their checksum is right.
-    pub(super) fn prove(start: Lsn, bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn prove(start: Lsn, magic: u16, bytes: &'a [u8]) -> Option<Self> {
         let (header, data) = bytes.split_at_checked(RECORD_HEADER)?;
         let checksum = crc32c::crc32c_append(crc32c::crc32c(data), &header[..BEFORE_CHECKSUM]);
-        (checksum == u32_at(header, BEFORE_CHECKSUM)).then_some(Self { start, bytes })
+        (checksum == u32_at(header, BEFORE_CHECKSUM)).then_some(Self { start, magic, bytes })
     }
 
     /// Its resource manager, and which of that one's records it is.
     pub(in crate::postgres) fn kind(&self) -> (u8, u8) {
         (self.bytes[17], self.bytes[16] & KIND)
+    }
+
+    /// Whether its data goes on behind what every record of this kind has, for those of transactions: `XLOG_XACT_HAS_INFO`.
+    pub(in crate::postgres) fn has_more(&self) -> bool {
+        self.bytes[16] & 0x80 > 0
     }
 
     /// The transaction that wrote it; 0 if none did.
