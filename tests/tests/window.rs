@@ -187,17 +187,46 @@ fn normal(position: &str) -> String {
 }
 
 #[test]
-fn restore_points_are_found_in_the_wal_of_the_oldest_and_the_newest_version() {
-    for major in [10, 18] {
-        let site = Site::start(major);
-        site.cluster.sql("CREATE TABLE t (i int)");
+fn restore_points_and_prepared_transactions_are_found_in_the_wal_of_the_oldest_and_the_newest_version() {
+    for major in [10, 15, 18] {
+        let site = Site::builder(major).cluster(|cluster| cluster.setting("max_prepared_transactions", "1")).start();
+        site.cluster.sql("CREATE TABLE t (i int); CREATE TABLE gone (i int)");
         site.backup(&[]);
+        // With subtransactions, dropped files, dropped statistics and invalidations before its number in the record.
+        let session = site.cluster.session();
+        let prepared = session.sql(
+            "BEGIN; SELECT txid_current(); SAVEPOINT a; DROP TABLE gone; SAVEPOINT b; CREATE TABLE new (i int); PREPARE TRANSACTION 'p'",
+        );
+        session.sql("COMMIT PREPARED 'p'");
+        let prepared = prepared[0][0].clone().unwrap();
         site.cluster.sql("SELECT pg_create_restore_point('here')");
         segment(&site.cluster);
         let found = ask(&site, &["--to", "here"]);
         assert_eq!(found.code(), Some(0), "PostgreSQL {major}: {found}");
         assert!(intervals(&site)[0]["to"]["time"].is_string(), "PostgreSQL {major}");
+        let found = ask(&site, &["--target-xid", &prepared]);
+        assert_eq!(found.code(), Some(0), "PostgreSQL {major}: {found}");
     }
+}
+
+#[test]
+fn a_restore_point_is_reached_from_the_newest_backup_before_it_and_refused_from_one_behind_it() {
+    let site = Site::with_small_segments().start();
+    site.cluster.sql("CREATE TABLE t (i int); INSERT INTO t VALUES (1)");
+    let early = site.backup(&[]);
+    site.cluster.sql("SELECT pg_create_restore_point('before the drop'); DROP TABLE t; CREATE TABLE t (i int)");
+    let late = site.backup(&[]);
+    segment(&site.cluster);
+    for name in ["LATEST", &late] {
+        let refused = site.fetch("restored", &[name, "--target-name", "before the drop"]);
+        assert_eq!(refused.code(), Some(4), "{refused}");
+        assert!(refused.stderr.contains(&late) && refused.stderr.contains("leave the name out"), "{refused}");
+        assert!(!site.place("restored").exists());
+    }
+    let to_point = ["--target-name", "before the drop", "--target-action", "promote", "--archiving", "off"];
+    let restored = site.fetch("restored", &to_point);
+    assert!(restored.is_success() && restored.stdout.contains(&early), "{restored}");
+    assert_eq!(site.recover("restored").value("SELECT count(*) FROM t"), "1");
 }
 
 #[test]

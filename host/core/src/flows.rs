@@ -19,6 +19,7 @@ mod snapshot_release;
 mod wal_fetch;
 mod wal_push;
 mod wal_scan;
+mod wal_search;
 mod wal_show;
 mod wal_verify;
 mod window;
@@ -50,6 +51,7 @@ pub use snapshot_release::{ReleaseError, ReleaseHosts, ReleaseReport, ReleaseReq
 pub use wal_fetch::{PrefetchRequest, WalFetchError, WalFetched, wal_fetch, wal_prefetch};
 pub use wal_push::guard::{Finding, GuardError, Guarding, Verdict, admit, explain};
 pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push};
+pub use wal_scan::SEGMENTS_TO_READ;
 pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
 pub use wal_verify::{
     BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, ReadingProgress, ServerPosition, VerifyError, VerifyReport,

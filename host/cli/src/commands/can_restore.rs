@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 use stillframe_core::data_directory::RecoveryTarget;
-use stillframe_core::flows::{BackupSelector, CanRestoreReport, CanRestoreRequest, RestoreAnswer, can_restore};
+use stillframe_core::flows::{BackupSelector, CanRestoreReport, CanRestoreRequest, RestoreAnswer, SEGMENTS_TO_READ, can_restore};
 
 use super::target::{TargetOptions, any_target, selector};
 use super::view::RangeView;
@@ -31,8 +31,8 @@ pub struct Options {
     to: Option<RecoveryTarget>,
     #[command(flatten)]
     target: TargetOptions,
-    /// Segments that are read at most
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    /// Segments of WAL that are read at most, to find the target in them
+    #[arg(long, value_name = "N", default_value_t = SEGMENTS_TO_READ)]
     scan: u64,
 }
 

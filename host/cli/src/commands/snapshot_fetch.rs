@@ -10,7 +10,7 @@ use serde::Serialize;
 use stillframe_core::catalog::RestoreRecord;
 use stillframe_core::data_directory::{Archiving, RecoverySettings, TargetAction};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolation, MissingWal, snapshot_fetch};
+use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolation, MissingWal, SEGMENTS_TO_READ, snapshot_fetch};
 
 use super::target::{TargetOptions, selector};
 use super::view::{BackupView, RestoreView};
@@ -26,6 +26,10 @@ use crate::wiring::{World, interrupted, new_token, program};
 const LEFT: &str = "the rest for `snapshot-release`";
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "The directory comes first, then the backup. Before anything is made, the archived WAL is asked whether it reaches the \
+    target, as `can-restore` asks it; what it does not reach is refused."
+)]
 pub struct Options {
     /// The new data directory: missing or empty, or with this backup's snapshot mounted
     destination: PathBuf,
@@ -52,6 +56,9 @@ pub struct Options {
     /// Restore although WAL up to the target is not in the archive: it will lie in the copy's `pg_wal` before the server starts
     #[arg(long)]
     allow_missing_wal: bool,
+    /// Segments of WAL that are read at most, to find the target in them
+    #[arg(long, value_name = "N", default_value_t = SEGMENTS_TO_READ)]
+    scan: u64,
     #[command(flatten)]
     pub progress: ProgressOptions,
 }
@@ -151,6 +158,7 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         wal_directory: options.wal_directory.clone(),
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
         missing_wal: if options.allow_missing_wal { MissingWal::Accepted } else { MissingWal::Refused },
+        scan: options.scan,
         token: new_token()?,
         snapshot_roots: roots.collect(),
         hostname: host_name(),

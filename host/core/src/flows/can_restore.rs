@@ -1,18 +1,16 @@
 //! Answers whether a target can be reached, before anything is touched: from which backup, over which WAL, or what is missing.
 //!
-//! It is the calculation by which `snapshot-fetch` chooses. Where a restore point or a transaction lies only the WAL tells: it is
-//! searched from its end, along the way from each backup that could reach it.
-
-use std::ops::ControlFlow;
+//! It is the calculation by which `snapshot-fetch` chooses.
 
 use crate::catalog::{Backup, CatalogError};
 use crate::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
 use crate::flows::archive_map;
 use crate::flows::snapshot_fetch::{BackupSelector, FetchError, choose};
-use crate::flows::wal_scan::{Reached, ScanEnd, WalScan, is_target};
+use crate::flows::wal_scan::{Reached, WalScan};
+use crate::flows::wal_search::{Searched, Sought, is_sought, search};
 use crate::flows::{Ports, settle_states};
 use crate::postgres::{WalMark, WalRange, WalSegmentSize};
-use crate::window::{Question, Refusal, Route, Standing, WantedBackup, WindowBackup, WindowInput, ranges};
+use crate::window::{Refusal, Route, WindowInput, ranges};
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -70,9 +68,11 @@ pub async fn can_restore(ports: &Ports<'_>, request: &CanRestoreRequest) -> Resu
     let files = ports.archive().list().await?;
     let (input, decided) = choose::decide(ports, &contents, &files, &choose::Wish::of_request(request)).await?;
     let mut scan = WalScan::new(ports, input.segment_size, request.scan);
-    let is_unknown = matches!(request.target, RecoveryTarget::Name(_) | RecoveryTarget::Xid(_));
     let outcome = match decided {
-        Ok(_) | Err(Refusal::Ambiguous { .. }) if is_unknown => search(ports, &input, request, &mut scan).await?,
+        Ok(_) | Err(Refusal::Ambiguous { .. }) if is_sought(&request.target) => {
+            let sought = Sought { target: &request.target, timeline: request.timeline, selector: &request.selector };
+            Outcome::of_search(search(ports, &input, sought, &mut scan).await?)
+        }
         Ok(route) => {
             let reached = scan.reaches(&route, &request.target, request.inclusion).await?;
             judge(&input, route, reached)
@@ -119,6 +119,24 @@ impl Outcome {
     fn no(reason: String) -> Self {
         Self { answer: RestoreAnswer::No(reason), route: None, found: None, missing: Vec::new() }
     }
+
+    fn of_search(searched: Searched) -> Self {
+        match searched {
+            Searched::Found { mark, route, doubt } => {
+                let answer = doubt.map_or(RestoreAnswer::Yes, |reason| {
+                    RestoreAnswer::NotProven(format!("{reason}, so that an earlier one of that name is not ruled out"))
+                });
+                Self { answer, route: Some(route), found: Some(mark), missing: Vec::new() }
+            }
+            Searched::Absent { missing } => {
+                Self { missing, ..Self::no("it is not in the WAL that can be replayed from any backup".to_owned()) }
+            }
+            Searched::Unread(reason) => {
+                let answer = RestoreAnswer::NotProven(format!("it was not found in what was read: {reason}"));
+                Self { answer, ..Self::no(String::new()) }
+            }
+        }
+    }
 }
 
 fn judge(input: &WindowInput, route: Route, reached: Reached) -> Outcome {
@@ -130,67 +148,4 @@ fn judge(input: &WindowInput, route: Route, reached: Reached) -> Outcome {
         }
         Reached::No(last) => Outcome { missing, ..Outcome::no(choose::ends_before(&route, last)) },
     }
-}
-
-/// Looks for a restore point or a transaction, along the way from each backup, the newest first.
-async fn search(
-    ports: &Ports<'_>,
-    input: &WindowInput,
-    request: &CanRestoreRequest,
-    scan: &mut WalScan<'_>,
-) -> Result<Outcome, FetchError> {
-    let mut found: Vec<WalMark> = Vec::new();
-    let mut newest: Option<Route> = None;
-    for backup in candidates(input, &request.selector) {
-        let question = Question {
-            target: &RecoveryTarget::EndOfWal,
-            timeline: request.timeline,
-            backup: WantedBackup::Named(&backup.name),
-            now: ports.clock.now(),
-        };
-        let Ok(route) = crate::window::can_restore(input, &question) else { continue };
-        let end = scan
-            .newest_first(&route.replay, |_, marks| {
-                found.extend(marks.iter().filter(|mark| is_target(mark, &request.target) && mark.begin < route.end).cloned());
-                ControlFlow::Continue(())
-            })
-            .await?;
-        found.sort_by_key(|mark| mark.begin);
-        // Replay stops at the first one that it meets, wherever later ones of that name lie.
-        let first = found.iter().find(|mark| mark.begin >= backup.start).cloned();
-        match (first, end) {
-            (Some(mark), ScanEnd::Stopped(reason)) if mark.begin >= backup.stop => {
-                let answer = RestoreAnswer::NotProven(format!("{reason}, so that an earlier one of that name is not ruled out"));
-                return Ok(Outcome { answer, found: Some(mark), route: Some(route), missing: Vec::new() });
-            }
-            (_, ScanEnd::Stopped(reason)) => {
-                let answer = RestoreAnswer::NotProven(format!("it was not found in what was read: {reason}"));
-                return Ok(Outcome { answer, found: None, route: None, missing: Vec::new() });
-            }
-            (Some(mark), _) if mark.begin >= backup.stop => {
-                return Ok(Outcome { answer: RestoreAnswer::Yes, found: Some(mark), route: Some(route), missing: Vec::new() });
-            }
-            // It lies before the end of this backup, or is not there: an older one may reach it.
-            _ => newest = newest.or(Some(route)),
-        }
-    }
-    let missing = newest.as_ref().map_or_else(Vec::new, |route| choose::missing_behind(input, route));
-    Ok(Outcome { missing, ..Outcome::no("it is not in the WAL that can be replayed from any backup".to_owned()) })
-}
-
-/// From which backups a search begins, the newest first.
-fn candidates<'a>(input: &'a WindowInput, selector: &BackupSelector) -> Vec<&'a WindowBackup> {
-    let mut found: Vec<&WindowBackup> = input
-        .backups
-        .iter()
-        .filter(|backup| match selector {
-            BackupSelector::Named(name) => &backup.name == name,
-            _ => backup.standing == Standing::Good,
-        })
-        .collect();
-    found.sort_by_key(|backup| std::cmp::Reverse((backup.started_at, &backup.name)));
-    if *selector == BackupSelector::Latest {
-        found.truncate(1);
-    }
-    found
 }

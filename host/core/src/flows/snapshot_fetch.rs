@@ -16,9 +16,7 @@ pub use choose::{BackupSelector, MissingWal};
 pub use error::{FetchError, MissingFiles};
 
 use crate::catalog::{Backup, BackupState, RestoreRecord, Sentinel};
-use crate::data_directory::{
-    self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, RecoveryTarget,
-};
+use crate::data_directory::{self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings};
 use crate::flows::wal_scan::{Reached, WalScan};
 use crate::flows::{Isolation, Ports, settle_states};
 use crate::postgres::WalSegment;
@@ -27,9 +25,6 @@ use crate::window::LineEnd;
 
 use choose::Choice;
 use restore::Restore;
-
-/// Segments that are read for the last transaction in the WAL; on an idle server many hold none.
-const MAX_READS: u64 = 32;
 
 /// First major version that fails when recovery ends before its target.
 const FIRST_THAT_INSISTS: u32 = 13;
@@ -51,6 +46,8 @@ pub struct FetchRequest {
     pub isolation: Isolation,
     /// Whether a target is refused that the archived WAL does not reach.
     pub missing_wal: MissingWal,
+    /// Segments that are read at most, to find the target.
+    pub scan: u64,
     /// Token of the request to the provider.
     pub token: Token,
     /// Directories of providers: nobody may start a server inside a snapshot.
@@ -149,11 +146,7 @@ async fn check_wal(ports: &Ports<'_>, request: &FetchRequest, choice: &Choice) -
         object.write_to(std::io::sink()).await?;
     }
     let (Some(route), RecoverySettings { target, inclusive, .. }) = (&choice.route, &request.recovery) else { return Ok(()) };
-    // A search for a restore point or a transaction may take long, and is for `can-restore`.
-    if matches!(target, RecoveryTarget::Name(_) | RecoveryTarget::Xid(_)) {
-        return Ok(());
-    }
-    let reached = WalScan::new(ports, sentinel.segment_size, MAX_READS).reaches(route, target, *inclusive).await?;
+    let reached = WalScan::new(ports, sentinel.segment_size, request.scan).reaches(route, target, *inclusive).await?;
     let reason = match reached {
         Reached::Yes => return Ok(()),
         Reached::Unknown(reason) => {

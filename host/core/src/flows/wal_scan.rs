@@ -16,6 +16,9 @@ use crate::postgres::{
 };
 use crate::window::Route;
 
+/// Segments that are read at most for one question, unless the operator says otherwise: 16 GiB of the usual ones.
+pub const SEGMENTS_TO_READ: u64 = 1_000;
+
 /// Reads segments, newest first.
 pub(super) struct WalScan<'a> {
     ports: &'a Ports<'a>,
@@ -131,7 +134,10 @@ impl<'a> WalScan<'a> {
         inclusion: Inclusion,
     ) -> Result<Reached, ArchiveError> {
         match target {
-            RecoveryTarget::EndOfWal | RecoveryTarget::Immediate => Ok(Reached::Yes),
+            // What is told by its own record was searched before.
+            RecoveryTarget::EndOfWal | RecoveryTarget::Immediate | RecoveryTarget::Xid(_) | RecoveryTarget::Name(_) => {
+                Ok(Reached::Yes)
+            }
             RecoveryTarget::Lsn(position) => self.reaches_position(route, *position).await,
             RecoveryTarget::Time(moment) => {
                 let (last, end) = self.last_transaction(&route.replay, route.end).await?;
@@ -140,19 +146,6 @@ impl<'a> WalScan<'a> {
                     (Some(last), _) if last > *moment || (inclusion == Inclusion::Exclusive && last == *moment) => Reached::Yes,
                     (None, ScanEnd::Stopped(reason)) => Reached::Unknown(reason),
                     (last, _) => Reached::No(last),
-                })
-            }
-            RecoveryTarget::Xid(_) | RecoveryTarget::Name(_) => {
-                let end = self
-                    .newest_first(&route.replay, |_, marks| {
-                        let is_there = marks.iter().any(|mark| is_target(mark, target) && mark.begin < route.end);
-                        if is_there { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                    })
-                    .await?;
-                Ok(match end {
-                    ScanEnd::Found => Reached::Yes,
-                    ScanEnd::Exhausted => Reached::No(None),
-                    ScanEnd::Stopped(reason) => Reached::Unknown(reason),
                 })
             }
         }

@@ -147,6 +147,7 @@ pub(crate) fn assert_ready(directory: &std::path::Path, situation: &str) {
 pub(crate) fn fetch_request() -> FetchRequest {
     FetchRequest {
         missing_wal: MissingWal::Refused,
+        scan: 100,
         destination: "/nowhere".into(),
         selector: BackupSelector::Latest,
         recovery: RecoverySettings {

@@ -87,6 +87,7 @@ impl Site {
             wal_directory: None,
             isolation: Isolation::Required,
             missing_wal: MissingWal::Refused,
+            scan: 100,
             token: Token("0123456789abcdef0123456789abcdef".to_owned()),
             snapshot_roots: Vec::new(),
             hostname: "db2".to_owned(),

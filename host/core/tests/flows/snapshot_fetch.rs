@@ -32,6 +32,7 @@ pub(crate) fn request(directory: &tempfile::TempDir, selector: BackupSelector, t
         wal_directory: None,
         isolation: Isolation::Required,
         missing_wal: MissingWal::Refused,
+        scan: 100,
         token: Token("restore".to_owned()),
         snapshot_roots: Vec::new(),
         hostname: "db2".to_owned(),
@@ -99,7 +100,7 @@ async fn refuses_a_target_that_no_backup_reaches() {
 }
 
 #[tokio::test]
-async fn a_restore_point_or_a_transaction_needs_the_name_of_a_backup() {
+async fn a_restore_point_or_a_transaction_needs_the_name_of_a_backup_where_the_wal_cannot_be_read() {
     let (house, first, _) = two_backups().await;
     let directory = tempfile::tempdir().unwrap();
     for target in [RecoveryTarget::Name("x".to_owned()), RecoveryTarget::Xid(700)] {

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use stillframe_core::catalog::{ArchiveSettings, Backup, Catalog, Permanence, WalArchive};
 use stillframe_core::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
+use stillframe_core::error::Classify;
 use stillframe_core::flows::{
-    BackupSelector, CanRestoreReport, CanRestoreRequest, FetchError, MissingWal, Ports, RestoreAnswer, WindowTimes, can_restore,
-    window,
+    BackupSelector, CanRestoreReport, CanRestoreRequest, FetchError, FetchRequest, MissingWal, Ports, RestoreAnswer, WindowTimes,
+    can_restore, window,
 };
 use stillframe_core::postgres::{Lsn, WalSegmentSize};
 use stillframe_core::store::Store;
@@ -141,6 +142,48 @@ async fn a_restore_point_is_found_in_the_wal_and_the_newest_backup_before_it_is_
     let from_the_second =
         CanRestoreRequest { selector: BackupSelector::Named(second.sentinel.name.clone()), ..question(named("early")) };
     assert!(matches!(ask(&house, &from_the_second).await.answer, RestoreAnswer::No(_)));
+}
+
+#[tokio::test]
+async fn a_restore_to_a_restore_point_or_a_transaction_takes_the_newest_backup_before_it() {
+    let (house, first, second) = house().await;
+    let directory = tempfile::tempdir().unwrap();
+    for (target, backup) in [
+        (named("late"), &second),
+        (named("early"), &first),
+        (named("twice"), &first),
+        (RecoveryTarget::Xid(722), &second),
+        (RecoveryTarget::Xid(715), &first),
+    ] {
+        let fetch = request(&directory, BackupSelector::Automatic, target.clone());
+        assert_eq!(chosen(&house, &fetch).await.unwrap(), handle_of(backup), "{target:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_restore_to_a_restore_point_from_a_backup_behind_it_or_to_one_that_is_nowhere_is_refused_before_anything_is_made() {
+    let (house, first, second) = house().await;
+    let directory = tempfile::tempdir().unwrap();
+    let name = second.sentinel.name.clone();
+    for selector in [BackupSelector::Latest, BackupSelector::Named(name.clone())] {
+        let error = chosen(&house, &request(&directory, selector, named("early"))).await.unwrap_err();
+        assert!(matches!(&error, FetchError::NotInWal { name: Some(found), .. } if *found == name), "{error}");
+        assert!(error.hint().unwrap().contains("leave the name out"));
+    }
+    let nowhere = chosen(&house, &request(&directory, BackupSelector::Automatic, named("never"))).await.unwrap_err();
+    assert!(matches!(&nowhere, FetchError::NotInWal { name: None, .. }), "{nowhere}");
+    assert!(nowhere.hint().unwrap().contains("00000001000000000000001A"), "{:?}", nowhere.hint());
+    // The operator has the WAL that holds it.
+    let accepted = FetchRequest {
+        missing_wal: MissingWal::Accepted,
+        ..request(&directory, BackupSelector::Named(first.sentinel.name.clone()), named("never"))
+    };
+    assert_eq!(chosen(&house, &accepted).await.unwrap(), handle_of(&first));
+    // So little is read that nothing is known: who names a backup gets it.
+    let short = FetchRequest { scan: 2, ..request(&directory, BackupSelector::Latest, named("early")) };
+    assert_eq!(chosen(&house, &short).await.unwrap(), handle_of(&second));
+    let short = FetchRequest { scan: 2, ..request(&directory, BackupSelector::Automatic, named("early")) };
+    assert!(matches!(chosen(&house, &short).await.unwrap_err(), FetchError::Ambiguous { backups: 2 }));
 }
 
 #[tokio::test]

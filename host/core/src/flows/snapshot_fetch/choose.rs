@@ -9,6 +9,8 @@ use super::error::MissingFiles;
 use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, WalGName};
 use crate::data_directory::{RecoveryTarget, TargetTimeline};
 use crate::flows::can_restore::CanRestoreRequest;
+use crate::flows::wal_scan::WalScan;
+use crate::flows::wal_search::{Searched, Sought, is_sought, search};
 use crate::flows::{FetchRequest, Ports, archive_map};
 use crate::postgres::WalRange;
 use crate::window::{self, LineEnd, Question, Refusal, Route, TimelineOrigin, WantedBackup, WindowInput};
@@ -63,6 +65,7 @@ pub(super) async fn choose(ports: &Ports<'_>, contents: &CatalogContents, reques
     let wish = Wish { selector: &request.selector, target: &recovery.target, timeline: recovery.timeline };
     let files = ports.archive().list().await?;
     let (input, decided) = decide(ports, contents, &files, &wish).await?;
+    let decided = if is_sought(&recovery.target) { look_for(ports, &input, request, decided).await? } else { decided };
     let (name, route) = match decided {
         Ok(route) => (route.backup.clone(), Some(route)),
         Err(Refusal::WalMissing { name, missing, .. }) if request.missing_wal == MissingWal::Accepted => {
@@ -76,6 +79,42 @@ pub(super) async fn choose(ports: &Ports<'_>, contents: &CatalogContents, reques
         warn(&backup, route, recovery, &input);
     }
     Ok(Choice { backup, route, input })
+}
+
+/// Where a restore point or a transaction lies the WAL tells, and with it the backup from which it is reached. From a backup behind
+/// it recovery would run past it, to the end, and fail there.
+async fn look_for(
+    ports: &Ports<'_>,
+    input: &WindowInput,
+    request: &FetchRequest,
+    decided: Result<Route, Refusal>,
+) -> Result<Result<Route, Refusal>, FetchError> {
+    if !matches!(decided, Ok(_) | Err(Refusal::Ambiguous { .. })) {
+        return Ok(decided);
+    }
+    let recovery = &request.recovery;
+    let sought = Sought { target: &recovery.target, timeline: recovery.timeline, selector: &request.selector };
+    let mut scan = WalScan::new(ports, input.segment_size, request.scan);
+    let doubt = match search(ports, input, sought, &mut scan).await? {
+        Searched::Found { mark, route, doubt } => {
+            tracing::info!(lsn = %mark.begin, at = %mark.at, "the target was found in the WAL");
+            if let Some(reason) = doubt {
+                tracing::warn!("an earlier one of that name, at which recovery would stop, is not ruled out: {reason}");
+            }
+            return Ok(Ok(route));
+        }
+        Searched::Absent { missing } if request.missing_wal == MissingWal::Refused => {
+            let missing = MissingFiles::new(&missing, input.segment_size);
+            let name = decided.ok().filter(|_| request.selector != BackupSelector::Automatic).map(|route| route.backup);
+            return Err(FetchError::NotInWal { name, missing });
+        }
+        Searched::Absent { .. } => "it is not in the archived WAL".to_owned(),
+        Searched::Unread(reason) => reason,
+    };
+    if decided.is_ok() {
+        tracing::warn!("whether the archived WAL reaches the target is not known: {doubt}");
+    }
+    Ok(decided)
 }
 
 /// Puts the question to the window. Gives what it looked at as well.

@@ -164,6 +164,17 @@ pub enum FetchError {
         /// The segments without which replay goes no further.
         missing: MissingFiles,
     },
+    /// The archived WAL does not hold the restore point or the transaction.
+    #[error(
+        "the target is not in the archived WAL that can be replayed from {}",
+        name.as_ref().map_or_else(|| "any backup".to_owned(), |name| format!("the backup `{name}`"))
+    )]
+    NotInWal {
+        /// The backup that the operator named; none when any would do.
+        name: Option<BackupName>,
+        /// The segments without which replay goes no further.
+        missing: MissingFiles,
+    },
     /// It is restored to its own end and no further.
     #[error("the backup `{0}` stands alone: the WAL behind its end was given up")]
     Standalone(BackupName),
@@ -350,7 +361,7 @@ impl Classify for FetchError {
             Self::Unreachable { .. } => "see with `stillframe backup-list` which backup had finished before the target",
             Self::Future { .. } => "leave the target out to recover as far as the archive goes",
             Self::Ambiguous { .. } => {
-                "name the newest backup that had finished before it: `stillframe can-restore` finds it in the WAL"
+                "the WAL that tells could not be read: name the newest backup that had finished before it, or let more be read with --scan"
             }
             Self::OtherTimeline { .. } => {
                 "a failover, or a copy of this cluster that archives here, made the newer timeline: add `--target-timeline current` to \
@@ -365,6 +376,16 @@ impl Classify for FetchError {
                 return Some(format!(
                     "leave the target out to recover as far as the archive goes; or archive what follows from the server's pg_wal (next: \
                      {missing}), or, if it will lie in the copy's pg_wal before the server starts, add --allow-missing-wal"
+                ));
+            }
+            Self::NotInWal { name: Some(_), .. } => {
+                "it may lie before the end of that backup: leave the name out, and the newest backup from which it is reached is taken"
+            }
+            Self::NotInWal { name: None, missing } => {
+                return Some(format!(
+                    "compare the name with what was typed when it was made; if it lies further on, archive what follows from the \
+                     server's pg_wal (next: {missing}), or, if it will lie in the copy's pg_wal before the server starts, name a backup \
+                     and add --allow-missing-wal"
                 ));
             }
             Self::Standalone(_) => "restore it with --target-immediate, or use another backup: see `stillframe window`",
