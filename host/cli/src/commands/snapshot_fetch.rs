@@ -34,7 +34,7 @@ pub struct Options {
     /// The new data directory: missing or empty, or with this backup's snapshot mounted
     destination: PathBuf,
     /// Name of the backup, or LATEST [default: the newest from which the target can be reached]
-    #[arg(value_parser = selector)]
+    #[arg(value_parser = backup_behind_directory)]
     backup: Option<BackupSelector>,
     #[command(flatten)]
     target: TargetOptions,
@@ -112,6 +112,12 @@ struct FetchView {
     restore: Option<RestoreView>,
     #[serde(flatten)]
     backup: BackupView,
+}
+
+/// Other tools want them the other way round.
+fn backup_behind_directory(text: &str) -> Result<BackupSelector, String> {
+    let about_order = if text.contains('/') { "; the directory comes first, then the backup" } else { "" };
+    selector(text).map_err(|error| format!("{error}{about_order}"))
 }
 
 /// Restores.
@@ -223,6 +229,13 @@ mod tests {
             assert!(warning.contains(word), "{warning}");
         }
         assert_eq!(archiving_warning(Archiving::Off, Path::new("/copy")), None);
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_the_backup_is_told_where_it_belongs() {
+        assert!(backup_behind_directory("/restored").unwrap_err().contains("the directory comes first"));
+        assert!(!backup_behind_directory("sf-1").unwrap_err().contains("the directory comes first"));
+        assert_eq!(backup_behind_directory("LATEST"), Ok(BackupSelector::Latest));
     }
 
     #[test]
