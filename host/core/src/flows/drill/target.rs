@@ -4,17 +4,18 @@
 //! not be told from one that got there. And a tablespace that is made in the WAL is made where it lay: beside a living cluster, replaying
 //! that would write into its files. No setting prevents it, so nothing is replayed that holds it.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::Stop;
+use super::error::{Stop, judge};
 use super::{DrillError, DrillRequest, DrillTarget};
-use crate::catalog::{Backup, Sentinel};
+use crate::catalog::{Backup, CatalogContents, Sentinel};
 use crate::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use crate::error::{Classify, ErrorClass, chain};
-use crate::flows::{FetchError, Ports};
-use crate::postgres::{Lsn, TimelineHistory, TimelineId, WalFileName, WalRange, WalReader, WalSegment, WalSegmentSize};
+use crate::flows::snapshot_fetch::choose;
+use crate::flows::{FetchError, Ports, archive_map};
+use crate::postgres::{Lsn, TimelineId, WalFileName, WalReader, WalSegment};
+use crate::window::{self, LineEnd, Question, WantedBackup};
 
 /// Files are archived several at a time, so that a later one may be there for a moment before an earlier one.
 const GAP_LOOKS: usize = 6;
@@ -44,7 +45,6 @@ impl Plan {
 /// Reads what will be replayed, and plans.
 pub(super) async fn plan(ports: &Ports<'_>, request: &DrillRequest, backup: &Backup) -> Result<Plan, Stop> {
     let sentinel = &backup.sentinel;
-    let path = followed_path(ports, sentinel.timeline, request.timeline).await?;
     let target = match &request.target {
         // It goes no further than to its own end.
         DrillTarget::EndOfArchive if backup.is_standalone => DrillTarget::Given(RecoveryTarget::Immediate, Inclusion::Inclusive),
@@ -53,10 +53,11 @@ pub(super) async fn plan(ports: &Ports<'_>, request: &DrillRequest, backup: &Bac
     let size = sentinel.segment_size;
     let until = match &target {
         DrillTarget::Given(RecoveryTarget::Immediate, _) => sentinel.wal_range().last,
-        DrillTarget::Given(RecoveryTarget::Lsn(position), _) => WalSegment::containing(path.timeline(), *position, size).number + 1,
+        DrillTarget::Given(RecoveryTarget::Lsn(position), _) => position.0 / size.bytes() + 1,
         _ => u64::MAX,
     };
-    let replay = read(ports, sentinel, &path, until).await?;
+    let way = way(ports, request, backup, &target, until).await?;
+    let replay = read(ports, sentinel, &way, until).await?;
     let outside = replay.tablespace.as_ref().map(|(position, location)| DrillError::TablespaceOutside {
         name: sentinel.name.clone(),
         position: *position,
@@ -68,7 +69,7 @@ pub(super) async fn plan(ports: &Ports<'_>, request: &DrillRequest, backup: &Bac
     {
         return Err(error.into());
     }
-    let timeline = path.timeline();
+    let timeline = way.timeline;
     let (target, at_least, words, remark) = match target {
         DrillTarget::EndOfArchive => end_of_archive(sentinel, timeline, &replay)?,
         DrillTarget::Given(target, inclusion) => {
@@ -159,13 +160,11 @@ struct Replay {
 }
 
 /// Reads the segments from the backup's start on, as the server will.
-async fn read(ports: &Ports<'_>, sentinel: &Sentinel, path: &TimelineHistory, until: u64) -> Result<Replay, Stop> {
+async fn read(ports: &Ports<'_>, sentinel: &Sentinel, way: &Way, until: u64) -> Result<Replay, Stop> {
     let (archive, size) = (ports.archive(), sentinel.segment_size);
-    let range = sentinel.wal_range();
-    let (files, gap) = settled(ports, path, range, size, until).await?;
     let mut replay = Replay::default();
     let mut reader = WalReader::default();
-    for (place, segment) in files.iter().enumerate().take_while(|(_, segment)| segment.number <= until) {
+    for (place, segment) in way.segments.iter().enumerate().take_while(|(_, segment)| segment.number <= until) {
         let name = segment.file_name(size);
         let content = match archive.fetch(name).await {
             Ok(Some(content)) => content,
@@ -189,72 +188,56 @@ async fn read(ports: &Ports<'_>, sentinel: &Sentinel, path: &TimelineHistory, un
             return Ok(replay);
         }
         if reader.is_at_end() {
-            replay.torn = (place + 1 < files.len() || gap.is_some()).then_some((end, name));
+            replay.torn = (place + 1 < way.segments.len() || way.gap.is_some()).then_some((end, name));
             return Ok(replay);
         }
     }
-    replay.gap = gap;
+    replay.gap = way.gap;
     Ok(replay)
 }
 
-/// The segments that the server will find one after the other, and the first that it will miss although a later one is there.
-async fn settled(
-    ports: &Ports<'_>,
-    path: &TimelineHistory,
-    own: WalRange,
-    size: WalSegmentSize,
-    until: u64,
-) -> Result<(Vec<WalSegment>, Option<WalFileName>), DrillError> {
+/// What the server will find, one after the other.
+struct Way {
+    /// The timeline that is followed.
+    timeline: TimelineId,
+    segments: Vec<WalSegment>,
+    /// The first segment that it will miss although a later one is there.
+    gap: Option<WalFileName>,
+}
+
+/// Finds the way as `snapshot-fetch` will, by the calculation of the window; a hole is looked at again before it is believed.
+async fn way(ports: &Ports<'_>, request: &DrillRequest, backup: &Backup, target: &DrillTarget, until: u64) -> Result<Way, Stop> {
+    let sentinel = &backup.sentinel;
+    let contents = CatalogContents { backups: vec![backup.clone()], ..CatalogContents::default() };
+    let question = Question {
+        target: match target {
+            DrillTarget::Given(RecoveryTarget::Immediate, _) => &RecoveryTarget::Immediate,
+            // Whatever the target is, all that may be replayed is read.
+            DrillTarget::Given(..) | DrillTarget::EndOfArchive => &RecoveryTarget::EndOfWal,
+        },
+        timeline: request.timeline,
+        backup: WantedBackup::Named(&sentinel.name),
+        now: ports.clock.now(),
+    };
     let mut looks = 0;
     loop {
-        let files = ports.archive().list().await?;
-        let segments = files.iter().filter(|file| matches!(file.name, WalFileName::Segment { .. }));
-        let archived: BTreeSet<WalSegment> = segments.filter_map(|file| file.name.segment(size)).collect();
-        let found: Vec<WalSegment> = (own.first..).map_while(|number| on_path(path, number, size, &archived)).collect();
-        let next = own.first + found.len() as u64;
-        let is_behind = |segment: &&WalSegment| segment.number > next && segment.timeline == path.timeline();
-        if next > until || archived.iter().find(is_behind).is_none() {
-            return Ok((found, None));
-        }
+        let files = ports.archive().list().await.map_err(DrillError::from)?;
+        let input = archive_map::window_input(ports, &contents, &files, sentinel.segment_size).await.map_err(FetchError::from)?;
+        let route = window::can_restore(&input, &question).map_err(|refusal| judge(choose::refused(refusal, &contents, &input)))?;
+        let gap = match &route.ends_because {
+            LineEnd::Missing(missing) => {
+                missing.iter().find(|range| range.first <= until).and_then(|range| range.segments().next())
+            }
+            LineEnd::ArchiveEnds => None,
+        };
         looks += 1;
-        // The WAL of the backup itself was there before it was published.
-        if looks == GAP_LOOKS || next <= own.last {
-            return Ok((found, Some(WalSegment { timeline: path.timeline(), number: next }.file_name(size))));
+        if gap.is_none() || looks == GAP_LOOKS {
+            return Ok(Way {
+                timeline: route.followed,
+                segments: route.replay.iter().flat_map(|range| range.segments()).collect(),
+                gap: gap.map(|segment| segment.file_name(sentinel.segment_size)),
+            });
         }
         ports.clock.sleep(GAP_PAUSE).await;
     }
-}
-
-/// The file that holds this segment of the path: that of the newest timeline that it can be of.
-fn on_path(path: &TimelineHistory, number: u64, size: WalSegmentSize, archived: &BTreeSet<WalSegment>) -> Option<WalSegment> {
-    let segment_of = |position: Lsn| position.0 / size.bytes();
-    let mut begin = 0;
-    let mut spans = Vec::new();
-    for fork in path.ancestors() {
-        spans.push((fork.timeline, begin, segment_of(fork.position)));
-        begin = segment_of(fork.position);
-    }
-    spans.push((path.timeline(), begin, u64::MAX));
-    let fitting = spans.into_iter().rev().filter(|(_, begin, end)| (*begin..=*end).contains(&number));
-    fitting.map(|(timeline, ..)| WalSegment { timeline, number }).find(|segment| archived.contains(segment))
-}
-
-/// The timelines that recovery goes through.
-async fn followed_path(ports: &Ports<'_>, own: TimelineId, target: TargetTimeline) -> Result<TimelineHistory, DrillError> {
-    let archive = ports.archive();
-    let timeline = match target {
-        TargetTimeline::Current => own,
-        TargetTimeline::Number(timeline) => timeline,
-        TargetTimeline::Latest => {
-            let mut newest = own;
-            while archive.history(newest.next()).await?.is_some() {
-                newest = newest.next();
-            }
-            newest
-        }
-    };
-    if timeline == own {
-        return Ok(TimelineHistory::root(own));
-    }
-    Ok(archive.history(timeline).await?.ok_or(FetchError::NoSuchTimeline(timeline))?)
 }
