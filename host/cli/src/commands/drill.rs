@@ -11,9 +11,10 @@ use stillframe_core::catalog::{BackupName, DrillOutcome};
 use stillframe_core::data_directory::RecoveryTarget;
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    AnyBackupName, CheckChoice, DrillChecks, DrillReport, DrillRequest, DrillTarget, clear_drills, drill,
+    AnyBackupName, CheckChoice, DrillChecks, DrillReport, DrillRequest, DrillTarget, FetchError, clear_drills, drill,
 };
 
+use super::named::NamedBackup;
 use super::snapshot_fetch::{RunAsRoot, restore_command};
 use super::target::TargetOptions;
 use super::view::drill::{DrillView, lines};
@@ -21,15 +22,14 @@ use crate::common::Common;
 use crate::config::{Config, ConfigError, host_name};
 use crate::exit::Failure;
 use crate::output::print;
-use crate::parse;
 use crate::progress::ProgressOptions;
 use crate::wiring::{InstalledPrograms, World, interrupted, new_token, program};
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// Name of the backup, or LATEST
-    #[arg(default_value = "LATEST", value_parser = selector, conflicts_with = "clean_up")]
-    backup: Selector,
+    #[arg(default_value = "LATEST", conflicts_with = "clean_up")]
+    backup: NamedBackup,
     #[command(flatten)]
     target: TargetOptions,
     /// Where it takes place [default: `directory` under `[drill]`]
@@ -40,22 +40,6 @@ pub struct Options {
     clean_up: bool,
     #[command(flatten)]
     pub progress: ProgressOptions,
-}
-
-#[derive(Debug, Clone)]
-enum Selector {
-    Latest,
-    Named(BackupName),
-}
-
-fn selector(text: &str) -> Result<Selector, String> {
-    if text == "LATEST" {
-        return Ok(Selector::Latest);
-    }
-    match parse::any_backup(text)? {
-        AnyBackupName::Snapshot(name) => Ok(Selector::Named(name)),
-        AnyBackupName::WalG(name) => Err(format!("`{name}` is a base backup of WAL-G, which restores it")),
-    }
 }
 
 #[derive(Serialize)]
@@ -139,8 +123,9 @@ fn request(config: &Config, options: &Options, directory: PathBuf) -> Result<Dri
     let copies = config.providers.iter().filter(|(_, provider)| provider.settings.grants.restore_below.is_empty());
     Ok(DrillRequest {
         backup: match &options.backup {
-            Selector::Latest => None,
-            Selector::Named(name) => Some(name.clone()),
+            NamedBackup::Latest => None,
+            NamedBackup::Name(AnyBackupName::Snapshot(name)) => Some(name.clone()),
+            NamedBackup::Name(AnyBackupName::WalG(name)) => return Err(FetchError::OfWalG(name.clone()).into()),
         },
         target: target(&options.target),
         timeline: options.target.target_timeline,

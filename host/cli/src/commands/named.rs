@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use stillframe_core::catalog::Catalog;
-use stillframe_core::flows::{AnyBackupName, FetchError};
+use stillframe_core::flows::{AnyBackupName, BackupSelector, FetchError};
 
 use crate::exit::Failure;
 use crate::parse;
@@ -41,6 +41,17 @@ impl NamedBackup {
                 }
                 Ok(AnyBackupName::Snapshot(newest.ok_or(FetchError::NoBackups)?))
             }
+        }
+    }
+}
+
+/// What a restore is told; one of WAL-G's is understood, so that the refusal can say what to do instead.
+impl From<NamedBackup> for BackupSelector {
+    fn from(named: NamedBackup) -> Self {
+        match named {
+            NamedBackup::Latest => Self::Latest,
+            NamedBackup::Name(AnyBackupName::Snapshot(name)) => Self::Named(name),
+            NamedBackup::Name(AnyBackupName::WalG(name)) => Self::WalG(name),
         }
     }
 }

@@ -3,9 +3,10 @@
 use clap::Args;
 use jiff::Timestamp;
 use stillframe_core::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
-use stillframe_core::flows::{AnyBackupName, BackupSelector};
+use stillframe_core::flows::BackupSelector;
 use stillframe_core::postgres::Lsn;
 
+use super::named::NamedBackup;
 use crate::parse;
 
 /// The flags.
@@ -61,14 +62,7 @@ impl TargetOptions {
 
 /// The name of a backup, or LATEST.
 pub fn selector(text: &str) -> Result<BackupSelector, String> {
-    if text == "LATEST" {
-        return Ok(BackupSelector::Latest);
-    }
-    Ok(match parse::any_backup(text)? {
-        AnyBackupName::Snapshot(name) => BackupSelector::Named(name),
-        // Understood, so that the refusal can say what to do instead.
-        AnyBackupName::WalG(name) => BackupSelector::WalG(name),
-    })
+    text.parse::<NamedBackup>().map(BackupSelector::from)
 }
 
 /// A moment, a WAL position or the name of a restore point, told apart by its form.
