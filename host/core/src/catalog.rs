@@ -330,14 +330,21 @@ impl<'a> Catalog<'a> {
         Ok(())
     }
 
-    /// Removes every record of a backup whose snapshots are gone. The mark of deletion goes last, so that an interruption is seen.
-    pub async fn forget(&self, name: &BackupName) -> Result<(), CatalogError> {
+    /// Removes every record of a backup whose snapshots are gone, but the mark of its deletion: as long as that is there, the next
+    /// run sees that something is left to do.
+    pub async fn unpublish(&self, name: &BackupName) -> Result<(), CatalogError> {
         let mut records = Record::ALL;
-        records.sort_by_key(|record| (*record == Record::Condemned, *record != Record::Sentinel));
-        for record in records {
+        records.sort_by_key(|record| *record != Record::Sentinel);
+        for record in records.into_iter().filter(|record| *record != Record::Condemned) {
             self.store.delete(&self.layout.record(name, record)).await?;
         }
         Ok(())
+    }
+
+    /// Removes every record of a backup of which nothing is left. The mark of deletion goes last, so that an interruption is seen.
+    pub async fn forget(&self, name: &BackupName) -> Result<(), CatalogError> {
+        self.unpublish(name).await?;
+        Ok(self.store.delete(&self.layout.record(name, Record::Condemned)).await?)
     }
 
     /// Reads everything; what cannot be read is listed as such.

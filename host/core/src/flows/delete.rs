@@ -1,9 +1,9 @@
 //! Deletes backups and the WAL that nobody needs any more: first a plan that people can read, then, if they say so, the deed.
 //!
-//! Per backup, in this order: condemn it in the catalog (from here on nobody restores from it), delete its snapshot, forget it.
-//! WAL goes last, after the catalog has been read again: a backup that began meanwhile protects what it needs. An interruption
-//! anywhere is finished by the next run. Planning calls no provider and takes no lease; the deed is done under it, after planning
-//! again.
+//! Per backup, in this order: condemn it in the catalog (from here on nobody restores from it), delete its snapshot, remove its
+//! records. WAL goes after that, when the catalog has been read again: a backup that began meanwhile protects what it needs. The
+//! marks of deletion go last, so that an interruption anywhere is finished by the same command. Planning calls no provider and
+//! takes no lease; the deed is done under it, after planning again.
 
 pub(super) mod backup;
 mod error;
@@ -141,14 +141,12 @@ async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, 
             }
         }
     }
-    for leftover in plan.leftovers.iter().filter(|leftover| now.leftovers.contains(leftover)) {
-        let (name, settled) = match leftover {
-            Leftover::Intent(intent) => (&intent.name, settle(ports, lease, intent).await),
-            Leftover::Remnant(name) => (name, forget(ports, lease, name).await),
-        };
-        match settled {
-            Ok(()) => report.settled.push(name.clone()),
-            Err(error) => report.failures.push((name.to_string(), error)),
+    let leftovers = || plan.leftovers.iter().filter(|leftover| now.leftovers.contains(leftover));
+    for leftover in leftovers() {
+        let Leftover::Intent(intent) = leftover else { continue };
+        match settle(ports, lease, intent).await {
+            Ok(()) => report.settled.push(intent.name.clone()),
+            Err(error) => report.failures.push((intent.name.to_string(), error)),
         }
     }
     for backup in plan.standalone_backups() {
@@ -161,7 +159,20 @@ async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, 
         }
     }
     if let Err(error) = delete_wal(ports, rule, plan, lease, report).await {
-        report.failures.push(("WAL".to_owned(), error));
+        return report.failures.push(("WAL".to_owned(), error));
+    }
+    // Last of all: as long as the mark of a deletion is there, the same command finds what it has begun, and finishes.
+    for name in report.backups.clone() {
+        if let Err(error) = forget(ports, lease, &name).await {
+            report.failures.push((name.to_string(), error));
+        }
+    }
+    for leftover in leftovers() {
+        let Leftover::Remnant(name) = leftover else { continue };
+        match forget(ports, lease, name).await {
+            Ok(()) => report.settled.push(name.clone()),
+            Err(error) => report.failures.push((name.to_string(), error)),
+        }
     }
 }
 

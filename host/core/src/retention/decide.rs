@@ -6,11 +6,17 @@ use super::holds::Holds;
 use super::order::Placed;
 use super::policy::{is_base, last_proven, settled};
 use super::{Cutoff, KeepReason, PlanError, Reason, RemoveReason, RetentionRule};
-use crate::catalog::{Backup, BackupState, Permanence};
+use crate::catalog::{Backup, BackupName, BackupState, Permanence};
 
 /// Decides about the backups, which are given oldest first.
-pub(super) fn decide(rule: &RetentionRule, order: &[Placed<'_>], holds: &Holds, now: Timestamp) -> Result<Vec<Reason>, PlanError> {
-    check(rule, order, holds, now)?;
+pub(super) fn decide(
+    rule: &RetentionRule,
+    order: &[Placed<'_>],
+    remnants: &[BackupName],
+    holds: &Holds,
+    now: Timestamp,
+) -> Result<Vec<Reason>, PlanError> {
+    check(rule, order, remnants, holds, now)?;
     let cutoff = match rule {
         RetentionRule::Before(cutoff) | RetentionRule::Retain { after: Some(cutoff), .. } => Some(cutoff),
         _ => None,
@@ -84,7 +90,13 @@ fn word(rule: &RetentionRule, backup: &Backup, rank: &Rank) -> Reason {
 }
 
 /// Refuses rules that name what is not there or may not go.
-fn check(rule: &RetentionRule, order: &[Placed<'_>], holds: &Holds, now: Timestamp) -> Result<(), PlanError> {
+fn check(
+    rule: &RetentionRule,
+    order: &[Placed<'_>],
+    remnants: &[BackupName],
+    holds: &Holds,
+    now: Timestamp,
+) -> Result<(), PlanError> {
     let named = match rule {
         RetentionRule::Retain { count: 0, .. } => return Err(PlanError::RetainNothing),
         RetentionRule::Retain { after: Some(Cutoff::Backup(name)), .. }
@@ -99,6 +111,10 @@ fn check(rule: &RetentionRule, order: &[Placed<'_>], holds: &Holds, now: Timesta
         }
     };
     let Some(backup) = order.iter().map(|placed| placed.backup).find(|backup| &backup.sentinel.name == named) else {
+        // Its deletion was interrupted: what is left of it goes, and the WAL that it needed.
+        if matches!(rule, RetentionRule::Target(_)) && remnants.contains(named) {
+            return Ok(());
+        }
         return Err(PlanError::NoSuchBackup(named.clone()));
     };
     if matches!(rule, RetentionRule::Target(_)) && backup.permanence == Permanence::Permanent {

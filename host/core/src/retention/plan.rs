@@ -119,7 +119,7 @@ pub fn plan(rule: &RetentionRule, holdings: Holdings, now: Timestamp) -> Result<
         by_policy(policy, &backups, &timelines_of(&files, &backups), &ancestry, &holds, now)
     } else {
         let order = in_order(&backups, &ancestry, now);
-        let reasons = decide(rule, &order, &holds, now)?;
+        let reasons = decide(rule, &order, &remnants, &holds, now)?;
         order.iter().zip(reasons).map(|(placed, reason)| Word::new(placed.backup, reason)).collect()
     };
     let backups = decisions(words, backups);

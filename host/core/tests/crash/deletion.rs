@@ -21,14 +21,12 @@ struct Delete {
 impl Delete {
     async fn once(&self, seams: &Seams<'_>) -> Result<bool, String> {
         let ports = seams.ports();
-        let (mut rule, mut planned) = (&self.rule, plan_delete(&ports, &self.rule).await);
-        if let Err(DeleteError::Plan(PlanError::NoSuchBackup(_))) = planned {
-            // It is gone; what an interruption has left of it, and its WAL, is garbage.
-            rule = &RetentionRule::Garbage;
-            planned = plan_delete(&ports, rule).await;
-        }
-        let plan = planned.map_err(|error| format!("{error:?}"))?;
-        let report = apply_delete(&ports, rule, &plan, &lease_request("delete")).await;
+        let plan = match plan_delete(&ports, &self.rule).await {
+            // It is gone with all that was to go with it, or the caller finds what is left: the same command has to finish.
+            Err(DeleteError::Plan(PlanError::NoSuchBackup(_))) => return Ok(true),
+            planned => planned.map_err(|error| format!("{error:?}"))?,
+        };
+        let report = apply_delete(&ports, &self.rule, &plan, &lease_request("delete")).await;
         match report.into_result() {
             Ok(report) => Ok(report.pending.is_empty()),
             // The next run goes on with it.

@@ -11,11 +11,11 @@ use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{DeleteError, Ports, ProviderSource, PushRequest, apply_delete, backup_mark, plan_delete};
 use stillframe_core::postgres::{Lsn, WalSegmentSize};
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName};
-use stillframe_core::retention::{Cutoff, PlanError, RetentionRule};
+use stillframe_core::retention::{Cutoff, Leftover, PlanError, RetentionRule};
 use stillframe_core::store::{Key, Store};
-use stillframe_core::testing::{FaultyStore, ProviderCall, ProviderFailure, When};
+use stillframe_core::testing::{FaultyStore, InjectedFault, Operation, ProviderCall, ProviderFailure, WatchedStore, Watcher, When};
 
-use crate::house::{House, lease_request, segment, start_of_time};
+use crate::house::{House, lease_request, segment, segment_key, start_of_time};
 
 const ORDINARY: Permanence = Permanence::Ordinary;
 
@@ -364,6 +364,42 @@ async fn a_deletion_that_the_storage_system_has_not_finished_is_not_forgotten() 
     house.delete(&RetentionRule::Garbage).await.unwrap();
     assert!(house.contents().await.find(&backups[0].sentinel.name).is_none());
     house.assert_invariants("deleted in the end").await;
+}
+
+#[tokio::test]
+async fn the_same_command_finishes_a_deletion_by_name_and_knows_when_nothing_is_left() {
+    // Its records are gone; what ends it then is a file at the beginning, in the middle or at the end, or its own mark.
+    let places = [Some(1), Some(15), Some(29), None];
+    for place in places {
+        let (house, backups) = full_house().await;
+        let name = backups[0].sentinel.name.clone();
+        let rule = RetentionRule::Target(name.clone());
+        let key = place.map_or_else(|| format!("{name}/condemned.json"), |number| segment_key(number).to_string());
+        let store = WatchedStore::new(&house.store, Refusing(key));
+        let ports = house.ports(&store);
+        let plan = plan_delete(&ports, &rule).await.unwrap();
+        let report = apply_delete(&ports, &rule, &plan, &lease_request("delete")).await;
+        assert_eq!((report.failures.len(), report.backups.len()), (1, 1), "{place:?}: {:?}", report.failures);
+        assert!(house.contents().await.find(&name).is_none() && house.handles().len() == 4, "{place:?}");
+
+        let plan = plan_delete(&house.ports(&house.store), &rule).await.unwrap();
+        assert_eq!(plan.leftovers, [Leftover::Remnant(name.clone())], "{place:?}");
+        house.delete(&rule).await.unwrap();
+        assert_eq!(house.archived().await, segments([20].into_iter().chain(30..=60)), "{place:?}: and nothing else goes");
+        assert!(house.contents().await.remnants.is_empty(), "{place:?}");
+        let error = house.delete(&rule).await.unwrap_err();
+        assert!(matches!(error, DeleteError::Plan(PlanError::NoSuchBackup(_))), "{place:?}: {error}");
+    }
+}
+
+/// Lets nothing be deleted at this place.
+struct Refusing(String);
+
+#[async_trait]
+impl Watcher for Refusing {
+    async fn before(&self, operation: Operation, key: &str) -> Result<(), InjectedFault> {
+        if operation == Operation::Delete && key.ends_with(&self.0) { Err(InjectedFault) } else { Ok(()) }
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::store::PutOutcome;
 
 /// What became of one backup.
 pub(in crate::flows) enum Fate {
+    /// With all its records but the mark of its deletion: whoever has nothing else to do for it takes that away with [`forget`].
     Gone,
     Pending,
     Spared,
@@ -62,7 +63,8 @@ pub(in crate::flows) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>
     if is_pending {
         return Ok(Fate::Pending);
     }
-    forget(ports, lease, name).await?;
+    lease.prove().await?;
+    catalog.unpublish(name).await?;
     Ok(Fate::Gone)
 }
 
@@ -91,7 +93,7 @@ fn is_there(member: Option<&Member>) -> bool {
     member.is_some_and(|member| matches!(member.state, MemberState::Cut | MemberState::Ready))
 }
 
-/// Removes the records of a backup whose snapshot is gone.
+/// Removes all records of a backup of which nothing is left.
 pub(in crate::flows) async fn forget(ports: &Ports<'_>, lease: &Lease<'_>, name: &BackupName) -> Result<(), DeleteError> {
     lease.prove().await?;
     Ok(ports.catalog().forget(name).await?)

@@ -31,7 +31,7 @@ pub(super) async fn act(
         Action::Adopt(sentinel) => adopt(ports, asked, lease, sentinel).await,
         Action::Delete(sets) => delete(ports, lease, sets).await,
         Action::FinishDeletion(backup) => match delete_backup(ports, lease, backup).await? {
-            Fate::Gone => Ok(Outcome::Done),
+            Fate::Gone => Ok(forget(ports, lease, &backup.sentinel.name).await.map(|()| Outcome::Done)?),
             Fate::Pending => Ok(Outcome::Pending),
             Fate::Spared => Ok(Outcome::Changed),
         },
