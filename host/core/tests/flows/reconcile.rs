@@ -2,10 +2,11 @@
 //!
 //! What could go wrong: a snapshot of a running backup, of another store or of a second section of the configuration is taken for a
 //! leftover and deleted; a backup is published that is not whole; an adoption that was killed loses what it adopted; silence counts
-//! as absence; a finding that was shown is acted on when it no longer holds.
+//! as absence; a finding that was shown is acted on when it no longer holds; a restore is taken from whoever uses it.
 
 mod kills;
 mod races;
+mod restores;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -240,12 +240,12 @@ fn restore(evidence: &Evidence, record: &RestoreRecord, request: &ReconcileReque
     }
     let is_here = record.hostname == request.hostname;
     let is_gone = |path: &std::path::Path| is_here && matches!(path.try_exists(), Ok(false));
-    let is_backup_gone = evidence.contents.unreadable.is_empty() && evidence.contents.find(&record.backup).is_none();
-    let reason = if is_gone(&record.destination) {
-        format!("`{}` does not exist any more", record.destination.display())
-    } else if record.parts.iter().any(|part| part.handle.is_none()) {
+    let backup = evidence.contents.find(&record.backup);
+    let reason = if record.parts.is_empty() || record.parts.iter().any(|part| part.handle.is_none()) {
         "it was interrupted".to_owned()
-    } else if is_backup_gone {
+    } else if is_gone(&record.destination) {
+        format!("`{}` does not exist any more", record.destination.display())
+    } else if backup.is_none() && evidence.contents.unreadable.is_empty() {
         format!("its backup `{}` is gone", record.backup)
     } else {
         return None;
@@ -255,6 +255,8 @@ fn restore(evidence: &Evidence, record: &RestoreRecord, request: &ReconcileReque
     Some(Discrepancy {
         providers: record.parts.iter().map(|part| part.provider.clone()).collect(),
         since: Some(record.begun_at),
+        // What its snapshot holds, which stays as long as it is in use.
+        size_bytes: backup.and_then(|backup| backup.sentinel.size_bytes()),
         remedy: Remedy::Decide(decide),
         ..finding(Case::Restore, &record.destination.display().to_string(), &reason)
     })
