@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use stillframe_core::catalog::{Catalog, CheckFinding, DrillOutcome};
-use stillframe_core::data_directory::{Inclusion, RecoveryTarget};
-use stillframe_core::flows::{CheckChoice, DrillError, DrillRequest, DrillTarget, drill};
+use stillframe_core::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
+use stillframe_core::flows::{CheckChoice, DrillError, DrillRequest, DrillTarget, FetchError, drill};
 use stillframe_core::postgres::{Lsn, ShutdownMode, ToolEnd};
 use stillframe_core::store::Store;
 use stillframe_core::testing::{FakeReplay, FaultyStore, ProviderCall, ProviderFailure, When};
@@ -172,6 +172,29 @@ async fn a_hole_in_the_archive_fails_the_drill_and_one_that_closes_does_not() {
     range.site.house.store.delete(&segment_key(SEGMENT)).await.unwrap();
     let report = range.drill().await.unwrap();
     assert!(failure(&report).contains(&segment(SEGMENT).to_string()), "{report:?}");
+}
+
+#[tokio::test]
+async fn the_way_through_the_timelines_is_that_of_a_restore() {
+    let range = Range::new().await;
+    let mut wal = range.wal();
+    for _ in 0..4 {
+        wal.write(1, 0, &vec![1; 900_000]);
+    }
+    range.archive(&wal).await;
+    // Timeline 2 left before the backup had stopped: from there nothing leads to it.
+    range.site.house.put_wal("00000002.history", "1\t0/A00040\tno recovery target specified\n").await;
+    let error = range.drill().await.unwrap_err();
+    assert!(matches!(error, DrillError::Fetch(FetchError::OtherTimeline { .. })), "{error}");
+    assert!(range.programs.orders().is_empty() && range.recorded().await.is_none());
+    let current = DrillRequest { timeline: TargetTimeline::Current, ..range.request() };
+    assert_eq!(range.drill_as(&current).await.unwrap().record.outcome, DrillOutcome::Proven);
+
+    // It left within the third segment, and its copy of that is not archived: replay ends where it left, before what is behind.
+    range.site.house.put_wal("00000002.history", "1\t0/C80000\tno recovery target specified\n").await;
+    range.site.house.put_wal("00000002000000000000000D", "").await;
+    let report = range.drill().await.unwrap();
+    assert!(failure(&report).contains("00000002000000000000000C"), "{report:?}");
 }
 
 #[tokio::test]
