@@ -16,7 +16,11 @@ const FAILED: i32 = 6;
 
 /// An installation with a place for drills and one file of statements.
 fn site(change: impl FnOnce(stillframe_tests::ClusterBuilder) -> stillframe_tests::ClusterBuilder) -> Site {
-    let mut site = Site::builder(15).cluster(change).start();
+    site_of(15, change)
+}
+
+fn site_of(major: u32, change: impl FnOnce(stillframe_tests::ClusterBuilder) -> stillframe_tests::ClusterBuilder) -> Site {
+    let mut site = Site::builder(major).cluster(change).start();
     let scripts = site.place("checks");
     Account::unprivileged().create_directory(&scripts);
     let (directory, pattern) = (site.place("d").display().to_string(), scripts.join("*.sql").display().to_string());
@@ -147,6 +151,34 @@ fn a_drill_proves_the_backup_up_to_the_end_of_the_archive_beside_the_untouched_s
     first.terminate();
     assert_eq!(first.wait().code(), Some(5));
     assert_nothing_is_left(&site);
+}
+
+/// Settings of recovery in a file of their own, an end of WAL before the target that is an error, and the newest.
+#[test]
+fn backups_of_old_and_new_versions_are_proven_by_servers_of_their_own() {
+    for major in [10, 13, 17, 18] {
+        let mut site = site_of(major, |cluster| cluster);
+        let programs = site.cluster.postgres().binaries.display().to_string();
+        site.reconfigure(|config| config.value("drill", "bindir", programs));
+        site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i");
+        let name = site.backup(&[]);
+        site.cluster.sql("INSERT INTO t SELECT generate_series(1001, 3000)");
+        site.switch_wal();
+        script(&site, "SELECT count(*) = 3000 FROM t; SELECT pg_is_in_recovery()");
+        let before = living(&site);
+        let report = proven(&site, &[]);
+        assert_eq!(living(&site), before, "{major}: archive, claims, timeline and process are the same");
+        assert_eq!(
+            (report["backup_name"].as_str(), finding(&report, "1.sql").as_str()),
+            (Some(name.as_str()), "passed"),
+            "{major}"
+        );
+        script(&site, "SELECT count(*) = 1000 FROM t");
+        proven(&site, &[&name, "--target-immediate"]);
+        script(&site, "SELECT count(*) = 3000 FROM t");
+        let report = failed(&site, &[&name, "--target-immediate"]);
+        assert!(report["reason"].as_str().unwrap().contains("1.sql"), "{major}: {report}");
+    }
 }
 
 #[test]
