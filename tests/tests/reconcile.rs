@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stillframe_tests::{Site, Stillframe};
+use stillframe_tests::{Account, Site, Stillframe};
 
 fn site() -> Site {
     let site = Site::builder(15).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
@@ -200,6 +200,55 @@ fn a_snapshot_of_another_store_is_left_alone_until_it_is_claimed_and_old() {
     let done = reconcile(&site, &["--confirm", "--claim", &foreign, "--min-age", "0"]);
     assert_eq!(summary(&done), pairs(&[("unpublished", "delete")]), "{done}");
     assert_eq!(site.backups(), [kept]);
+    assert_no_orphans(&site);
+}
+
+/// Kills a restore when it is announced and not done; gives the file of its record and its destination.
+fn killed_fetch(site: &Site, name: &str) -> (PathBuf, PathBuf) {
+    let records = || fs::read_dir(site.place("store/main/restores_001")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    for attempt in 0..50 {
+        let place = site.place(&format!("killed-{attempt}"));
+        let mut running = site.stillframe.spawn(["snapshot-fetch", &place.display().to_string(), name]);
+        while !running.has_ended() && records().next().is_none() {
+            std::thread::yield_now();
+        }
+        running.kill9();
+        running.wait();
+        if let Some(record) = records().find(|path| path.extension().is_some_and(|extension| extension == "json")) {
+            return (record, place);
+        }
+    }
+    panic!("every restore was over before it could be killed");
+}
+
+#[test]
+fn a_restore_that_was_killed_is_told_with_age_and_bytes_and_only_its_release_ends_it() {
+    let site = site();
+    let name = site.backup(&[]);
+    site.switch_wal();
+    let (record, place) = killed_fetch(&site, &name);
+    assert_eq!(summary(&reconcile(&site, &[])), [], "it may be under way");
+    let mut content: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    let token = content["restore"]["token"].as_str().unwrap().to_owned();
+    content["restore"]["begun_at"] = "2026-01-01T00:00:00Z".into();
+    Account::unprivileged().write(&record, content.to_string());
+
+    let plan = reconcile(&site, &["--confirm"]);
+    assert_eq!(summary(&plan), pairs(&[("restore", "-")]), "{plan}");
+    let found = &plan["findings"][0];
+    assert_eq!((found["subject"].as_str(), found["reason"].as_str()), (place.to_str(), Some("it was interrupted")), "{plan}");
+    assert!(found["age_secs"].as_u64().unwrap() > 86_400 && found["providers"][0] == "hardlink", "{plan}");
+    assert_eq!(found["size_bytes"], site.show(&name)["size_bytes"], "{plan}");
+    assert!(found["size_bytes"].as_u64().unwrap() > 1 << 20, "{plan}");
+    let text = site.stillframe.succeed(["reconcile"]).stdout;
+    assert!(text.contains(&format!("`stillframe snapshot-release {token}`")) && !text.contains("--confirm"), "{text}");
+    assert!(record.is_file(), "--confirm takes nothing from anybody");
+    let kept = site.stillframe.run(["delete", "everything", "--confirm"]);
+    assert_eq!(site.backups(), std::slice::from_ref(&name), "its backup stays: {kept}");
+
+    site.stillframe.succeed(["snapshot-release", &token]);
+    assert_eq!(summary(&reconcile(&site, &[])), []);
+    site.stillframe.succeed(["delete", "target", &name, "--confirm"]);
     assert_no_orphans(&site);
 }
 
