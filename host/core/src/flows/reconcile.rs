@@ -136,10 +136,8 @@ async fn act_on_all(
         Ok((plan, _)) => plan,
         Err(error) => return report.stopped = Some(error),
     };
-    // What a provider does not answer this time is not settled because it is not found.
-    let count = now.unknown.len();
-    let silent = std::mem::take(&mut now.unknown).into_iter().next();
-    report.stopped = silent.map(|source| ReconcileError::Unknown { count, source });
+    // What cannot be read this time, or is not answered, is not settled because it is not found.
+    report.stopped = now.take_unjudged();
     let total = shown.actions().count() as u64;
     for (done, finding) in shown.actions().enumerate() {
         ports.progress.report(&Step {
@@ -169,19 +167,22 @@ impl ReconcilePlan {
     }
 
     /// Fails when a backup that is listed has lost a snapshot, or when not everything could be judged.
-    pub fn into_result(self) -> Result<(), ReconcileError> {
+    pub fn into_result(mut self) -> Result<(), ReconcileError> {
         let lost = self.findings.iter().filter(|finding| finding.is_loss()).count();
         if lost > 0 {
             return Err(ReconcileError::Lost { count: lost });
         }
+        self.take_unjudged().map_or(Ok(()), Err)
+    }
+
+    /// Why not everything could be judged, if so.
+    fn take_unjudged(&mut self) -> Option<ReconcileError> {
         if let Some(unreadable) = self.findings.iter().find(|finding| finding.case == Case::Unreadable) {
-            return Err(ReconcileError::Unreadable { record: unreadable.subject.clone() });
+            return Some(ReconcileError::Unreadable { record: unreadable.subject.clone() });
         }
         let count = self.unknown.len();
-        match self.unknown.into_iter().next() {
-            Some(first) => Err(ReconcileError::Unknown { count, source: first }),
-            None => Ok(()),
-        }
+        let first = std::mem::take(&mut self.unknown).into_iter().next();
+        first.map(|source| ReconcileError::Unknown { count, source })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use stillframe_core::catalog::{BackupName, Catalog, Permanence};
-use stillframe_core::flows::{Action, Case, Deed};
+use stillframe_core::flows::{Action, Case, Deed, Outcome, ReconcileError};
 use stillframe_core::store::Store;
 use stillframe_core::testing::{FaultyStore, ProviderCall, ProviderFailure, WatchedStore, When};
 
@@ -12,6 +12,7 @@ use super::{
     Pausing, apply, archive_history, backup, kill_push, killed_push, later, lose_records, now, plan, reconcile, record, server_at,
     summary,
 };
+use crate::hooked_store::unreadable;
 use crate::house::{House, handles_of};
 use crate::snapshot_push::AtPoll;
 
@@ -183,6 +184,24 @@ async fn a_provider_that_fails_once_at_any_call_costs_nothing() {
             assert_settled(&house, &left, &format!("{call:?} {failure:?}")).await;
         }
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_or_asked_when_it_is_to_be_done_makes_no_success() {
+    let (house, left) = house_of_leftovers().await;
+    let shown = plan(&house).await;
+    let store = unreadable(&house.store, "sentinel.json");
+    let report = apply(&house, &store, &shown).await;
+    assert!(report.deeds.iter().any(|deed| matches!(deed.outcome, Ok(Outcome::Changed))), "{report:?}");
+    let error = report.into_result().unwrap_err();
+    assert!(matches!(error, ReconcileError::Unreadable { .. }), "{error}");
+
+    let shown = plan(&house).await;
+    house.provider().fail_next(ProviderCall::List, ProviderFailure::Error(When::Before));
+    let error = apply(&house, &house.store, &shown).await.into_result().unwrap_err();
+    assert!(matches!(error, ReconcileError::Unknown { count: 1, .. }), "{error}");
+    reconcile(&house).await;
+    assert_settled(&house, &left, "asked again").await;
 }
 
 /// A backup that is listed is there.
