@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{DrillError, DrillRequest};
 use crate::catalog::{Backup, BackupName, Layout};
 use crate::clock::Clock;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, FileStep};
 use crate::flows::Ports;
 use crate::provider::Token;
 
@@ -136,7 +136,8 @@ impl Workplace {
     pub(super) fn make(&self, mark: &Mark) -> Result<Room, DrillError> {
         let room = Room { directory: mark.directory.clone(), token: mark.token.clone() };
         let failed = |source| FileError::new("make the directory", &room.directory, source);
-        DirBuilder::new().mode(MODE).create(&room.directory).map_err(failed)?;
+        let make = || DirBuilder::new().mode(MODE).create(&room.directory);
+        files::change(FileStep::Make, &room.directory, make).map_err(failed)?;
         let body = serde_json::to_vec_pretty(mark).map_err(|error| failed(error.into()))?;
         let furnished = files::write_atomically(&room.directory.join(MARK), &body, 0o600)
             .and_then(|()| files::create_directory(&room.socket(), MODE))
@@ -204,7 +205,7 @@ fn remove_unfurnished(directory: &Path) -> Result<bool, FileError> {
         return Ok(false);
     }
     files::remove_tree_contents(directory)?;
-    fs::remove_dir(directory).map_err(failed)?;
+    files::change(FileStep::Remove, directory, || fs::remove_dir(directory)).map_err(failed)?;
     Ok(true)
 }
 
@@ -260,7 +261,8 @@ impl Room {
 fn remove(path: &Path) -> Result<(), FileError> {
     if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         files::remove_tree_contents(path)?;
-        return fs::remove_dir(path).map_err(|source| FileError::new("remove", path, source));
+        let removed = files::change(FileStep::Remove, path, || fs::remove_dir(path));
+        return removed.map_err(|source| FileError::new("remove", path, source));
     }
     files::remove_file_if_present(path).map(drop)
 }
