@@ -1,4 +1,4 @@
-//! A fuse through which every effect of a run passes: it numbers them, and blows at one of them.
+//! A fuse through which every effect of a run passes: it numbers them, and blows at one of them, or at several.
 //!
 //! Either the effect fails, and the run goes on with the error; or the process dies there: whatever passes the fuse afterwards never
 //! happens, not even what destructors try. Effects on files pass it where they lie below a watched directory; of those it also
@@ -63,9 +63,10 @@ pub struct Fuse {
 
 #[derive(Debug, Default)]
 struct State {
-    fault: Option<Fault>,
+    faults: Vec<Fault>,
     effects: Vec<(String, Effect)>,
-    has_blown: bool,
+    /// The effects at which it has blown.
+    blown: Vec<String>,
     is_dead: bool,
     /// Files whose content, and directories whose entries, are not on the disk yet.
     unflushed: BTreeSet<PathBuf>,
@@ -82,8 +83,9 @@ enum Verdict {
 impl Fuse {
     /// Makes one; without a fault it only counts.
     #[must_use]
-    pub fn new(fault: Option<Fault>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { fault, ..State::default() }), died: Notify::new() })
+    pub fn new(faults: impl IntoIterator<Item = Fault>) -> Arc<Self> {
+        let faults = faults.into_iter().collect();
+        Arc::new(Self { state: Mutex::new(State { faults, ..State::default() }), died: Notify::new() })
     }
 
     /// The names of the effects so far.
@@ -95,7 +97,13 @@ impl Fuse {
     /// Whether it has blown.
     #[must_use]
     pub fn has_blown(&self) -> bool {
-        self.state().has_blown
+        !self.state().blown.is_empty()
+    }
+
+    /// The names of the effects at which it has blown.
+    #[must_use]
+    pub fn blown_at(&self) -> Vec<String> {
+        self.state().blown.clone()
     }
 
     /// Whether the process is dead.
@@ -189,14 +197,14 @@ impl Fuse {
     fn judge(&self, number: Option<usize>, when: When) -> Verdict {
         let mut state = self.state();
         let Some(number) = number.filter(|_| !state.is_dead) else { return Verdict::Die };
-        let name = &state.effects[number].0;
+        let name = state.effects[number].0.clone();
         let is_meant = |fault: &Fault| match fault.spot {
             Spot::Number(meant) => meant == number,
             Spot::Named(meant) => name.starts_with(meant),
         };
-        let Some(fault) = state.fault.clone().filter(|fault| fault.when == when && is_meant(fault)) else { return Verdict::Pass };
-        state.fault = None;
-        state.has_blown = true;
+        let Some(place) = state.faults.iter().position(|fault| fault.when == when && is_meant(fault)) else { return Verdict::Pass };
+        let fault = state.faults.swap_remove(place);
+        state.blown.push(name);
         if fault.failure == Failure::Error {
             return Verdict::Fail;
         }

@@ -200,6 +200,16 @@ impl FakeProvider {
         self.state().locks.get(handle).copied()
     }
 
+    /// All that a later call depends on, in words, for comparing; but for the labels.
+    #[must_use]
+    pub fn condition(&self) -> String {
+        let state = self.state();
+        let sets: Vec<SnapshotSet> =
+            state.sets.values().map(|set| SnapshotSet { labels: BTreeMap::new(), ..set.clone() }).collect();
+        let next = (&state.failures, &state.refusals, &state.states, state.deletes_slowly);
+        format!("{sets:?} {next:?} {:?} {:?}", state.in_use, state.locks)
+    }
+
     /// Calls so far.
     #[must_use]
     pub fn calls(&self) -> Vec<ProviderCall> {

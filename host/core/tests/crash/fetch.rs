@@ -150,7 +150,7 @@ async fn snapshot_release_of_a_restore() {
 struct UndoneFetch;
 
 impl Flow for UndoneFetch {
-    const AT_LEAST: usize = 40;
+    const AT_LEAST: usize = 30;
     /// Nothing is promised of what was taken back.
     const IS_DURABLE: bool = false;
 

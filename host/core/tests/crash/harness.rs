@@ -1,13 +1,14 @@
-//! Runs a flow once for each effect, each side of it and each way to fail there.
+//! Runs a flow once for each effect, each side of it and each way to fail there; then with two faults in one run, for some pairs.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use stillframe_core::provider::MemberState;
 use stillframe_core::testing::{Effect, Failure, Fault, Spot, When};
 
+use crate::fingerprint::{self, Seen};
 use crate::invariants;
+use crate::reconcile;
 use crate::seams::Seams;
 use crate::world::World;
 
@@ -49,22 +50,33 @@ pub(crate) enum Outcome {
     Killed,
 }
 
+/// What settles that which was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settling {
+    /// `delete garbage`.
+    Garbage,
+    /// `reconcile`.
+    Reconcile,
+}
+
 /// After this every deadline of a run that was killed is over.
 pub(crate) const LATER: Duration = Duration::from_hours(72);
 
+/// Pairs of faults for each flow, unless the environment asks for more.
+const PAIRS: usize = 12;
+const PAIRS_VARIABLE: &str = "STILLFRAME_CRASH_PAIRS";
+
+/// So near behind the first the second one is: where the flow undoes, or goes on without what failed.
+const REACH: usize = 16;
+
 /// Breaks the flow everywhere.
-#[expect(clippy::print_stdout, reason = "how often a flow was broken is worth a line to whoever asks with --nocapture")]
+#[expect(clippy::print_stdout, reason = "`--nocapture` shows how many effects each flow has")]
 pub(crate) async fn exhaust(flow: &impl Flow) {
-    let world = flow.world().await;
-    let seams = Seams::new(&world, None);
-    let outcome = attempt(flow, &world, &seams, 1).await;
-    assert!(matches!(outcome, Outcome::Done), "unharmed: {outcome:?}");
-    judge(flow, &world, &seams, &outcome, "unharmed").await;
-    converge(flow, &world, "unharmed").await;
-    let effects = seams.fuse.effects();
+    let effects = run_unharmed(flow).await;
     let changes = effects.iter().filter(|(_, effect)| *effect == Effect::Change).count();
     assert!(effects.len() >= flow_minimum(flow), "{} effects: {effects:#?}", effects.len());
 
+    let settled = Seen::new();
     let mut cases = 0;
     for number in 0.. {
         let mut has_blown = false;
@@ -74,37 +86,110 @@ pub(crate) async fn exhaust(flow: &impl Flow) {
             (When::After, Failure::Error),
             (When::After, Failure::Kill),
         ] {
-            // A look that fails or is the last one has no second side.
-            if when == When::After && effects.get(number).is_some_and(|(_, effect)| *effect == Effect::Look) {
+            let effect = effects.get(number).map(|(_, effect)| *effect);
+            // A look that fails or is the last one has no second side; and who dies before an effect leaves what a death after the
+            // last change before it leaves.
+            let has_no_second_side = when == When::After && effect == Some(Effect::Look);
+            let was_shown = (when, failure) == (When::Before, Failure::Kill) && 0 < number && number < effects.len();
+            if has_no_second_side || was_shown {
                 continue;
             }
             cases += 1;
-            has_blown |= break_at(flow, Fault { spot: Spot::Number(number), when, failure }).await;
+            let fault = Fault { spot: Spot::Number(number), when, failure };
+            // What is there after an effect is there before the next one: either is settled in another way.
+            let settling = if number % 2 == 0 { Settling::Garbage } else { Settling::Reconcile };
+            has_blown |= break_at(flow, &[fault], settling, &settled).await > 0;
         }
         if !has_blown && number >= effects.len() {
             break;
         }
     }
+    let pairs = std::env::var(PAIRS_VARIABLE).map_or(PAIRS, |value| value.parse().unwrap());
+    let mut both = 0;
+    for (number, pair) in Pairs::new(effects.len()).take(pairs).enumerate() {
+        let settling = if number % 2 == 0 { Settling::Reconcile } else { Settling::Garbage };
+        both += usize::from(break_at(flow, &pair, settling, &settled).await == pair.len());
+    }
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("{name}: {} effects, {changes} of them changes, {cases} cases", effects.len());
+    let count = effects.len();
+    println!("{name}: {count} effects, {changes} of them changes, {cases} cases, {pairs} pairs of which {both} blew twice");
+}
+
+/// What it is to do, and that it does; gives its effects.
+async fn run_unharmed(flow: &impl Flow) -> Vec<(String, Effect)> {
+    let world = flow.world().await;
+    let seams = Seams::new(&world, None);
+    let outcome = attempt(flow, &world, &seams, 1).await;
+    assert!(matches!(outcome, Outcome::Done), "unharmed: {outcome:?}");
+    judge(flow, &world, &seams, &outcome, "unharmed").await;
+    let effects = seams.fuse.effects();
+    drop(seams);
+    converge(flow, &world, Settling::Garbage, "unharmed").await;
+    effects
 }
 
 fn flow_minimum<F: Flow>(_: &F) -> usize {
     F::AT_LEAST
 }
 
-/// Breaks it once; false when it has no such effect.
-async fn break_at(flow: &impl Flow, fault: Fault) -> bool {
+/// Pairs of faults in one run, the same ones each time.
+struct Pairs {
+    effects: usize,
+    state: u64,
+}
+
+impl Pairs {
+    fn new(effects: usize) -> Self {
+        Self { effects, state: 0x5EED }
+    }
+
+    /// A number below this one.
+    fn below(&mut self, limit: usize) -> usize {
+        // SplitMix64: any sequence would do that is the same each time.
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(limit).unwrap()).unwrap()
+    }
+}
+
+impl Iterator for Pairs {
+    type Item = [Fault; 2];
+
+    fn next(&mut self) -> Option<[Fault; 2]> {
+        let sides = [When::Before, When::After];
+        let first = self.below(self.effects);
+        let second = first + 1 + self.below(REACH);
+        let failure = [Failure::Error, Failure::Kill][self.below(2)];
+        // After a kill there is no second one.
+        Some([
+            Fault { spot: Spot::Number(first), when: sides[self.below(2)], failure: Failure::Error },
+            Fault { spot: Spot::Number(second), when: sides[self.below(2)], failure },
+        ])
+    }
+}
+
+/// Breaks it once; tells how many of the faults there were.
+async fn break_at(flow: &impl Flow, faults: &[Fault], settling: Settling, settled: &Seen) -> usize {
     let world = flow.world().await;
-    let seams = Seams::new(&world, Some(fault.clone()));
+    let seams = Seams::new(&world, faults.iter().cloned());
     let outcome = attempt(flow, &world, &seams, 1).await;
-    let has_blown = seams.fuse.has_blown();
-    let effect = seams.fuse.effects().get(number_of(&fault)).map(|(name, _)| name.clone()).unwrap_or_default();
-    let situation = format!("{:?} {:?} at {:?} `{effect}`, {outcome:?}", fault.failure, fault.when, fault.spot);
+    let blown = seams.fuse.blown_at().len();
+    let effects = seams.fuse.effects();
+    let place = |fault: &Fault| {
+        let effect = effects.get(number_of(fault)).map(|(name, _)| name.as_str()).unwrap_or_default();
+        format!("{:?} {:?} at {:?} `{effect}`", fault.failure, fault.when, fault.spot)
+    };
+    let places: Vec<String> = faults.iter().map(place).collect();
+    let situation = format!("{}, {outcome:?}", places.join(" and "));
     judge(flow, &world, &seams, &outcome, &situation).await;
     drop(seams);
-    converge(flow, &world, &situation).await;
-    has_blown
+    // From the same place it goes on in the same way.
+    let place = fingerprint::of_everything(&world) ^ u64::from(settling == Settling::Reconcile);
+    if settled.is_new(place) {
+        converge(flow, &world, settling, &situation).await;
+    }
+    blown
 }
 
 fn number_of(fault: &Fault) -> usize {
@@ -127,6 +212,7 @@ pub(crate) async fn attempt(flow: &impl Flow, world: &World, seams: &Seams<'_>, 
             Err(panic) => resume_unwind(panic),
         }
     };
+    world.archive_histories().await;
     outcome
 }
 
@@ -149,10 +235,9 @@ async fn judge<F: Flow>(flow: &F, world: &World, seams: &Seams<'_>, outcome: &Ou
 }
 
 /// Later, the flow is run again, and what was interrupted is settled: then all is as if nothing had happened.
-async fn converge(flow: &impl Flow, world: &World, situation: &str) {
+async fn converge(flow: &impl Flow, world: &World, settling: Settling, situation: &str) {
     world.clock.advance(LATER);
-    // By then the storage systems have completed what was cut.
-    world.providers.iter().for_each(|provider| provider.set_states(vec![MemberState::Ready]));
+    world.complete_snapshots();
     let seams = Seams::new(world, None);
     flow.before_repeating(world, &seams).await;
     let outcome = attempt(flow, world, &seams, 2).await;
@@ -161,6 +246,9 @@ async fn converge(flow: &impl Flow, world: &World, situation: &str) {
     invariants::assert_always(world, &format!("{situation}: repeated")).await;
     drop(seams);
     world.clock.advance(LATER);
-    invariants::settle(world, situation).await;
+    match settling {
+        Settling::Garbage => invariants::settle(world, situation).await,
+        Settling::Reconcile => reconcile::settle(world, situation).await,
+    }
     invariants::assert_settled(world, situation).await;
 }

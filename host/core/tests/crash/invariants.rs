@@ -5,20 +5,30 @@ use std::collections::BTreeSet;
 use stillframe_core::catalog::{Backup, Intent, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::flows::{
-    BackupSelector, FetchRequest, Isolation, MissingWal, ReleaseHosts, ReleaseRequest, RestoreSelector, apply_delete, plan_delete,
-    plan_reconcile, snapshot_fetch, snapshot_release,
+    Action, BackupSelector, Discrepancy, FetchRequest, Isolation, MissingWal, ReleaseHosts, ReleaseRequest, RestoreSelector,
+    apply_delete, plan_delete, plan_reconcile, snapshot_fetch, snapshot_release,
 };
 use stillframe_core::postgres::PgControl;
 use stillframe_core::provider::Token;
 use stillframe_core::retention::RetentionRule;
 
+use crate::fingerprint::{self, Seen};
 use crate::reconcile;
 use crate::seams::Seams;
 use crate::world::{HOST, WAL, World, lease_request};
 
+thread_local! {
+    static PROVEN: Seen = const { Seen::new() };
+}
+
 /// The handles of all sets of a backup.
 pub(crate) fn handles_of(backup: &Backup) -> impl Iterator<Item = String> {
     backup.sentinel.sets.iter().map(|set| set.snapshot.handle.clone())
+}
+
+/// Whether recovery from it goes to its own end only.
+fn is_moment(backup: &Backup) -> bool {
+    backup.permanence == Permanence::Permanent || backup.is_standalone
 }
 
 fn handles(world: &World) -> BTreeSet<String> {
@@ -40,6 +50,7 @@ pub(crate) async fn assert_always(world: &World, situation: &str) {
         |intent: &Intent| intent.requests.iter().map(|request| format!("{}:{}", request.provider, intent.name)).collect::<Vec<_>>();
     let accounted: BTreeSet<String> =
         contents.backups.iter().flat_map(handles_of).chain(contents.intents.iter().flat_map(announced)).collect();
+    let accounted: BTreeSet<String> = accounted.union(&world.orphans.lock().unwrap()).cloned().collect();
     assert!(there.is_subset(&accounted), "no_unaccounted_snapshot: {situation}: {there:?} {accounted:?}");
 
     let recorded: BTreeSet<String> =
@@ -54,7 +65,7 @@ pub(crate) async fn assert_always(world: &World, situation: &str) {
         let range = backup.sentinel.wal_range();
         let own = u32::try_from(range.first).unwrap()..=u32::try_from(range.last).unwrap();
         // Recovery from an ordinary backup goes on to wherever the archive ends.
-        let last = if backup.permanence == Permanence::Permanent { *own.end() } else { *WAL.end() };
+        let last = if is_moment(backup) { *own.end() } else { *WAL.end() };
         let missing: Vec<u32> = (*own.start()..=last).filter(|number| !archived.contains(number)).collect();
         assert!(missing.is_empty(), "protected_wal_present: {situation}: {} lacks {missing:?}", backup.sentinel.name);
     }
@@ -76,13 +87,16 @@ fn assert_never_half_prepared(directory: &std::path::Path, situation: &str) {
     assert!(!is_labelled || is_complete, "the_label_comes_last: {situation}");
 }
 
-/// Settles what was interrupted.
+/// Settles what was interrupted, by `delete garbage`.
 pub(crate) async fn settle(world: &World, situation: &str) {
     let seams = Seams::new(world, None);
     let ports = seams.ports();
     // A storage system that only accepts a deletion finishes it until the next run.
     for _ in 0..2 {
         let plan = plan_delete(&ports, &RetentionRule::Garbage).await.unwrap();
+        if plan.is_empty() {
+            return;
+        }
         let report = apply_delete(&ports, &RetentionRule::Garbage, &plan, &lease_request("delete")).await;
         assert!(report.failures.is_empty(), "{situation}: {:?}", report.failures);
     }
@@ -105,10 +119,15 @@ pub(crate) async fn assert_settled(world: &World, situation: &str) {
     assert_eq!(handles(world), published, "converges: {situation}");
     let seams = Seams::new(world, None);
     let plan = plan_reconcile(&seams.ports(), &reconcile::request(world)).await.unwrap();
-    assert!(plan.unknown.is_empty() && plan.actions().next().is_none(), "0 orphans: {situation}: {:?}", plan.findings);
+    // The state of a snapshot that was not waited for is nobody's until somebody looks.
+    let is_record = |finding: &Discrepancy| matches!(finding.action(), Some(Action::RecordState(_)));
+    assert!(plan.unknown.is_empty() && plan.actions().all(is_record), "0 orphans: {situation}: {:?}", plan.findings);
     drop(seams);
-    for backup in &contents.backups {
-        assert_restorable(world, backup, situation).await;
+    // Restoring is most of the work.
+    if PROVEN.with(|proven| proven.is_new(fingerprint::of_backups(world, &contents))) {
+        for backup in &contents.backups {
+            assert_restorable(world, backup, situation).await;
+        }
     }
 }
 
@@ -120,13 +139,16 @@ async fn assert_restorable(world: &World, backup: &Backup, situation: &str) {
     let seams = Seams::new(world, None);
     let token = Token(format!("proof-{name}"));
     let space = world.path("original/space");
-    let request = FetchRequest {
+    let mut request = FetchRequest {
         destination: root.join("data"),
         selector: BackupSelector::Named(name.clone()),
         tablespace_mapping: vec![(space, root.join("space"))],
         token: token.clone(),
         ..fetch_request()
     };
+    if is_moment(backup) {
+        request.recovery.target = RecoveryTarget::Immediate;
+    }
     let fetched = snapshot_fetch(&seams.ports(), &request, std::future::pending()).await;
     fetched.unwrap_or_else(|error| panic!("published_backup_is_restorable: {situation}: {name}: {error:?}"));
     assert_ready(&root.join("data"), situation);

@@ -6,10 +6,14 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
 mod deletion;
+mod drill;
 mod fetch;
+mod fingerprint;
 mod harness;
 mod invariants;
 mod marks;
+mod policy;
+mod programs;
 mod push;
 mod reconcile;
 mod seams;

@@ -19,7 +19,8 @@ use stillframe_core::provider::{
 use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
 use stillframe_core::testing::{Effect, FakeLocator, FakeProvider, FakeServer, Fault, FileWatch, Fuse, MemoryStore, When};
 
-use crate::world::{Restoring, Starts, World};
+use crate::programs::{FusedPrograms, Servers};
+use crate::world::{Restoring, Starts, Stops, World};
 
 /// What one process sees of the world.
 pub(crate) struct Seams<'a> {
@@ -28,17 +29,19 @@ pub(crate) struct Seams<'a> {
     store: FusedStore,
     providers: FusedProviders,
     locator: FusedLocator,
+    programs: FusedPrograms,
     _files: FileWatch,
 }
 
 impl<'a> Seams<'a> {
-    pub(crate) fn new(world: &'a World, fault: Option<Fault>) -> Self {
-        let fuse = Fuse::new(fault);
+    pub(crate) fn new(world: &'a World, faults: impl IntoIterator<Item = Fault>) -> Self {
+        let fuse = Fuse::new(faults);
         let provider = |inner: &Arc<FakeProvider>| FusedProvider {
             fuse: fuse.clone(),
             inner: inner.clone(),
             server: world.server.clone(),
             restoring: world.restoring.clone(),
+            servers: world.servers.clone(),
         };
         Self {
             store: FusedStore { fuse: fuse.clone(), inner: world.store.clone(), server: world.server.clone() },
@@ -47,6 +50,7 @@ impl<'a> Seams<'a> {
                 providers: world.providers.iter().map(|inner| Arc::new(provider(inner))).collect(),
             },
             locator: FusedLocator { fuse: fuse.clone() },
+            programs: FusedPrograms::new(world, &fuse),
             _files: FileWatch::new(&world.root(), &fuse),
             fuse,
             world,
@@ -64,11 +68,18 @@ impl<'a> Seams<'a> {
         }
     }
 
+    pub(crate) fn programs(&self) -> &FusedPrograms {
+        &self.programs
+    }
+
     pub(crate) fn server(&self) -> Server<'_> {
         let connection = FusedConnection {
             fuse: self.fuse.clone(),
             inner: Some(self.world.server.connect()),
             starts: self.world.starts.clone(),
+            stops: self.world.stops.clone(),
+            server: self.world.server.clone(),
+            label: String::new(),
         };
         Server { connection: Box::new(connection), primary: None, locator: &self.locator }
     }
@@ -157,6 +168,10 @@ struct FusedConnection {
     fuse: Arc<Fuse>,
     inner: Option<Box<dyn Connection>>,
     starts: Starts,
+    stops: Stops,
+    server: FakeServer,
+    /// Of the backup that was started last.
+    label: String,
 }
 
 fn lost(when: When) -> ConnectionError {
@@ -185,13 +200,24 @@ impl Connection for FusedConnection {
     }
 
     async fn start_backup(&mut self, label: &str, checkpoint: CheckpointMode) -> Result<Lsn, ConnectionError> {
-        let start = ask!(self, "start_backup", Effect::Change, |inner| inner.start_backup(label, checkpoint))?;
+        let server = &self.server;
+        let start = ask!(self, "start_backup", Effect::Change, |inner| async {
+            // The checkpoint: no two backups start at one place.
+            server.change(|facts| facts.wal_position = Lsn(facts.wal_position.0 + 0x1000));
+            inner.start_backup(label, checkpoint).await
+        })?;
         self.starts.lock().unwrap().insert(label.to_owned(), start);
+        label.clone_into(&mut self.label);
         Ok(start)
     }
 
     async fn stop_backup(&mut self) -> Result<StoppedBackup, ConnectionError> {
-        ask!(self, "stop_backup", Effect::Change, |inner| inner.stop_backup())
+        let (stops, label) = (&self.stops, &self.label);
+        ask!(self, "stop_backup", Effect::Change, |inner| async {
+            let stopped = inner.stop_backup().await?;
+            stops.lock().unwrap().push((label.clone(), stopped.stop_lsn));
+            Ok(stopped)
+        })
     }
 
     async fn ping(&mut self) -> Result<(), ConnectionError> {
@@ -234,6 +260,7 @@ struct FusedProvider {
     inner: Arc<FakeProvider>,
     server: FakeServer,
     restoring: Restoring,
+    servers: Servers,
 }
 
 impl FusedProvider {
@@ -304,6 +331,9 @@ impl Provider for FusedProvider {
     }
 
     async fn release(&self, handle: &str) -> Result<(), ProviderError> {
+        if !self.servers.lock().unwrap().is_empty() {
+            self.fuse.accuse("nothing_is_taken_from_under_a_server".to_owned());
+        }
         self.pass("release", Effect::Change, self.inner.release(handle)).await
     }
 

@@ -1,6 +1,6 @@
 //! What is there beside the process that runs a flow, and outlives it: a store, a server, two storage systems, directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,15 +14,22 @@ use stillframe_core::catalog::{
 use stillframe_core::flows::{
     Isolation, PathRule, PathSelector, ProviderChoice, PushDeadlines, PushRequest, Readiness, snapshot_push,
 };
-use stillframe_core::postgres::{CheckpointMode, Lsn, SystemIdentifier, Tablespace, WalFileName, WalSegmentSize};
-use stillframe_core::provider::{DataPathName, ProviderName, Token};
+use stillframe_core::postgres::{CheckpointMode, Lsn, SystemIdentifier, Tablespace, WalFileName, WalSegment, WalSegmentSize};
+use stillframe_core::provider::{DataPathName, MemberState, ProviderName, Token};
 use stillframe_core::store::{Key, Store};
-use stillframe_core::testing::{Failure, FakeProvider, FakeServer, Fault, ManualClock, MemoryStore, Spot, When, wal_segment};
+use stillframe_core::testing::{
+    Failure, FakePrograms, FakeProvider, FakeServer, Fault, ManualClock, MemoryStore, Spot, When, wal_segment,
+};
 
+use crate::invariants::handles_of;
+use crate::programs::Servers;
 use crate::seams::Seams;
 
 /// Where each backup started, by its name.
 pub(crate) type Starts = Arc<Mutex<BTreeMap<String, Lsn>>>;
+
+/// Which backups have stopped and where, as long as it is not archived.
+pub(crate) type Stops = Arc<Mutex<Vec<(String, Lsn)>>>;
 
 /// The handle of the set that is being restored.
 pub(crate) type Restoring = Arc<Mutex<String>>;
@@ -44,9 +51,14 @@ pub(crate) struct World {
     pub(crate) layout: Layout,
     pub(crate) archiving: ArchiveSettings,
     pub(crate) starts: Starts,
+    pub(crate) stops: Stops,
     pub(crate) restoring: Restoring,
     /// Every backup that was permanent at some time, and was not released from it on purpose.
     pub(crate) permanent: Mutex<Vec<BackupName>>,
+    /// Handles of the sets whose records the store has lost.
+    pub(crate) orphans: Mutex<BTreeSet<String>>,
+    pub(crate) programs: FakePrograms,
+    pub(crate) servers: Servers,
     directory: tempfile::TempDir,
 }
 
@@ -88,12 +100,16 @@ impl World {
             server: FakeServer::new(start_of_time()),
             providers: ["fake", "other"].map(|name| Arc::new(FakeProvider::new(named(name)))).to_vec(),
             clock: ManualClock::new(start_of_time()),
-            layout: Layout::new(ClusterName::try_from("main".to_owned()).unwrap()),
+            layout: layout(),
             archiving: ArchiveSettings::default(),
             starts: Starts::default(),
+            stops: Stops::default(),
             restoring: Restoring::default(),
             permanent: Mutex::default(),
-            directory: tempfile::tempdir().unwrap(),
+            orphans: Mutex::default(),
+            programs: FakePrograms::default(),
+            servers: Servers::default(),
+            directory: scratch(),
         };
         let (data, space) = (world.path("original/data"), world.path("original/space"));
         for place in [&data, &space] {
@@ -139,7 +155,53 @@ impl World {
         }
         let seams = Seams::new(self, None);
         let request = PushRequest { permanence, ..self.push_request(seed) };
-        snapshot_push(&seams.ports(), seams.server(), &request, std::future::pending()).await.unwrap()
+        let backup = snapshot_push(&seams.ports(), seams.server(), &request, std::future::pending()).await.unwrap();
+        self.archive_histories().await;
+        backup
+    }
+
+    /// Loses all records of a backup, as a store does that is put back.
+    pub(crate) async fn lose_records(&self, seed: u8) {
+        let backup = self.backup(seed).await.unwrap();
+        self.orphans.lock().unwrap().extend(handles_of(&backup));
+        self.remove_records(&backup_name(seed)).await;
+    }
+
+    async fn remove_records(&self, name: &BackupName) {
+        let prefix = format!("main/snapshots_001/{name}/");
+        for key in self.store.snapshot().into_keys().filter(|key| key.as_str().starts_with(&prefix)) {
+            self.store.delete(&key).await.unwrap();
+        }
+    }
+
+    /// Lets the storage systems complete what was cut.
+    pub(crate) fn complete_snapshots(&self) {
+        for provider in &self.providers {
+            provider.set_states(vec![MemberState::Ready]);
+            for mut set in provider.sets() {
+                set.members.iter_mut().for_each(|member| member.state = MemberState::Ready);
+                provider.put(set);
+            }
+        }
+    }
+
+    /// Archives what a server does soon after a backup has stopped: the only other place that tells where.
+    pub(crate) async fn archive_histories(&self) {
+        let stops = std::mem::take(&mut *self.stops.lock().unwrap());
+        let facts = self.server.facts();
+        for (label, stop) in stops {
+            let start = self.starts.lock().unwrap()[&label];
+            let file = WalSegment::containing(facts.timeline, start, facts.segment_size).file_name(facts.segment_size);
+            let time = facts.now.strftime("%Y-%m-%d %H:%M:%S UTC");
+            let text = format!(
+                "START WAL LOCATION: {start} (file {file})\nSTOP WAL LOCATION: {stop} (file {file})\n\
+                 CHECKPOINT LOCATION: {}\nBACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: {time}\nLABEL: {label}\n\
+                 START TIMELINE: 1\nSTOP TIME: {time}\nSTOP TIMELINE: 1\n",
+                Lsn(start.0 + 0x38)
+            );
+            let name = format!("{file}.{:08X}.backup", start.0 % facts.segment_size.bytes()).parse().unwrap();
+            WalArchive::new(&*self.store, &self.layout, &self.archiving).push(name, text.into_bytes()).await.unwrap();
+        }
     }
 
     /// Lets the server write until its position is in the segment of this backup.
@@ -153,6 +215,10 @@ impl World {
     /// Begins a backup whose process is killed when its first set is cut.
     async fn kill_push(&self, seed: u8) {
         let fault = Fault { spot: Spot::Named("fake create"), when: When::After, failure: Failure::Kill };
+        self.kill_push_at(seed, fault).await;
+    }
+
+    pub(crate) async fn kill_push_at(&self, seed: u8, fault: Fault) {
         let seams = Seams::new(self, Some(fault));
         let (ports, request) = (seams.ports(), self.push_request(seed));
         tokio::select! {
@@ -160,6 +226,7 @@ impl World {
             () = seams.fuse.died() => {}
             _ = snapshot_push(&ports, seams.server(), &request, std::future::pending()) => panic!("it was killed"),
         }
+        self.archive_histories().await;
     }
 
     pub(crate) fn push_request(&self, seed: u8) -> PushRequest {
@@ -210,8 +277,21 @@ impl World {
     pub(crate) async fn archived(&self) -> Vec<u32> {
         let files = WalArchive::new(&*self.store, &self.layout, &self.archiving).list().await.unwrap();
         let number = |name: WalFileName| u32::try_from(name.segment(WalSegmentSize::SMALLEST)?.number).ok();
-        files.into_iter().filter_map(|file| number(file.name)).collect()
+        let is_segment = |name: &WalFileName| matches!(name, WalFileName::Segment { .. });
+        files.into_iter().map(|file| file.name).filter(is_segment).filter_map(number).collect()
     }
+}
+
+/// A directory, in memory where there is room: nothing is flushed here anyway.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let has_room = stillframe_core::files::space(memory).is_ok_and(|space| space.free_bytes > 1 << 30);
+    let made = has_room.then(|| tempfile::tempdir_in(memory).ok()).flatten();
+    made.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
+
+fn layout() -> Layout {
+    Layout::new(ClusterName::try_from("main".to_owned()).unwrap())
 }
 
 /// An object that holds a segment with a true header. Making one takes a while, so each is made once.
@@ -222,9 +302,8 @@ async fn archived_segment(number: u32, cluster: SystemIdentifier) -> Bytes {
         return body;
     }
     let store = MemoryStore::default();
-    let layout = Layout::new(ClusterName::try_from("main".to_owned()).unwrap());
     let content = segment_content(number, cluster);
-    WalArchive::new(&store, &layout, &ArchiveSettings::default()).push(segment(number), content).await.unwrap();
+    WalArchive::new(&store, &layout(), &ArchiveSettings::default()).push(segment(number), content).await.unwrap();
     let body = store.get(&segment_key(number)).await.unwrap().unwrap();
     MADE.lock().unwrap().insert(number, body.clone());
     body
