@@ -1,4 +1,4 @@
-//! Developer chores: `cargo xtask demo | test | lint | plugins | bench`.
+//! Developer chores: `cargo xtask demo | test | mutants | lint | plugins | bench`.
 //!
 //! Each command installs what it needs where it may, and otherwise says exactly what to install.
 
@@ -14,6 +14,7 @@ mod bench;
 mod demo;
 mod failure;
 mod lint;
+mod mutants;
 mod plugins;
 mod prerequisites;
 mod real_storage;
@@ -49,6 +50,12 @@ enum Command {
         #[arg(long, requires = "real_storage", value_delimiter = ',')]
         expect: Vec<real_storage::Expected>,
     },
+    /// Makes each mistake of a list in a copy of the tree, and shows that the test named for it fails
+    Mutants {
+        /// Tries only those whose names contain this text
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Checks format, lints and documentation
     Lint,
     /// Builds the provider components and prints their sizes and digests
@@ -80,6 +87,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::demo(),
         Command::Test { filter, real_storage: true, expect } => real_storage::test_real_storage(filter.as_deref(), &expect),
         Command::Test { filter, real_storage: false, .. } => test::test(filter.as_deref()),
+        Command::Mutants { only } => mutants::mutants(only.as_deref()),
         Command::Lint => lint::lint(),
         Command::Plugins => plugins::plugins(),
         Command::Bench { runs, only } => bench::bench(runs.max(1), only),
