@@ -31,6 +31,9 @@ pub use identity::{AwsIdentity, AwsIdentityError, aws_credentials};
 #[cfg(test)]
 mod tests;
 
+/// Pages without an object in a row before a listing counts as endless: a server that passes over what it has deleted gives a few.
+const MAX_EMPTY_PAGES: usize = 1_000;
+
 /// A bucket and a prefix of an S3 server.
 pub(crate) struct S3Wire {
     client: Client,
@@ -119,14 +122,15 @@ impl Wire for S3Wire {
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, Fault> {
         let mut token = None;
-        loop {
-            let page = within(self.timeout, self.list_once(prefix, after, limit, token)).await?;
-            match page {
-                // A page may be empty and yet not be the last.
-                (page, Some(next)) if page.entries.is_empty() => token = Some(next),
+        for _ in 0..MAX_EMPTY_PAGES {
+            match within(self.timeout, self.list_once(prefix, after, limit, token.clone())).await? {
+                // A page may be empty and yet not be the last; but then it leads on.
+                (page, Some(next)) if page.entries.is_empty() && token.as_ref() != Some(&next) => token = Some(next),
+                (page, Some(_)) if page.entries.is_empty() => break,
                 (page, _) => return Ok(page),
             }
         }
+        Err(Fault::EndlessListing)
     }
 }
 

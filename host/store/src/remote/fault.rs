@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     TooLarge { size_bytes: u64 },
     #[error("the server lists `{name}` after `{after}`, which is not the order of the names that were asked for")]
     Disordered { name: String, after: String },
+    #[error("the server gives page after page of a listing, without an object and without an end")]
+    EndlessListing,
     #[error("there is no `{MARKER}` below the prefix, and so no store")]
     MarkerMissing,
     #[error("`{MARKER}` says `{found}`, which this version does not know")]
@@ -103,6 +105,7 @@ impl Classify for Fault {
             | Self::Credentials { is_transient: false, .. }
             | Self::NoLength
             | Self::Disordered { .. }
+            | Self::EndlessListing
             | Self::MarkerMissing
             | Self::MarkerUnknown { .. }
             | Self::Unfit { .. }
@@ -124,7 +127,7 @@ impl Classify for Fault {
             Self::Credentials { .. } => {
                 "name them with `profile` or `credentials_file`, or by the vendor's variables, or give the machine a role"
             }
-            Self::NoLength | Self::Disordered { .. } => {
+            Self::NoLength | Self::Disordered { .. } | Self::EndlessListing => {
                 "Stillframe cannot rely on this server, or on what is between: use another store"
             }
             Self::TooLarge { .. } => "nothing that Stillframe writes is that large; look at what it is",
