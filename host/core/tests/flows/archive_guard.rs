@@ -10,7 +10,7 @@ use stillframe_core::testing::{FaultyStore, WatchedStore, When};
 
 use crate::cluster::DataDirectory;
 use crate::hooked_store::{Hook, Operation, hooked, hooked_at, unreadable};
-use crate::house::{House, wal_key};
+use crate::house::{House, unsealed, wal_key};
 
 fn timeline(number: u32) -> TimelineId {
     TimelineId::new(number).unwrap()
@@ -333,7 +333,7 @@ async fn a_damaged_claim_is_named_and_is_repaired_by_accepting() {
     let (house, primary) = archived().await;
     let key = Key::parse("main/guard_001/timeline-00000001.json").unwrap();
     let of_another = house.store.get(&key).await.unwrap().unwrap();
-    let of_another = String::from_utf8(of_another.to_vec()).unwrap().replace("\"timeline\": 1", "\"timeline\": 2");
+    let of_another = unsealed(&of_another).replace("\"timeline\": 1", "\"timeline\": 2");
     let ports = house.ports(&house.store);
     for damage in ["", "{\"format_version\": 1}", &of_another] {
         house.store.put(&key, damage.to_owned().into()).await.unwrap();

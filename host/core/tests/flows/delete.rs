@@ -15,7 +15,7 @@ use stillframe_core::retention::{Cutoff, Leftover, PlanError, RetentionRule};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, InjectedFault, Operation, ProviderCall, ProviderFailure, WatchedStore, Watcher, When};
 
-use crate::house::{House, lease_request, segment, segment_key, start_of_time};
+use crate::house::{House, lease_request, segment, segment_key, start_of_time, unsealed};
 
 const ORDINARY: Permanence = Permanence::Ordinary;
 
@@ -281,7 +281,7 @@ async fn a_backup_whose_provider_is_not_configured_is_not_even_condemned() {
     let (house, backups) = full_house().await;
     let key = Key::parse(&format!("main/snapshots_001/{}/sentinel.json", backups[0].sentinel.name)).unwrap();
     let body = house.store.get(&key).await.unwrap().unwrap();
-    let other = String::from_utf8(body.to_vec()).unwrap().replace("\"provider\": \"fake\"", "\"provider\": \"gone\"");
+    let other = unsealed(&body).replace("\"provider\": \"fake\"", "\"provider\": \"gone\"");
     house.store.put(&key, other.into()).await.unwrap();
     house.delete(&RetentionRule::Target(backups[0].sentinel.name.clone())).await.unwrap_err();
     assert!(!house.contents().await.find(&backups[0].sentinel.name).unwrap().is_condemned);

@@ -29,7 +29,7 @@ use stillframe_core::testing::{
 };
 
 use crate::hooked_store::{Operation, unreadable};
-use crate::house::{House, handle_of, handles_of, lease_request};
+use crate::house::{House, handle_of, handles_of, lease_request, unsealed};
 use crate::snapshot_push::AtPoll;
 
 fn request(house: &House) -> ReconcileRequest {
@@ -438,7 +438,7 @@ async fn the_next_backup_removes_records_of_which_nothing_is_left_and_no_snapsho
     let cut = killed_push(&house, 1).await;
     let nothing = house.request(2).name;
     let intent = house.store.get(&record(&cut, "intent")).await.unwrap().unwrap();
-    let text = String::from_utf8(intent.to_vec()).unwrap();
+    let text = unsealed(&intent);
     let forged = text.replace(cut.as_str(), nothing.as_str()).replace("token-1", "token-2");
     let elsewhere = forged.replace(nothing.as_str(), house.request(3).name.as_str()).replace("db1", "db2");
     house.store.put(&record(&nothing, "intent"), Bytes::from(forged)).await.unwrap();

@@ -16,7 +16,7 @@ use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FakeProvider, FaultyStore, ProviderCall, ProviderFailure, When};
 
-use crate::house::{House, handles_of, lease_request, provider_name};
+use crate::house::{House, handles_of, lease_request, provider_name, unsealed};
 use crate::snapshot_push::AtPoll;
 
 /// A cluster with a tablespace, which another provider cuts.
@@ -208,7 +208,7 @@ async fn a_record_whose_sets_do_not_hold_every_directory_once_is_damaged() {
     let (house, _) = two_providers().await;
     let backup = house.push(&request(&house, 1)).await.unwrap();
     let key = Key::parse(&format!("main/snapshots_001/{}/sentinel.json", backup.sentinel.name)).unwrap();
-    let whole = String::from_utf8(house.store.get(&key).await.unwrap().unwrap().to_vec()).unwrap();
+    let whole = unsealed(&house.store.get(&key).await.unwrap().unwrap());
     let damages: [(&str, &str); 3] = [
         ("\"paths\": [\n            \"data\"\n", "\"paths\": [\n            \"tablespace-16384\"\n"),
         ("\"provider\": \"other\"", "\"provider\": \"fake\""),

@@ -117,7 +117,7 @@ impl<'a> Leases<'a> {
         let key = self.layout.lease(token);
         let Some(body) = self.store.get(&key).await? else { return Ok(None) };
         let stored: Stored = codec::from_bytes(&key, &body).map_err(|source| match source {
-            CatalogError::Malformed { .. } => LeaseError::Damaged { key, source },
+            CatalogError::Malformed { .. } | CatalogError::Inconsistent { .. } => LeaseError::Damaged { key, source },
             other => LeaseError::Catalog(other),
         })?;
         let term = Duration::from_secs(stored.term_secs);

@@ -13,7 +13,7 @@ use super::{
     summary,
 };
 use crate::hooked_store::unreadable;
-use crate::house::{House, handles_of};
+use crate::house::{House, handles_of, unsealed};
 use crate::snapshot_push::AtPoll;
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn house_of_leftovers() -> (House, BTreeSet<BackupName>) {
     server_at(&house, 9).await;
     let whole = killed_push(&house, 7).await;
     let intent = house.store.get(&record(&whole, "intent")).await.unwrap().unwrap();
-    let forged = String::from_utf8(intent.to_vec()).unwrap().replace(whole.as_str(), stale.as_str());
+    let forged = unsealed(&intent).replace(whole.as_str(), stale.as_str());
     house.store.put(&record(&stale, "intent"), Bytes::from(forged)).await.unwrap();
     // Interrupted, whole, and to be finished.
     archive_history(&house, &whole, 9).await;
