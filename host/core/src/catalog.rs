@@ -197,7 +197,13 @@ impl<'a> Catalog<'a> {
             self.store.delete(&key).await.map_err(unknown)?;
             return Err(CatalogError::GivenUp { name: name.clone() });
         }
-        Ok(())
+        // Nothing else accounts for the snapshot from here on: a store that has lost it must not cost the intent as well.
+        match self.store.get(&key).await.map_err(unknown)? {
+            Some(found) if found == body => Ok(()),
+            // It was there, and somebody has deleted the backup since.
+            None if self.is_given_up(name).await.map_err(unknown)? => Err(CatalogError::GivenUp { name: name.clone() }),
+            _ => Err(CatalogError::NotKept { name: name.clone() }),
+        }
     }
 
     /// Whether somebody has settled, or is settling, a backup that has not been published.
@@ -377,6 +383,11 @@ impl<'a> Catalog<'a> {
             return self.read_published(name, is_listed, contents).await;
         }
         if !is_listed(Record::Intent) {
+            // A listing that lags behind must not make a remnant of a backup: whatever is left of a remnant is removed.
+            if self.is_published(name).await? {
+                let may_be_there = |record| is_listed(record) || record != Record::Condemned;
+                return self.read_published(name, may_be_there, contents).await;
+            }
             contents.remnants.push(name.clone());
             return Ok(());
         }

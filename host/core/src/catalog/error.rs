@@ -65,6 +65,12 @@ pub enum CatalogError {
         /// The backup.
         name: BackupName,
     },
+    /// The store has said that it holds the sentinel, and gives back something else, or nothing.
+    #[error("the store acknowledged the sentinel of `{name}` and does not give it back")]
+    NotKept {
+        /// The backup.
+        name: BackupName,
+    },
     /// The sentinel may or may not have been written.
     #[error("it is not known whether the sentinel of `{name}` was written")]
     PublicationUnknown {
@@ -86,7 +92,11 @@ impl CatalogError {
             | Self::UnknownVersion { key, .. }
             | Self::Unknown { key }
             | Self::WalG { key, .. } => Some(key),
-            Self::Store(_) | Self::NameTaken { .. } | Self::GivenUp { .. } | Self::PublicationUnknown { .. } => None,
+            Self::Store(_)
+            | Self::NameTaken { .. }
+            | Self::GivenUp { .. }
+            | Self::NotKept { .. }
+            | Self::PublicationUnknown { .. } => None,
         }
     }
 }
@@ -96,6 +106,7 @@ impl Classify for CatalogError {
         match self {
             Self::Store(error) => error.class(),
             Self::Malformed { .. } | Self::Inconsistent { .. } | Self::Unknown { .. } | Self::WalG { .. } => ErrorClass::Corrupt,
+            Self::NotKept { .. } => ErrorClass::Corrupt,
             Self::UnknownVersion { .. } => ErrorClass::Config,
             Self::NameTaken { .. } => ErrorClass::Refused,
             Self::GivenUp { .. } | Self::PublicationUnknown { .. } => ErrorClass::Transient,
@@ -117,6 +128,11 @@ impl Classify for CatalogError {
             }
             Self::NameTaken { .. } => Some("run it again: the next name is another one".to_owned()),
             Self::GivenUp { .. } => Some("run it again, and compare the clocks of the hosts".to_owned()),
+            Self::NotKept { .. } => Some(
+                "look at the store with `stillframe check`; the snapshot and its intent were left in place, and `stillframe reconcile` \
+                 finishes the backup once the store keeps what it is given"
+                    .to_owned(),
+            ),
             Self::PublicationUnknown { .. } => Some(
                 "see with `stillframe backup-list` whether it is there; its snapshot and its intent were left in place".to_owned(),
             ),

@@ -121,7 +121,7 @@ pub async fn snapshot_push(
     match ports.catalog().publish(&sentinel).await {
         Ok(()) => {}
         // It may be there: then its snapshot must be, too. The intent keeps it accounted for.
-        Err(error @ CatalogError::PublicationUnknown { .. }) => return Err(error.into()),
+        Err(error @ (CatalogError::PublicationUnknown { .. } | CatalogError::NotKept { .. })) => return Err(error.into()),
         Err(error) => return Err(undo::undo(ports, &prepared, error.into()).await),
     }
     // The sentinel accounts for the snapshot now. An intent that stays beside it means nothing to any reader.

@@ -13,6 +13,7 @@ mod drill_range;
 mod hooked_store;
 mod house;
 mod lease;
+mod lying_store;
 mod policy;
 mod readiness;
 mod reconcile;
