@@ -4,6 +4,7 @@
 //! sentinel does. A sentinel never changes; what may change later (permanence, readiness, a lock, a drill, a deletion that has begun) lies in
 //! objects of its own beside it. Reading tells apart what is absent from what is unreadable, so that whoever deletes can fail closed.
 
+pub(crate) mod age;
 mod archive;
 mod cluster_mark;
 mod codec;
@@ -133,11 +134,12 @@ impl CatalogContents {
 
     /// The newest backup that has not failed and is not being deleted; none of a cluster that was in this place before.
     #[must_use]
-    pub fn latest(&self) -> Option<&Backup> {
-        let age = |backup: &&Backup| (backup.sentinel.started_at, backup.sentinel.name.clone());
-        let standing = || self.backups.iter().filter(|backup| !backup.is_condemned);
-        let cluster = standing().max_by_key(age)?.sentinel.system_identifier;
-        standing().filter(|backup| backup.sentinel.system_identifier == cluster && !backup.has_failed()).max_by_key(age)
+    pub fn latest(&self, now: Timestamp) -> Option<&Backup> {
+        let standing = self.backups.iter().filter(|backup| !backup.is_condemned);
+        let ordered = age::oldest_first(standing, |backup| backup.sentinel.age(), now);
+        let cluster = ordered.last()?.sentinel.system_identifier;
+        let is_restorable = |backup: &&Backup| backup.sentinel.system_identifier == cluster && !backup.has_failed();
+        ordered.into_iter().rev().find(is_restorable)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use stillframe_core::catalog::Catalog;
 use stillframe_core::flows::{AnyBackupName, BackupSelector, FetchError};
 
@@ -35,7 +36,7 @@ impl NamedBackup {
             Self::Name(name) => Ok(name.clone()),
             Self::Latest => {
                 let contents = catalog.contents().await?;
-                let newest = contents.latest().map(|backup| backup.sentinel.name.clone());
+                let newest = contents.latest(Timestamp::now()).map(|backup| backup.sentinel.name.clone());
                 for error in contents.unreadable {
                     tracing::warn!(%error, "left out");
                 }

@@ -17,10 +17,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use error::DrillError;
 
+use crate::catalog::age::oldest_first;
 use crate::catalog::{Backup, BackupName, BackupState, CatalogContents, DrillOutcome, DrillRecord};
 use crate::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
 use crate::files;
@@ -201,14 +203,14 @@ async fn choose(ports: &Ports<'_>, request: &DrillRequest) -> Result<Backup, Dri
     super::settle_states(ports, &mut contents).await;
     match &request.backup {
         Some(name) => contents.find(name).cloned().ok_or_else(|| FetchError::NoSuchBackup(name.clone()).into()),
-        None => newest(&contents).cloned().ok_or_else(|| FetchError::NoBackups.into()),
+        None => newest(&contents, ports.clock.now()).cloned().ok_or_else(|| FetchError::NoBackups.into()),
     }
 }
 
 /// The newest of the newest cluster in this place that is ready and stays.
-fn newest(contents: &CatalogContents) -> Option<&Backup> {
+fn newest(contents: &CatalogContents, now: Timestamp) -> Option<&Backup> {
     let stay = contents.backups.iter().filter(|backup| !backup.is_condemned && backup.state == BackupState::Ready);
-    stay.max_by_key(|backup| (backup.sentinel.started_at, &backup.sentinel.name))
+    oldest_first(stay, |backup| backup.sentinel.age(), now).pop()
 }
 
 /// A drill within a living cluster's directories would be part of its next backup, or worse.

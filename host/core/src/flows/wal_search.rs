@@ -4,7 +4,10 @@
 
 use std::ops::ControlFlow;
 
+use jiff::Timestamp;
+
 use crate::catalog::ArchiveError;
+use crate::catalog::age::oldest_first;
 use crate::data_directory::{RecoveryTarget, TargetTimeline};
 use crate::flows::Ports;
 use crate::flows::snapshot_fetch::{BackupSelector, choose};
@@ -46,7 +49,7 @@ pub(super) async fn search(
 ) -> Result<Searched, ArchiveError> {
     let mut found: Vec<WalMark> = Vec::new();
     let mut newest: Option<Route> = None;
-    for backup in candidates(input, sought.selector) {
+    for backup in candidates(input, sought.selector, ports.clock.now()) {
         let question = Question {
             target: &RecoveryTarget::EndOfWal,
             timeline: sought.timeline,
@@ -75,16 +78,13 @@ pub(super) async fn search(
 }
 
 /// From which backups a search begins, the newest first.
-fn candidates<'a>(input: &'a WindowInput, selector: &BackupSelector) -> Vec<&'a WindowBackup> {
-    let mut found: Vec<&WindowBackup> = input
-        .backups
-        .iter()
-        .filter(|backup| match selector {
-            BackupSelector::Named(name) => &backup.name == name,
-            _ => backup.standing == Standing::Good,
-        })
-        .collect();
-    found.sort_by_key(|backup| std::cmp::Reverse((backup.started_at, &backup.name)));
+fn candidates<'a>(input: &'a WindowInput, selector: &BackupSelector, now: Timestamp) -> Vec<&'a WindowBackup> {
+    let wanted = input.backups.iter().filter(|backup| match selector {
+        BackupSelector::Named(name) => &backup.name == name,
+        _ => backup.standing == Standing::Good,
+    });
+    let mut found = oldest_first(wanted, WindowBackup::age, now);
+    found.reverse();
     if *selector == BackupSelector::Latest {
         found.truncate(1);
     }

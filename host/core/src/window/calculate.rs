@@ -123,7 +123,8 @@ pub enum Unusable {
 /// Calculates the window.
 #[must_use]
 pub fn calculate(input: &WindowInput) -> Window {
-    let cluster = input.cluster();
+    // What time it is, is not asked here: every time of a backup is believed as far as positions do not correct it.
+    let cluster = input.cluster(Timestamp::MAX);
     let mut unusable = Vec::new();
     let mut bases: Vec<&WindowBackup> = Vec::new();
     for backup in &input.backups {

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::{Line, LineEnd, Standing, TimelineOrigin, WindowBackup, WindowInput};
 use crate::catalog::BackupName;
+use crate::catalog::age::oldest_first;
 use crate::data_directory::{RecoveryTarget, TargetTimeline};
 use crate::postgres::{Lsn, TimelineHistory, TimelineId, WalRange, WalSegmentSize};
 
@@ -156,21 +157,19 @@ pub fn can_restore(input: &WindowInput, question: &Question<'_>) -> Result<Route
                 Standing::Good | Standing::Standalone | Standing::NotReady => route(input, backup, question),
             }
         }
-        WantedBackup::Latest => route(input, candidates(input).last().ok_or(Refusal::NoBackups)?, question),
+        WantedBackup::Latest => route(input, candidates(input, question.now).last().ok_or(Refusal::NoBackups)?, question),
         WantedBackup::Automatic => newest_that_reaches(input, question),
     }
 }
 
 /// What is restored without being named, the oldest first: of the cluster that is here now, and not failed.
-fn candidates(input: &WindowInput) -> Vec<&WindowBackup> {
+fn candidates(input: &WindowInput, now: Timestamp) -> Vec<&WindowBackup> {
     // What a cluster left that was here before (`pg_upgrade`, `initdb`) is restored by name only.
-    let cluster = input.cluster();
+    let cluster = input.cluster(now);
     let is_wanted = |backup: &&WindowBackup| {
         Some(backup.system_identifier) == cluster && !matches!(backup.standing, Standing::Condemned | Standing::Failed(_))
     };
-    let mut found: Vec<&WindowBackup> = input.backups.iter().filter(is_wanted).collect();
-    found.sort_by_key(|backup| (backup.started_at, &backup.name));
-    found
+    oldest_first(input.backups.iter().filter(is_wanted), WindowBackup::age, now)
 }
 
 fn newest_that_reaches(input: &WindowInput, question: &Question<'_>) -> Result<Route, Refusal> {
@@ -179,7 +178,7 @@ fn newest_that_reaches(input: &WindowInput, question: &Question<'_>) -> Result<R
         Standing::Standalone => *question.target == RecoveryTarget::Immediate,
         Standing::NotReady | Standing::Failed(_) | Standing::Condemned => false,
     };
-    let usable: Vec<&WindowBackup> = candidates(input).into_iter().filter(is_fit).collect();
+    let usable: Vec<&WindowBackup> = candidates(input, question.now).into_iter().filter(is_fit).collect();
     // Where a transaction or a restore point lies in the WAL is not known: from a backup after it, recovery would run past it.
     let is_unknown = matches!(question.target, RecoveryTarget::Xid(_) | RecoveryTarget::Name(_));
     if is_unknown && usable.len() > 1 {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::TimelineOrigin;
+use crate::catalog::age::{Age, oldest_first};
 use crate::catalog::{Backup, BackupName, BackupState};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
 
@@ -91,6 +92,16 @@ impl From<&Backup> for WindowBackup {
 }
 
 impl WindowBackup {
+    pub(crate) fn age(&self) -> Age<'_> {
+        Age {
+            cluster: self.system_identifier,
+            timeline: self.timeline,
+            span: (self.start, self.stop),
+            began: self.started_at,
+            name: &self.name,
+        }
+    }
+
     /// The segments without which it cannot be restored.
     #[must_use]
     pub fn wal_range(&self) -> WalRange {
@@ -128,9 +139,9 @@ impl WindowInput {
         }
     }
 
-    /// The cluster that the newest backup is of: positions of another one say nothing about it.
-    pub(crate) fn cluster(&self) -> Option<SystemIdentifier> {
+    /// The cluster that the newest backup is of: positions of another one say nothing about it. Times after `now` are believed last.
+    pub(crate) fn cluster(&self, now: Timestamp) -> Option<SystemIdentifier> {
         let standing = self.backups.iter().filter(|backup| backup.standing != Standing::Condemned);
-        standing.max_by_key(|backup| (backup.started_at, &backup.name)).map(|backup| backup.system_identifier)
+        oldest_first(standing, WindowBackup::age, now).last().map(|backup| backup.system_identifier)
     }
 }

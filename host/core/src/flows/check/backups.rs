@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{CheckRequest, Finding, Subject, Verdict};
+use crate::catalog::age::oldest_first;
 use crate::catalog::{Backup, BackupState, CatalogContents, DrillOutcome};
 use crate::error::{Classify, ErrorClass};
 use crate::flows::{Ports, VerifyRequest, plan_delete, settle_states, wal_verify};
@@ -13,6 +14,9 @@ use crate::retention::RetentionRule;
 
 /// Restores that were made longer ago are told of: they cost storage, and keep their snapshots.
 const OLD_RESTORE: Duration = Duration::from_hours(7 * 24);
+
+/// So much may the clocks of a server and of this host differ.
+const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
 /// Looks at the backups.
 pub(super) async fn check_backups(
@@ -46,13 +50,19 @@ pub(super) async fn check_backups(
 fn newest(contents: &CatalogContents, max_age: Option<Duration>, facts: Option<&ServerFacts>, now: Timestamp) -> Finding {
     let is_ours = |backup: &&Backup| facts.is_none_or(|facts| facts.system_identifier == backup.sentinel.system_identifier);
     let usable = |backup: &&Backup| !backup.is_condemned && backup.state == BackupState::Ready;
-    let Some(newest) = contents.backups.iter().filter(is_ours).filter(usable).max_by_key(|backup| backup.sentinel.finished_at)
-    else {
+    let ours = contents.backups.iter().filter(is_ours).filter(usable);
+    let Some(newest) = oldest_first(ours, |backup| backup.sentinel.age(), now).pop() else {
         let finding = if max_age.is_some() { Finding::critical } else { Finding::warning };
         return finding(Subject::Backups, "there is no backup of this cluster that can be restored")
             .with_hint("take one: `stillframe snapshot-push`");
     };
-    let age = now.duration_since(newest.sentinel.finished_at).unsigned_abs();
+    let since = now.duration_since(newest.sentinel.finished_at);
+    let age = since.unsigned_abs();
+    if since.is_negative() && age > CLOCK_TOLERANCE {
+        let message = format!("the newest backup, {}, ends {} from now", newest.sentinel.name, in_words(age));
+        return Finding::warning(Subject::Backups, message)
+            .with_hint("the clock of its server was ahead, or this one is behind: nobody can tell how old it is");
+    }
     let message = format!("the newest backup, {}, is {} old", newest.sentinel.name, in_words(age));
     match max_age {
         Some(max_age) if age > max_age => {
