@@ -1,6 +1,7 @@
 //! The clock, as a seam: retention, deadlines and names must be testable at any moment.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -8,8 +9,12 @@ use jiff::Timestamp;
 /// Tells the time and waits.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Wall clock.
+    /// Wall clock. Anybody may set it, back or forth, at any moment: how long something takes, [`Clock::uptime`] tells.
     fn now(&self) -> Timestamp;
+
+    /// Time that has passed since some moment of the life of this process. Nobody sets it. Whether it goes on while the machine is
+    /// suspended is not certain.
+    fn uptime(&self) -> Duration;
 
     /// Waits for this long.
     async fn sleep(&self, duration: Duration);
@@ -23,6 +28,11 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        static FIRST_ASKED: OnceLock<Instant> = OnceLock::new();
+        FIRST_ASKED.get_or_init(Instant::now).elapsed()
     }
 
     async fn sleep(&self, duration: Duration) {

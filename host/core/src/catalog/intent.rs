@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::lease::process_is_gone;
+use super::lease::{process_is_gone, process_is_one_of_us};
 use super::{BackupName, CatalogError, codec};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalSegmentSize};
 use crate::provider::{ProviderName, Token};
@@ -80,11 +80,18 @@ struct Stored {
 
 impl Intent {
     /// Whether nobody can publish it any more: its time is over, or the process that took it has certainly ended, as far as that
-    /// can be seen from these processes.
+    /// can be seen from these processes. Where that process can be seen, no clock says otherwise.
     #[must_use]
     pub fn is_abandoned(&self, now: Timestamp, here: Option<&str>) -> bool {
         let has_ended = |process: &IntentProcess| Some(process.space.as_str()) == here && process_is_gone(process.id);
-        now >= self.expires_at || self.process.as_ref().is_some_and(has_ended)
+        self.process.as_ref().is_some_and(has_ended) || (now >= self.expires_at && !self.is_running(here))
+    }
+
+    /// Whether the process that takes it still runs, as far as that can be seen from these processes.
+    #[must_use]
+    pub fn is_running(&self, here: Option<&str>) -> bool {
+        let runs = |process: &IntentProcess| Some(process.space.as_str()) == here && process_is_one_of_us(process.id);
+        self.process.as_ref().is_some_and(runs)
     }
 
     pub(super) fn to_bytes(&self, key: &Key) -> Result<Bytes, CatalogError> {

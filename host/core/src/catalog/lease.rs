@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 pub use error::LeaseError;
-pub(super) use process::is_gone as process_is_gone;
 pub use process::process_space;
+pub(super) use process::{is_gone as process_is_gone, is_one_of_us as process_is_one_of_us};
 pub use record::LeaseHolder;
 
 use super::Layout;
@@ -67,8 +67,9 @@ pub struct Lease<'a> {
 /// What the holder last showed of itself.
 struct Renewal {
     count: u64,
-    /// Before the store was asked: it may have taken effect at any moment since.
-    at: Timestamp,
+    /// Before the store was asked: it may have taken effect at any moment since. By the wall clock as well, which alone sees that the
+    /// machine was suspended.
+    at: (Duration, Timestamp),
 }
 
 impl<'a> Lease<'a> {
@@ -118,7 +119,13 @@ impl<'a> Lease<'a> {
             command: request.command.clone(),
             acquired_at: now,
         };
-        let lease = Self { leases: leases.clone(), clock, token, holder, renewal: Mutex::new(Renewal { count: 0, at: now }) };
+        let lease = Self {
+            leases: leases.clone(),
+            clock,
+            token,
+            holder,
+            renewal: Mutex::new(Renewal { count: 0, at: (clock.uptime(), now) }),
+        };
         let is_ours = leases.create(token, &lease.record(LeaseState::Held, 0)).await?;
         Ok(is_ours.then_some(lease))
     }
@@ -140,8 +147,8 @@ impl<'a> Lease<'a> {
     /// Proves that the lease is still held; to be called right before every step that cannot be taken back.
     pub async fn prove(&self) -> Result<(), LeaseError> {
         self.check_age().await?;
-        // Not lately, or the clock was set back: an observer may be about to count us out. Seen alive, we win until it looks again.
-        if self.age().await.is_none_or(|age| age >= RENEW_EVERY) {
+        // Not lately: an observer may be about to count us out. Seen alive, we win until it looks again.
+        if self.age().await >= RENEW_EVERY {
             return self.renew().await;
         }
         self.check_highest().await
@@ -149,10 +156,8 @@ impl<'a> Lease<'a> {
 
     /// Fails when nothing was shown to the others for the whole term, which costs no request.
     pub async fn check_age(&self) -> Result<(), LeaseError> {
-        match self.age().await {
-            Some(age) if age >= TERM => Err(LeaseError::Expired { token: self.token, age }),
-            Some(_) | None => Ok(()),
-        }
+        let age = self.age().await;
+        if age >= TERM { Err(LeaseError::Expired { token: self.token, age }) } else { Ok(()) }
     }
 
     /// Does the work and renews the lease meanwhile; drops the work as soon as the lease is lost.
@@ -185,7 +190,7 @@ impl<'a> Lease<'a> {
     async fn renew(&self) -> Result<(), LeaseError> {
         {
             let mut renewal = self.renewal.lock().await;
-            let at = self.clock.now();
+            let at = (self.clock.uptime(), self.clock.now());
             renewal.count = renewal.count.saturating_add(1);
             self.leases.write(self.token, &self.record(LeaseState::Held, renewal.count)).await?;
             renewal.at = at;
@@ -209,10 +214,11 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Time since the last renewal; none when the clock was set back.
-    async fn age(&self) -> Option<Duration> {
-        let renewal = self.renewal.lock().await;
-        Duration::try_from(self.clock.now().duration_since(renewal.at)).ok()
+    /// Time since the last renewal: the longer of what two clocks say, since to think too little would be a danger.
+    async fn age(&self) -> Duration {
+        let (uptime, wall) = self.renewal.lock().await.at;
+        let by_wall = Duration::try_from(self.clock.now().duration_since(wall)).unwrap_or_default();
+        self.clock.uptime().saturating_sub(uptime).max(by_wall)
     }
 
     fn record(&self, state: LeaseState, renewals: u64) -> LeaseRecord {

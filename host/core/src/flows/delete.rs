@@ -9,15 +9,24 @@ pub(super) mod backup;
 mod error;
 
 use std::collections::BTreeSet;
+use std::slice::from_ref;
+
+use jiff::Timestamp;
 
 pub use error::DeleteError;
 
 use backup::{Fate, delete_backup, forget, settle};
 
-use crate::catalog::{ArchiveError, Backup, BackupName, CatalogError, Lease, LeaseRequest, RestoreRecord, WalArchive};
+use crate::catalog::{
+    ArchiveError, ArchivedFile, Backup, BackupName, CatalogError, Intent, Lease, LeaseRequest, RestoreRecord, WalArchive,
+    WalGContents,
+};
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
-use crate::retention::{Ancestry, DeletePlan, Holdings, Leftover, Reason, RetentionRule, plan, release_wal};
+use crate::retention::{
+    Ancestry, DeletePlan, Holdings, KeepRecovery, Leftover, ProtectedWal, Reason, RetentionRule, WalPlan, plan, release_wal,
+};
+use crate::store::PutOutcome;
 
 /// WAL files that are deleted on one proof of the lease: a few seconds' worth in an object store.
 const WAL_BATCH: usize = 50;
@@ -92,7 +101,8 @@ pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &Delete
     }
     match ports.lease(request).await {
         Ok(lease) => {
-            if let Err(lost) = lease.during(delete_all(ports, rule, plan, &lease, &mut report)).await {
+            let here = request.process_space.as_deref();
+            if let Err(lost) = lease.during(delete_all(ports, rule, plan, &lease, here, &mut report)).await {
                 report.failures.push(("what was left".to_owned(), lost.into()));
             }
             lease.release().await;
@@ -102,8 +112,15 @@ pub async fn apply_delete(ports: &Ports<'_>, rule: &RetentionRule, plan: &Delete
     report
 }
 
-/// Deletes what was planned and may still go, under the lease.
-async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, lease: &Lease<'_>, report: &mut DeleteReport) {
+/// Deletes what was planned and may still go, under the lease. `here` names the processes that can be seen.
+async fn delete_all(
+    ports: &Ports<'_>,
+    rule: &RetentionRule,
+    plan: &DeletePlan,
+    lease: &Lease<'_>,
+    here: Option<&str>,
+    report: &mut DeleteReport,
+) {
     let now = match plan_again(ports, rule, plan).await {
         Ok(now) => now,
         Err(error) => return report.failures.push(("everything".to_owned(), error)),
@@ -144,7 +161,12 @@ async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, 
     let leftovers = || plan.leftovers.iter().filter(|leftover| now.leftovers.contains(leftover));
     for leftover in leftovers() {
         let Leftover::Intent(intent) = leftover else { continue };
-        match settle(ports, lease, intent).await {
+        let settled = if intent.is_running(here) {
+            Err(DeleteError::StillRunning(intent.name.clone()))
+        } else {
+            settle(ports, lease, intent).await
+        };
+        match settled {
             Ok(()) => report.settled.push(intent.name.clone()),
             Err(error) => report.failures.push((intent.name.to_string(), error)),
         }
@@ -158,7 +180,7 @@ async fn delete_all(ports: &Ports<'_>, rule: &RetentionRule, plan: &DeletePlan, 
             Err(error) => report.failures.push((name.to_string(), error)),
         }
     }
-    if let Err(error) = delete_wal(ports, rule, plan, lease, report).await {
+    if let Err(error) = delete_wal(ports, rule, plan, lease, here, report).await {
         return report.failures.push(("WAL".to_owned(), error));
     }
     // Last of all: as long as the mark of a deletion is there, the same command finds what it has begun, and finishes.
@@ -204,15 +226,23 @@ async fn delete_wal(
     rule: &RetentionRule,
     plan: &DeletePlan,
     lease: &Lease<'_>,
+    here: Option<&str>,
     report: &mut DeleteReport,
 ) -> Result<(), DeleteError> {
     if plan.removed_wal().next().is_none() {
         return Ok(());
     }
     // Of the backups that were to go, some may still be there, and new ones may have begun: what is there now decides.
-    let Holdings { contents, files, ancestry, walg, .. } = holdings(ports).await?;
+    let Holdings { mut contents, files, ancestry, walg, .. } = holdings(ports).await?;
     let kept: Vec<&Backup> = contents.backups.iter().filter(|backup| !backup.is_condemned).collect();
-    let now = release_wal(rule, &kept, &contents.intents, files, &ancestry, &walg, ports.clock.now());
+    let release = |intents: &[Intent], files: Vec<ArchivedFile>| {
+        release_wal(rule, &kept, intents, files, &ancestry, &walg, ports.clock.now())
+    };
+    if contents.intents.iter().any(|intent| intent.expires_at < ports.clock.now()) {
+        let released = release(&contents.intents, files.clone());
+        give_up(ports, lease, here, &mut contents.intents, &released, &ancestry).await?;
+    }
+    let now = release(&contents.intents, files);
     let released: BTreeSet<&str> = now.removed().map(|file| file.key.as_str()).collect();
     let (begun_at, total) = (ports.clock.now(), released.len() as u64);
     for (number, file) in plan.removed_wal().filter(|file| released.contains(file.key.as_str())).enumerate() {
@@ -233,6 +263,48 @@ async fn delete_wal(
         report.wal_bytes += file.size_bytes;
     }
     Ok(())
+}
+
+/// Sees to it that no backup whose time is over, by this clock, is published without the WAL that is about to go.
+///
+/// Its own clock may say something else. Whoever publishes looks for the condemnation, before and after; one that is published all
+/// the same, or whose process is seen to run, keeps its WAL.
+async fn give_up(
+    ports: &Ports<'_>,
+    lease: &Lease<'_>,
+    here: Option<&str>,
+    intents: &mut [Intent],
+    released: &WalPlan,
+    ancestry: &Ancestry,
+) -> Result<(), DeleteError> {
+    let (catalog, now) = (ports.catalog(), ports.clock.now());
+    for intent in intents.iter_mut().filter(|intent| intent.expires_at < now) {
+        if !needs_any(intent, released, ancestry) {
+            continue;
+        }
+        let goes_on = intent.is_running(here) || {
+            lease.prove().await?;
+            let condemned = catalog.condemn(&intent.name, now).await?;
+            let is_published = catalog.is_published(&intent.name).await?;
+            if is_published && condemned == PutOutcome::Created {
+                catalog.pardon(&intent.name).await?;
+            }
+            is_published
+        };
+        if goes_on {
+            intent.expires_at = Timestamp::MAX;
+        }
+    }
+    Ok(())
+}
+
+/// Whether some of this WAL would be kept for a backup that is under way.
+fn needs_any(intent: &Intent, released: &WalPlan, ancestry: &Ancestry) -> bool {
+    let needed = ProtectedWal::new(&[], from_ref(intent), &WalGContents::default(), ancestry.clone(), KeepRecovery::No);
+    released.runs().filter(|run| run.kept_for.is_none()).any(|run| {
+        let timeline = needed.on(run.files[0].name.timeline());
+        run.files.iter().any(|file| timeline.reason_to_keep(file.name).is_some())
+    })
 }
 
 impl DeleteReport {

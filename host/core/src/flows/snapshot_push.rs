@@ -160,8 +160,9 @@ async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prep
     // Without start…stop in the archive the set cannot be restored: the stop record is written after the cut.
     wait::until_archived(ports, &mut cut, request, prepared).await?;
     wait::until_ready(ports, &mut cut, request, prepared).await?;
-    // Everybody who deletes WAL reckons with the intent until it expires, and not one second longer.
-    if ports.clock.now() >= prepared.intent.expires_at {
+    // Everybody who deletes WAL reckons with the intent until it expires, and not one second longer. Who expires it behind another
+    // clock gives the backup up before, which the publication finds.
+    if ports.clock.uptime() >= prepared.ends_at {
         return Err(PushError::Expired { at: prepared.intent.expires_at });
     }
     Ok(sentinel(request, prepared, cut))

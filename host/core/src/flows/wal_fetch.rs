@@ -81,13 +81,13 @@ fn open(ports: &Ports<'_>, settings: &AheadSettings, name: WalFileName, destinat
 
 /// Takes a prefetched segment, after a little patience when it is just under way.
 async fn take(ports: &Ports<'_>, prefetched: &Prefetched, name: WalFileName, destination: &Path) -> Option<WalSegmentSize> {
-    let begin = ports.clock.now();
+    let begin = ports.clock.uptime();
     loop {
         // Asked first: it may be finished between the two looks.
         let is_under_way = prefetched.is_under_way(name);
         let now = ports.clock.now();
         let taken = prefetched.take(name, destination, now);
-        if taken.is_some() || !is_under_way || now.duration_since(begin).unsigned_abs() > PATIENCE {
+        if taken.is_some() || !is_under_way || ports.clock.uptime().saturating_sub(begin) > PATIENCE {
             return taken;
         }
         ports.clock.sleep(LOOK).await;

@@ -1,6 +1,6 @@
 //! A clock that stands still until somebody sleeps: then it has passed at once.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,27 +13,47 @@ use crate::clock::Clock;
 /// Sleepers yield first, so that whatever is ready beside them goes ahead: a deadline never beats an answer that is there.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
-    now: Arc<Mutex<Timestamp>>,
+    times: Arc<Mutex<Times>>,
+}
+
+#[derive(Debug)]
+struct Times {
+    wall: Timestamp,
+    uptime: Duration,
 }
 
 impl ManualClock {
     /// Starts at this moment.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now: Arc::new(Mutex::new(now)) }
+        Self { times: Arc::new(Mutex::new(Times { wall: now, uptime: Duration::ZERO })) }
     }
 
     /// Moves on.
     pub fn advance(&self, duration: Duration) {
-        let mut now = self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *now = now.saturating_add(duration).unwrap_or(Timestamp::MAX);
+        let mut times = self.times();
+        times.wall = times.wall.saturating_add(duration).unwrap_or(Timestamp::MAX);
+        times.uptime = times.uptime.saturating_add(duration);
+    }
+
+    /// Is set to another time, as an operator or a time server does; no time passes.
+    pub fn set(&self, now: Timestamp) {
+        self.times().wall = now;
+    }
+
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.times().wall
+    }
+
+    fn uptime(&self) -> Duration {
+        self.times().uptime
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use stillframe_core::catalog::WalArchive;
-use stillframe_core::clock::Clock;
+use stillframe_core::clock::{Clock, SystemClock};
 use stillframe_core::flows::{Guarding, Ports, Pusher, WalFetched, wal_fetch, wal_prefetch, wal_push};
 use stillframe_core::postgres::Lsn;
 use stillframe_core::provider::DataPathName;
@@ -26,6 +26,10 @@ const LONGEST_LOOK: Duration = Duration::from_millis(100);
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
         Timestamp::now() + Duration::from_secs(1)
+    }
+
+    fn uptime(&self) -> Duration {
+        SystemClock.uptime()
     }
 
     async fn sleep(&self, duration: Duration) {

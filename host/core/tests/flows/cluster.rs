@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use stillframe_core::clock::Clock;
+use stillframe_core::clock::{Clock, SystemClock};
 use stillframe_core::flows::Ports;
 use stillframe_core::postgres::{SystemIdentifier, WalSegmentSize};
 use stillframe_core::spool::AheadSettings;
@@ -143,6 +143,10 @@ impl TurnedClock {
 impl Clock for TurnedClock {
     fn now(&self) -> Timestamp {
         Timestamp::now() + *self.offset.lock().unwrap()
+    }
+
+    fn uptime(&self) -> Duration {
+        SystemClock.uptime() + *self.offset.lock().unwrap()
     }
 
     async fn sleep(&self, duration: Duration) {

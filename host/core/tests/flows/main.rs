@@ -5,6 +5,7 @@
 mod archive_guard;
 mod backup_lock;
 mod check;
+mod clocks;
 mod cluster;
 mod delete;
 mod delete_restored;

@@ -29,7 +29,7 @@ pub enum LeaseError {
         highest: Option<u64>,
     },
     /// It was not renewed for so long that somebody may have taken it over.
-    #[error("the lease {token} was not renewed for {} s: this process was suspended, or cut off from the store", .age.as_secs())]
+    #[error("the lease {token} was not renewed for {} s: this process was suspended, cut off from the store, or its clock was set", .age.as_secs())]
     Expired {
         /// Ours.
         token: u64,

@@ -23,6 +23,12 @@ pub(in crate::catalog) fn is_gone(process_id: u32) -> bool {
     }
 }
 
+/// Whether a process of this number runs the same program as this one: another that got the number later hardly does.
+pub(in crate::catalog) fn is_one_of_us(process_id: u32) -> bool {
+    let program = |process: &str| std::fs::read(format!("/proc/{process}/comm")).ok();
+    !is_gone(process_id) && program("self").is_some_and(|own| program(&process_id.to_string()) == Some(own))
+}
+
 /// Its state follows its name, which stands in parentheses and may itself hold any character.
 fn has_ended(process_id: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
@@ -31,12 +37,13 @@ fn has_ended(process_id: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_gone, process_space};
+    use super::{is_gone, is_one_of_us, process_space};
 
     #[test]
     fn a_process_that_runs_is_not_gone_and_one_that_has_ended_is() {
         assert!(!is_gone(std::process::id()));
         assert!(!is_gone(1), "a process of somebody else");
+        assert!(is_one_of_us(std::process::id()) && !is_one_of_us(1));
         let mut child = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn().unwrap();
         let id = child.id();
         // Its end closes the pipe; it is not waited for yet.

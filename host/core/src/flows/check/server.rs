@@ -117,7 +117,7 @@ impl RoundTripOf<'_> {
         let segment =
             WalSegment::containing(facts.timeline, crate::postgres::Lsn(position.0.saturating_sub(1)), facts.segment_size);
         let name = segment.file_name(facts.segment_size);
-        let begun_at = ports.clock.now();
+        let begun_at = ports.clock.uptime();
         let mut pause = PAUSES.0;
         loop {
             match ports.archive().holds_segment(segment, facts.segment_size, facts.system_identifier).await {
@@ -125,7 +125,7 @@ impl RoundTripOf<'_> {
                 Ok(false) => {}
                 Err(error) => return Finding::failed(SUBJECT, &error),
             }
-            if ports.clock.now().duration_since(begun_at).unsigned_abs() >= *deadline {
+            if ports.clock.uptime().saturating_sub(begun_at) >= *deadline {
                 let reason = match connection.archiver().await {
                     Ok(status) if status.is_failing => {
                         format!("; its archiver fails at {}", status.last_failed_wal.unwrap_or_default())
@@ -139,7 +139,7 @@ impl RoundTripOf<'_> {
             ports.clock.sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
-        let waited = ports.clock.now().duration_since(begun_at).unsigned_abs().as_millis();
+        let waited = ports.clock.uptime().saturating_sub(begun_at).as_millis();
         match self.compare(ports, segment).await {
             Ok(Some(true)) => Finding::ok(SUBJECT, format!("{name} was archived within {waited} ms and is what the server wrote")),
             Ok(Some(false)) => Finding::critical(SUBJECT, format!("{name} in the archive is not what the server wrote"))

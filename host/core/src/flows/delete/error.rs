@@ -31,6 +31,9 @@ pub enum DeleteError {
     /// The storage system is still at it.
     #[error("the storage system still deletes what the interrupted backup `{0}` had cut")]
     StillDeleting(BackupName),
+    /// Its time is over, by this clock, and its process runs.
+    #[error("the process that takes the backup `{0}` still runs, though its time is over by the clock of this host")]
+    StillRunning(BackupName),
     /// Some of it could not be deleted.
     #[error("{failed} of {total} deletions failed")]
     Partly {
@@ -52,7 +55,7 @@ impl Classify for DeleteError {
             Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Provider(error) => error.class(),
-            Self::PlanChanged | Self::StillDeleting(_) => ErrorClass::Transient,
+            Self::PlanChanged | Self::StillDeleting(_) | Self::StillRunning(_) => ErrorClass::Transient,
             Self::Partly { first, .. } => first.class(),
         }
     }
@@ -65,6 +68,7 @@ impl Classify for DeleteError {
             Self::Archive(error) => error.hint(),
             Self::Provider(error) => error.hint(),
             Self::PlanChanged => Some("look at the new plan with `stillframe delete policy`, and run it again".to_owned()),
+            Self::StillRunning(_) => Some("wait for its end, or end it; and look at the clock of this host".to_owned()),
             Self::StillDeleting(_) => Some("run it again later".to_owned()),
             Self::Partly { first, .. } => {
                 let advice = first.hint().map_or_else(String::new, |hint| format!("; {hint}"));

@@ -33,7 +33,8 @@ impl Leftovers {
         let is_ours = |intent: &&Intent| intent.hostname == request.hostname;
         let stale = contents.stale_intents.iter().filter(is_ours).filter(|intent| intent.is_abandoned(now, here));
         // What a storage system was asked for just before a process ended may still come.
-        let interrupted = contents.intents.iter().filter(is_ours).filter(|intent| now >= intent.expires_at);
+        let is_over = |intent: &&Intent| now >= intent.expires_at && intent.is_abandoned(now, here);
+        let interrupted = contents.intents.iter().filter(is_ours).filter(is_over);
         Self { interrupted: interrupted.cloned().collect(), stale: stale.cloned().collect() }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Prepared {
     /// One for each provider, in cutting order.
     pub(super) parts: Vec<Part>,
     pub(super) intent: Intent,
+    /// When its time is over, by a clock that nobody sets.
+    pub(super) ends_at: Duration,
     /// What earlier backups of this host left in the catalog.
     pub(super) left: Leftovers,
 }
@@ -73,8 +75,10 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
         };
         ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false), created: OnceLock::new() });
     }
-    let intent = intent(ports, request, &facts, &ordered);
-    Ok(Prepared { facts, paths, parts: ordered, intent, left })
+    let lifetime = lifetime(request, ordered.len());
+    let ends_at = ports.clock.uptime().saturating_add(lifetime);
+    let intent = intent(ports, request, &facts, &ordered, lifetime);
+    Ok(Prepared { facts, paths, parts: ordered, intent, ends_at, left })
 }
 
 async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {
@@ -126,13 +130,17 @@ fn handle_of(set: &BackupSet) -> SetReference {
     SetReference::Handle(set.snapshot.handle.clone())
 }
 
-fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered: &[Part]) -> Intent {
-    let begun_at = ports.clock.now();
+/// When every deadline has passed.
+fn lifetime(request: &PushRequest, cuts: usize) -> Duration {
     let deadlines = request.deadlines;
     // Each provider's cut has the deadline for itself, as have the flush, the start of backup mode, its end, and the look afterwards.
-    let cuts = deadlines.cut.saturating_mul(u32::try_from(ordered.len()).unwrap_or(u32::MAX).saturating_add(STEPS_AROUND_THE_CUT));
+    let cuts = deadlines.cut.saturating_mul(u32::try_from(cuts).unwrap_or(u32::MAX).saturating_add(STEPS_AROUND_THE_CUT));
     let waits = [request.lease.deadline, cuts, deadlines.archive, deadlines.ready];
-    let lifetime = waits.into_iter().fold(SLACK, Duration::saturating_add);
+    waits.into_iter().fold(SLACK, Duration::saturating_add)
+}
+
+fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered: &[Part], lifetime: Duration) -> Intent {
+    let begun_at = ports.clock.now();
     let requests =
         ordered.iter().map(|part| IntendedSet { provider: part.provider.name().clone(), token: part.create.token.clone() });
     let process = request.lease.process_space.clone();

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::cut::{Cut, check_members};
 use super::preflight::{Part, Prepared};
 use super::{PushError, PushRequest, Readiness};
@@ -180,30 +178,28 @@ async fn look_again(part: &Part, set: &mut SnapshotSet) -> Result<(), PushError>
 
 /// A wait with growing pauses.
 struct Wait {
-    begun_at: Timestamp,
-    ends_at: Timestamp,
+    begun_at: Duration,
+    ends_at: Duration,
     pause: Duration,
 }
 
 impl Wait {
     fn new(ports: &Ports<'_>, deadline: Duration) -> Self {
-        Self { begun_at: ports.clock.now(), ends_at: later(ports, deadline), pause: PAUSES.0 }
+        // A clock that is set meanwhile must neither end the wait nor keep it from ending.
+        let begun_at = ports.clock.uptime();
+        Self { begun_at, ends_at: begun_at.saturating_add(deadline), pause: PAUSES.0 }
     }
 
     fn is_over(&self, ports: &Ports<'_>) -> bool {
-        ports.clock.now() >= self.ends_at
+        ports.clock.uptime() >= self.ends_at
     }
 
     fn waited(&self, ports: &Ports<'_>) -> Duration {
-        ports.clock.now().duration_since(self.begun_at).try_into().unwrap_or_default()
+        ports.clock.uptime().saturating_sub(self.begun_at)
     }
 
     async fn pause(&mut self, ports: &Ports<'_>) {
         ports.clock.sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
-}
-
-fn later(ports: &Ports<'_>, duration: Duration) -> Timestamp {
-    ports.clock.now().saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
