@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::{
-    Account, BUCKET, Cluster, ClusterBuilder, ConfigFile, Finished, ObjectStoreServer, ScratchDirectory, Stillframe, file_name,
-    files, places,
+    Account, BUCKET, Cluster, ClusterBuilder, ConfigFile, Finished, ObjectStoreServer, OwnServer, ScratchDirectory, Stillframe,
+    file_name, files, places,
 };
 
 /// Length of a segment's name, with which the names of the files about it begin.
@@ -55,6 +55,14 @@ impl SiteBuilder {
         let url = format!("s3://{BUCKET}/{S3_PREFIX}");
         // Nobody shall look for an instance that gives credentials.
         self.value("store", "url", url).value("store", "endpoint", server.endpoint()).variable("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// Keeps the store in our own server of objects.
+    pub fn own_s3(self, server: &OwnServer) -> Self {
+        let url = format!("s3://{BUCKET}/{S3_PREFIX}");
+        let site = self.value("store", "url", url).value("store", "endpoint", server.endpoint());
+        let keys = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "B")];
+        keys.into_iter().fold(site, |site, (name, value)| site.variable(name, value))
     }
 
     /// Starts the server, with an empty store.

@@ -75,6 +75,21 @@ impl SmallDisk {
         self.remount(MountFlags::empty(), &options(size_kib));
     }
 
+    /// Files and directories that may still be made.
+    pub fn free_inodes(&self) -> u64 {
+        rustix::fs::statvfs(&self.path).expect("it is mounted").f_favail
+    }
+
+    /// Leaves room for so many bytes, in whole pages, and so many files.
+    #[track_caller]
+    pub fn leave(&self, free_kib: u64, free_inodes: u64) {
+        let space = rustix::fs::statvfs(&self.path).expect("it is mounted");
+        let used_kib = (space.f_blocks - space.f_bfree) * space.f_frsize / 1024;
+        let inodes = space.f_files - space.f_ffree + free_inodes;
+        let data = CString::new(format!("size={}k,nr_inodes={inodes}", used_kib + free_kib)).expect("no zero byte");
+        self.remount(MountFlags::empty(), &data);
+    }
+
     /// Makes it read-only, as the kernel does after an error of the device.
     #[track_caller]
     pub fn make_read_only(&self) {
@@ -93,5 +108,5 @@ impl SmallDisk {
 }
 
 fn options(size_kib: u64) -> CString {
-    CString::new(format!("size={size_kib}k,mode=700")).expect("no zero byte")
+    CString::new(format!("size={size_kib}k,nr_inodes=100000,mode=700")).expect("no zero byte")
 }

@@ -74,6 +74,11 @@ impl OwnServer {
         self.objects.by_name.lock().unwrap().clone()
     }
 
+    /// Puts an object there that nobody has sent.
+    pub fn put(&self, name: &str, body: &[u8]) {
+        self.objects.by_name.lock().unwrap().insert(name.to_owned(), body.to_vec());
+    }
+
     /// Names of all objects.
     pub fn names(&self) -> Vec<String> {
         self.objects.by_name.lock().unwrap().keys().cloned().collect()
@@ -150,14 +155,25 @@ impl Objects {
         for (name, body) in &page {
             let _infallible = write!(
                 text,
-                "<Contents><Key>{name}</Key><Size>{}</Size><ETag>\"1\"</ETag><LastModified>2026-11-21T12:00:00.000Z</LastModified></Contents>",
+                "<Contents><Key>{}</Key><Size>{}</Size><ETag>\"1\"</ETag><LastModified>2026-11-21T12:00:00.000Z</LastModified></Contents>",
+                escaped(name),
                 body.len()
             );
         }
         if let Some((last, _)) = page.last().filter(|_| is_truncated) {
-            let _infallible = write!(text, "<NextContinuationToken>{last}</NextContinuationToken>");
+            let _infallible = write!(text, "<NextContinuationToken>{}</NextContinuationToken>", escaped(last));
         }
         text.push_str("</ListBucketResult>");
         http::answer(200, &[("content-type", "application/xml")], text.as_bytes())
     }
+}
+
+/// A text in XML, as S3 writes the names of objects: control characters as references, although XML forbids them.
+fn escaped(text: &str) -> String {
+    let letter = |letter: char| match letter {
+        '&' | '<' | '>' | '"' => format!("&#{};", u32::from(letter)),
+        letter if letter.is_control() => format!("&#x{:x};", u32::from(letter)),
+        letter => letter.to_string(),
+    };
+    text.chars().map(letter).collect()
 }

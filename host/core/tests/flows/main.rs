@@ -23,6 +23,7 @@ mod restore_refusals;
 mod several_providers;
 mod snapshot_fetch;
 mod snapshot_push;
+mod two_operators;
 mod wal;
 mod wal_ahead;
 mod wal_prefetch;
