@@ -44,7 +44,8 @@ impl WalSegment {
     /// The position of its first byte.
     #[must_use]
     pub fn begin(self, size: WalSegmentSize) -> Lsn {
-        Lsn(self.number * size.bytes())
+        // A name can say what no server ever writes: beyond the end of all positions nothing begins.
+        Lsn(self.number.saturating_mul(size.bytes()))
     }
 }
 
@@ -220,6 +221,15 @@ mod tests {
         assert_eq!((range.first, range.last), (2, 2));
         let range = WalRange::of_backup(TimelineId::FIRST, Lsn(0x200_0028), Lsn(0x300_0001), size);
         assert_eq!((range.first, range.last), (2, 3));
+    }
+
+    #[test]
+    fn a_name_beyond_the_end_of_all_wal_is_no_place_within_it() {
+        let name: WalFileName = "00000001FFFFFFFFFFFFFFFF".parse().unwrap();
+        for size in WalSegmentSize::every() {
+            let begin = name.segment(size).unwrap().begin(size);
+            assert!(begin >= Lsn(u64::MAX - size.bytes() + 1), "{begin} with segments of {} bytes", size.bytes());
+        }
     }
 
     #[test]
