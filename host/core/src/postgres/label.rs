@@ -29,6 +29,8 @@ impl BackupLabel {
                 let (position, file) = value.split_once(" (file ")?;
                 Some((position.parse().ok()?, file.strip_suffix(')')?.parse::<WalFileName>().ok()?))
             })
+            // The name of any other file would be one, too.
+            .filter(|(_, file)| matches!(file, WalFileName::Segment { .. }))
             .ok_or(InvalidLabel { line: "START WAL LOCATION" })?;
         let checkpoint = line(&text, "CHECKPOINT LOCATION: ")
             .and_then(|value| value.parse().ok())
@@ -146,6 +148,14 @@ mod tests {
         }
         let contradictory = LABEL_18.replace("START TIMELINE: 3", "START TIMELINE: 4");
         assert_eq!(BackupLabel::parse(contradictory.into_bytes()), Err(InvalidLabel { line: "START TIMELINE" }));
+    }
+
+    #[test]
+    fn refuses_a_start_in_what_is_no_segment() {
+        for file in ["00000003.history", "0000000300000016000000B3.partial", "0000000300000016000000B3.00000028.backup"] {
+            let label = LABEL_18.replace("0000000300000016000000B3", file);
+            assert_eq!(BackupLabel::parse(label.into_bytes()), Err(InvalidLabel { line: "START WAL LOCATION" }), "{file}");
+        }
     }
 
     proptest! {
