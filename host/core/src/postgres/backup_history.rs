@@ -45,11 +45,17 @@ impl BackupHistory {
         let stop = value(STOP_LINES[0]).and_then(|value| value.split_once(" (file ")?.0.parse().ok());
         let stop = stop.ok_or(missing("STOP WAL LOCATION"))?;
         let label = BackupLabel::parse(without_stop(bytes))?;
+        if stop < label.start() {
+            return Err(missing("STOP WAL LOCATION"));
+        }
         let stop_timeline = match value(STOP_LINES[2]) {
             Some(value) => value.parse().ok().and_then(|number| TimelineId::new(number).ok()).ok_or(missing("STOP TIMELINE"))?,
             // PostgreSQL 10 does not say, and voids a backup that was promoted.
             None => label.timeline(),
         };
+        if stop_timeline < label.timeline() {
+            return Err(missing("STOP TIMELINE"));
+        }
         let moment = |prefix| value(prefix).and_then(ServerMoment::parse);
         Ok(Self { name, start_time: moment("START TIME: "), stop_time: moment(STOP_LINES[1]), label, stop, stop_timeline })
     }
@@ -86,7 +92,9 @@ impl BackupHistory {
     pub fn stopped_by(&self, after_start: Timestamp) -> Option<Timestamp> {
         let (start, stop) = (self.start_time.as_ref()?, self.stop_time.as_ref()?);
         if matches!(stop.zone.as_str(), "UTC" | "GMT") {
-            return stop.civil.to_zoned(TimeZone::UTC).ok()?.timestamp().checked_add(SignedDuration::from_secs(1)).ok();
+            let stopped = stop.civil.to_zoned(TimeZone::UTC).ok()?.timestamp().checked_add(SignedDuration::from_secs(1)).ok()?;
+            // The start is told by another clock, which may be ahead of the server's.
+            return Some(stopped.max(after_start));
         }
         let lasted = stop.civil.duration_since(start.civil).max(SignedDuration::ZERO);
         // Summer time may have begun or ended in between.
@@ -161,6 +169,23 @@ mod tests {
         assert_eq!(by("CET", "2026-11-21 10:00:05 CET"), at("2026-11-21T10:00:08Z"), "five seconds after the cut at the latest");
         assert_eq!(by("CEST", "2026-11-21 09:30:00 CET"), at("2026-11-21T11:00:03Z"), "the clock was set back");
         assert_eq!(by("UTC", "yesterday"), None);
+    }
+
+    #[test]
+    fn a_start_by_a_clock_that_is_ahead_is_no_later_than_the_end() {
+        let ahead: Timestamp = "2026-11-21T11:00:00Z".parse().unwrap();
+        let history = BackupHistory::parse(file("UTC", "2026-11-21 10:00:05 UTC").as_bytes()).unwrap();
+        assert_eq!(history.stopped_by(ahead), Some(ahead));
+    }
+
+    #[test]
+    fn refuses_an_end_before_the_start_or_on_an_older_timeline() {
+        let whole = file("UTC", "2026-11-21 10:00:05 UTC");
+        for wrong in [whole.replace("LOCATION: 0/3000138", "LOCATION: 0/2000027"), whole.replace("TIMELINE: 1", "TIMELINE: 0")] {
+            assert!(BackupHistory::parse(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        let of_two = whole.replace("00000001", "00000002").replace("START TIMELINE: 1", "START TIMELINE: 2");
+        assert_eq!(BackupHistory::parse(of_two.as_bytes()), Err(InvalidBackupHistory::Line { line: "STOP TIMELINE" }));
     }
 
     #[test]
