@@ -142,7 +142,9 @@ impl Sentinel {
     /// Bytes of data in all snapshots, where the providers know all of them.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
-        self.sets.iter().flat_map(|set| &set.snapshot.members).map(|member| member.size_bytes).sum()
+        let mut members = self.sets.iter().flat_map(|set| &set.snapshot.members);
+        // Each is what a provider says; two of them together may be more than there is.
+        members.try_fold(0u64, |total, member| Some(total.saturating_add(member.size_bytes?)))
     }
 
     /// Whether nothing of it changes with the live cluster.
@@ -331,5 +333,22 @@ impl From<Stored> for Sentinel {
             consistency: stored.consistency,
             from_standby: stored.from_standby,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::provider::Member;
+    use crate::testing::published_backup;
+
+    #[test]
+    fn sizes_beyond_all_numbers_are_not_small() {
+        let mut sentinel = published_backup(1).sentinel;
+        let members = &mut sentinel.sets[0].snapshot.members;
+        members[0].size_bytes = Some(u64::MAX);
+        members.push(Member { volume: "other".to_owned(), ..members[0].clone() });
+        assert_eq!(sentinel.size_bytes(), Some(u64::MAX));
+        sentinel.sets[0].snapshot.members[1].size_bytes = None;
+        assert_eq!(sentinel.size_bytes(), None, "one that is not known makes the whole unknown");
     }
 }
