@@ -167,7 +167,8 @@ impl Passport {
     /// It comes from outside, and will be shown to people and followed to directories.
     fn check(&self) -> Result<(), &'static str> {
         let paths = self.paths.iter().map(|path| &path.path).chain([&self.data_directory]);
-        let ids = self.parts.iter().flat_map(|part| &part.volumes).map(|volume| volume.id.as_str());
+        let volumes = self.parts.iter().flat_map(|part| &part.volumes).map(|volume| volume.id.as_str());
+        let ids = self.parts.iter().map(|part| part.token.0.as_str()).chain(volumes);
         let texts = paths.map(|path| path.to_str().unwrap_or("\0")).chain(ids).chain([self.hostname.as_str()]);
         if texts.into_iter().any(|text| text.chars().any(char::is_control)) {
             return Err("it holds control characters");
@@ -305,6 +306,9 @@ mod tests {
     fn refuses_what_a_storage_system_has_changed() {
         let escape = Passport { hostname: "db\u{1b}[2J".to_owned(), ..passport(0) };
         assert!(matches!(Passport::from_labels(&escape.to_labels()), Err(PassportProblem::Damaged(_))));
+        let mut escape = passport(0);
+        escape.parts[0].token = Token("0123\u{1b}[2J".to_owned());
+        assert_eq!(Passport::from_labels(&escape.to_labels()), Err(PassportProblem::Damaged("it holds control characters")));
         let mut labels = passport(0).to_labels();
         labels.remove(&format!("{LABEL}01"));
         assert!(matches!(Passport::from_labels(&labels), Err(PassportProblem::Damaged(_))));
