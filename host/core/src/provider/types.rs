@@ -113,6 +113,8 @@ impl TryFrom<String> for DataPathName {
                 .strip_prefix("tablespace-")
                 .and_then(|oid| oid.parse().ok())
                 .map(Self::Tablespace)
+                // `tablespace-+1` would be a second name of `tablespace-1`.
+                .filter(|name| name.to_string() == text)
                 .ok_or_else(|| format!("`{other}` is not the name of a data path")),
         }
     }
@@ -349,4 +351,19 @@ pub struct ProviderDescription {
     pub config_schema: String,
     /// What it imports and why.
     pub needs: Vec<CapabilityNeed>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DataPathName;
+
+    #[test]
+    fn a_data_path_has_one_name() {
+        for name in ["data", "wal", "tablespace-0", "tablespace-4294967295"] {
+            assert_eq!(DataPathName::try_from(name.to_owned()).unwrap().to_string(), name);
+        }
+        for name in ["", "tablespace-", "tablespace-+1", "tablespace-01", "tablespace-4294967296", "Data"] {
+            assert!(DataPathName::try_from(name.to_owned()).is_err(), "{name}");
+        }
+    }
 }
