@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use serde::Serialize;
+use stillframe_runtime::is_dangerous;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -48,11 +49,39 @@ struct Envelope<T> {
 pub fn print<T: Serialize>(json: bool, content: &T, text: impl FnOnce() -> String) {
     progress::end();
     let rendered = if json {
-        serde_json::to_string_pretty(&Envelope { format_version: JSON_VERSION, content }).unwrap_or_else(|error| error.to_string())
+        let envelope = Envelope { format_version: JSON_VERSION, content };
+        harmless_json(serde_json::to_string_pretty(&envelope).unwrap_or_else(|error| error.to_string()))
     } else {
-        text()
+        harmless(text())
     };
     write_line(&rendered);
+}
+
+/// Writes out what a terminal would act on. Records in a store, files and servers bring text along that others wrote; here all of
+/// it passes.
+fn harmless(text: String) -> String {
+    if !text.chars().any(misleads) {
+        return text;
+    }
+    let escaped = |letter: char| if misleads(letter) { letter.escape_unicode().to_string() } else { letter.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+/// The same for JSON, which has escapes of its own. Such letters are found in its texts only.
+pub fn harmless_json(text: String) -> String {
+    if !text.chars().any(misleads) {
+        return text;
+    }
+    let unit = |unit: &mut u16| format!("\\u{unit:04x}");
+    let escaped = |letter: char| {
+        if misleads(letter) { letter.encode_utf16(&mut [0; 2]).iter_mut().map(unit).collect() } else { letter.to_string() }
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// Whether a letter is neither what we lay text out with, nor what it looks like.
+fn misleads(letter: char) -> bool {
+    !matches!(letter, '\n' | '\t') && is_dangerous(letter)
 }
 
 /// Writes to standard output; a reader that has gone away is not an error of ours.
@@ -108,7 +137,7 @@ pub fn print_failure(failure: &Failure, json: bool) {
         text.push_str("\nhint: ");
         text.push_str(hint);
     }
-    let _gone = writeln!(std::io::stderr().lock(), "{text}");
+    let _gone = writeln!(std::io::stderr().lock(), "{}", harmless(text));
 }
 
 /// Renders rows as a table with aligned columns.
@@ -151,4 +180,23 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{scaled} B") } else { format!("{scaled}.{rest} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{harmless, harmless_json};
+
+    #[test]
+    fn nothing_that_is_printed_moves_the_cursor_or_hides_what_it_says() {
+        assert_eq!(harmless("db\u{1b}[2J\u{9b}1m\r\n\tx\u{202e}".to_owned()), "db\\u{1b}[2J\\u{9b}1m\\u{d}\n\tx\\u{202e}");
+        assert_eq!(harmless("größe 日本\n".to_owned()), "größe 日本\n");
+    }
+
+    #[test]
+    fn json_says_the_same_with_harmless_letters() {
+        let value = serde_json::json!({ "host": "db\u{7f}\u{9b}1m\u{202e}\u{e0041}ü", "\u{200b}": "\u{1b}" });
+        let text = harmless_json(serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.contains(r#""db\u007f\u009b1m\u202e\udb40\udc41ü""#), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 }

@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use stillframe_core::flows::{LoggedProgress, Progress, Step};
 
+use crate::output;
 use bar::Told;
 pub use events::ProviderEvents;
 
@@ -199,7 +200,7 @@ struct Line<'a, T> {
 /// Writes one event as a line of JSON to standard error.
 pub fn write_json<T: Serialize>(event: &T) {
     if let Ok(line) = serde_json::to_string(&Line { format_version: 1, event }) {
-        let _gone = writeln!(io::stderr().lock(), "{line}");
+        let _gone = writeln!(io::stderr().lock(), "{}", output::harmless_json(line));
     }
 }
 

@@ -39,3 +39,4 @@ pub use inspect::{CapabilityReport, Inspection};
 pub use provider::WasmProvider;
 pub use runtime::Runtime;
 pub use settings::{ComponentSource, EngineKind, Grants, Limits, ProviderSettings, RuntimeSettings, TreeGrant};
+pub use text::is_dangerous;

@@ -25,7 +25,8 @@ pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
 }
 
 /// Whether a terminal, or a reader's eye, would be misled by it.
-pub(crate) fn is_dangerous(character: char) -> bool {
+#[must_use]
+pub fn is_dangerous(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
