@@ -13,7 +13,7 @@ pub use error::{ProviderError, ProviderFault};
 pub use types::{
     BlockDevice, CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, LockMode, Member,
     MemberState, OWNER_LABEL, ProviderDescription, ProviderName, RestoreDirectory, RestoreRequest, Restored, SetReference,
-    SnapshotSet, Token, Volume,
+    SnapshotSet, Token, Volume, total_bytes,
 };
 
 /// A storage system that can take snapshots.

@@ -13,6 +13,7 @@ use stillframe_core::flows::{
     Action, Deed, Discrepancy, Outcome, ReconcilePlan, ReconcileReport, ReconcileRequest, Remedy, apply_reconcile, plan_reconcile,
 };
 use stillframe_core::postgres::{PgControl, SystemIdentifier};
+use stillframe_core::provider::total_bytes;
 
 use crate::common::Common;
 use crate::config::host_name;
@@ -170,7 +171,7 @@ fn describe(plan: &ReconcilePlan, report: &ReconcileReport, options: &Options, n
     }
     let actions = plan.actions().count();
     if !options.confirm && actions > 0 {
-        let size: Option<u64> = plan.actions().filter(|finding| frees(finding)).map(|finding| finding.size_bytes).sum();
+        let size = total_bytes(plan.actions().filter(|finding| frees(finding)).map(|finding| finding.size_bytes));
         let freed = size.filter(|size| *size > 0).map_or_else(String::new, |size| format!(", which frees up to {}", bytes(size)));
         text.push(format!("to settle: {}{freed}; add --confirm to do it", count(actions, "finding")));
     }

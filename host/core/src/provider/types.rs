@@ -255,6 +255,12 @@ pub struct SnapshotSet {
     pub labels: Labels,
 }
 
+/// Adds up sizes that providers tell; none when one of them is not known. What cannot be true does not overflow.
+#[must_use]
+pub fn total_bytes(sizes: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    sizes.into_iter().try_fold(0, |total: u64, size| Some(total.saturating_add(size?)))
+}
+
 /// What became of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {

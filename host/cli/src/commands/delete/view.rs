@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use stillframe_core::catalog::BackupName;
 use stillframe_core::error::chain;
 use stillframe_core::flows::DeleteReport;
+use stillframe_core::provider::total_bytes;
 use stillframe_core::retention::{Decision, DeletePlan, WalPlan};
 
 use super::text::{NOT_NEEDED, leftover};
@@ -114,10 +115,11 @@ fn totals(plan: &DeletePlan) -> Totals {
     let bytes = |files: &mut dyn Iterator<Item = u64>| files.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
     let (kept_wal_files, kept_wal_bytes) = bytes(&mut plan.wal.kept().map(|file| file.size_bytes));
     let (deleted_wal_files, deleted_wal_bytes) = bytes(&mut plan.removed_wal().map(|file| file.size_bytes));
+    let sizes = plan.removed_backups().map(|backup| backup.sentinel.size_bytes());
     Totals {
         kept_backups: plan.kept_backups().count(),
         deleted_backups: plan.removed_backups().count(),
-        deleted_backup_bytes: plan.removed_backups().filter_map(|backup| backup.sentinel.size_bytes()).sum(),
+        deleted_backup_bytes: total_bytes(sizes.filter(Option::is_some)).unwrap_or_default(),
         kept_wal_files,
         kept_wal_bytes,
         deleted_wal_files,
