@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -34,6 +35,13 @@ impl BackupName {
             .map(|place| char::from(ALPHABET[usize::try_from(bits >> (place * 5) & 31).unwrap_or(0)]))
             .collect();
         Self(format!("sf-{moment}-{digits}"))
+    }
+
+    /// The moment that it was made of; none when its digits are no date.
+    #[must_use]
+    pub fn moment(&self) -> Option<Timestamp> {
+        let text = self.0.split('-').nth(1)?;
+        Some(DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
     }
 
     /// The name as text.
@@ -103,12 +111,13 @@ mod tests {
         fn every_name_can_be_read_back_and_sorts_by_time(seconds in 0i64..4_000_000_000, later in 1i64..1_000_000, random: [u8; 5]) {
             let name = BackupName::new(jiff::Timestamp::from_second(seconds).unwrap(), random);
             prop_assert_eq!(name.as_str().parse::<BackupName>().unwrap(), name.clone());
+            prop_assert_eq!(name.moment().map(jiff::Timestamp::as_second), Some(seconds));
             prop_assert!(name < BackupName::new(jiff::Timestamp::from_second(seconds + later).unwrap(), [0; 5]));
         }
 
         #[test]
         fn never_panics_on_a_name(text: String) {
-            let _ = text.parse::<BackupName>();
+            let _ = text.parse::<BackupName>().map(|name| name.moment());
         }
     }
 

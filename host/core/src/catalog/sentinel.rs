@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackupName, CatalogError, codec};
 use crate::postgres::{BackupLabel, Lsn, PgVersion, SystemIdentifier, TablespaceMap, TimelineId, WalRange, WalSegmentSize};
-use crate::provider::{DataPathName, DataRole, Labels, Member, ProviderName, SnapshotSet};
+use crate::provider::{DataPathName, DataRole, Labels, Member, ProviderName, SnapshotSet, total_bytes};
 use crate::store::Key;
 
 /// Version of the record: version 1 had one set, and did not say what lies on which volume.
@@ -83,9 +83,12 @@ impl BackupSet {
         self.volumes.iter().find(|volume| volume.id == id)
     }
 
-    /// What the provider tells now of each snapshot of this set; none of one that it does not even name.
+    /// What the provider tells now of each snapshot of this set; none of one that it does not even name. What it tells of the set
+    /// of another request, it does not tell of this one.
     pub fn members_in<'a>(&'a self, found: &'a SnapshotSet) -> impl Iterator<Item = Option<&'a Member>> {
-        self.snapshot.members.iter().map(|cut| found.members.iter().find(|member| member.volume == cut.volume))
+        let is_this = found.token == self.snapshot.token;
+        let told = move |cut: &Member| found.members.iter().find(|member| is_this && member.volume == cut.volume);
+        self.snapshot.members.iter().map(told)
     }
 }
 
@@ -142,9 +145,7 @@ impl Sentinel {
     /// Bytes of data in all snapshots, where the providers know all of them.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
-        let mut members = self.sets.iter().flat_map(|set| &set.snapshot.members);
-        // Each is what a provider says; two of them together may be more than there is.
-        members.try_fold(0u64, |total, member| Some(total.saturating_add(member.size_bytes?)))
+        total_bytes(self.sets.iter().flat_map(|set| &set.snapshot.members).map(|member| member.size_bytes))
     }
 
     /// Whether nothing of it changes with the live cluster.

@@ -132,7 +132,8 @@ impl House {
     #[expect(clippy::unused_self, reason = "what is asked of a house reads alike")]
     pub(crate) fn request(&self, seed: u8) -> PushRequest {
         PushRequest {
-            name: BackupName::new(start_of_time(), [seed; 5]),
+            // So long ago that nothing of it is young.
+            name: BackupName::new(start_of_time() - Duration::from_hours(2), [seed; 5]),
             token: Token(format!("token-{seed}")),
             providers: ProviderChoice { default: Some(provider_name()), rules: Vec::new() },
             permanence: Permanence::Ordinary,

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use super::{DeleteError, all_restores};
 use crate::catalog::{Backup, BackupName, BackupSet, Intent, Lease, Permanence};
 use crate::flows::Ports;
+use crate::flows::known_snapshots::KnownSnapshots;
+use crate::flows::removal::delete_set;
 use crate::provider::{Deletion, Member, MemberState, Provider, ProviderError, ProviderFault, SetReference, SnapshotSet};
 use crate::store::PutOutcome;
 
@@ -43,7 +45,7 @@ pub(in crate::flows) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>
     let (mut is_pending, mut has_begun) = (false, false);
     for (provider, set) in &sets {
         lease.prove().await?;
-        match provider.delete(&set.snapshot.handle).await {
+        match delete_set(ports, &**provider, &set.snapshot.handle).await {
             Ok(outcome) => {
                 tracing::info!(backup = %name, provider = %set.provider, ?outcome, "snapshot deleted");
                 is_pending |= outcome == Deletion::Pending;
@@ -123,10 +125,15 @@ pub(in crate::flows) async fn settle(ports: &Ports<'_>, lease: &Lease<'_>, inten
         }
         return Ok(());
     }
+    if !found.is_empty() {
+        // What a published backup is made of does not go, whoever says that it is of this one.
+        let known = KnownSnapshots::of(&catalog.contents().await?);
+        found.iter().try_for_each(|(provider, set)| known.refuse_other(provider.name(), "tell what it has cut", set))?;
+    }
     let mut is_pending = false;
     for (provider, set) in found {
         lease.prove().await?;
-        is_pending |= provider.delete(&set.handle).await? == Deletion::Pending;
+        is_pending |= delete_set(ports, &*provider, &set.handle).await? == Deletion::Pending;
     }
     if is_pending {
         return Err(DeleteError::StillDeleting(name.clone()));

@@ -10,6 +10,7 @@ use crate::flows::Ports;
 use crate::flows::delete::DeleteError;
 use crate::flows::delete::backup::{Fate, delete_backup, forget, settle};
 use crate::flows::readiness::settle_states;
+use crate::flows::removal::delete_set;
 use crate::provider::{Deletion, MemberState, ProviderName, SetReference, SnapshotSet};
 
 /// How long an adoption may take from its intent to its sentinel: a few requests.
@@ -112,7 +113,7 @@ async fn delete(ports: &Ports<'_>, lease: &Lease<'_>, sets: &[(ProviderName, Sna
         if is_recorded(ports, &name).await? {
             return Ok(Outcome::Changed);
         }
-        if delete_set(ports, provider, set).await? == Deletion::Pending {
+        if delete_one(ports, provider, set).await? == Deletion::Pending {
             outcome = Outcome::Pending;
         }
         tracing::info!(%provider, set = set.handle, "deleted a snapshot that was in no record");
@@ -121,9 +122,9 @@ async fn delete(ports: &Ports<'_>, lease: &Lease<'_>, sets: &[(ProviderName, Sna
 }
 
 /// Deletes one set. What may have happened is asked for before it counts as a failure.
-async fn delete_set(ports: &Ports<'_>, name: &ProviderName, set: &SnapshotSet) -> Result<Deletion, ReconcileError> {
+async fn delete_one(ports: &Ports<'_>, name: &ProviderName, set: &SnapshotSet) -> Result<Deletion, ReconcileError> {
     let provider = ports.providers.open(name).await?;
-    let error = match provider.delete(&set.handle).await {
+    let error = match delete_set(ports, &*provider, &set.handle).await {
         Ok(deletion) => return Ok(deletion),
         Err(error) => error,
     };

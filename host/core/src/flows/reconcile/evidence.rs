@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::rebuild::{Obstacle, Rebuilder};
 use super::{ReconcileError, ReconcileRequest, labels};
 use crate::catalog::{BackupName, CatalogContents, CatalogIdentity, Intent, RestoreRecord, Sentinel};
+use crate::flows::known_snapshots::KnownSnapshots;
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::SystemIdentifier;
 use crate::provider::{ProviderError, ProviderName, SetReference, SnapshotSet, Token};
@@ -112,18 +113,26 @@ impl Evidence {
     /// Looks for what could be published: interrupted backups, and those that are in no record.
     async fn rebuild(&mut self, ports: &Ports<'_>, request: &ReconcileRequest) {
         let mut rebuilder = Rebuilder::new(ports, self.unknown.is_empty());
+        let known = KnownSnapshots::of(&self.contents);
         let mut rebuilt = BTreeMap::new();
         for intent in self.contents.intents.iter().filter(|intent| self.is_abandoned(intent, request)) {
             let found: Vec<Listed<'_>> = self.sets_of(intent).collect();
             if !found.is_empty() && !self.given_up.contains(&intent.name) {
-                rebuilt.insert(intent.name.clone(), rebuilder.rebuild(&intent.name, &found).await);
+                let result = match shared(&known, &found) {
+                    Some(obstacle) => Err(obstacle),
+                    None => rebuilder.rebuild(&intent.name, &found).await,
+                };
+                rebuilt.insert(intent.name.clone(), result);
             }
         }
         for (name, sets) in self.in_no_record() {
             let Ok(name) = name.parse::<BackupName>() else { continue };
             if self.is_ours(&name, &sets, request) && !self.is_recorded(&name) {
-                let found = rebuilder.rebuild(&name, &sets).await;
-                rebuilt.insert(name, found);
+                let result = match shared(&known, &sets) {
+                    Some(obstacle) => Err(obstacle),
+                    None => rebuilder.rebuild(&name, &sets).await,
+                };
+                rebuilt.insert(name, result);
             }
         }
         self.rebuilt = rebuilt;
@@ -149,9 +158,9 @@ impl Evidence {
         self.all().map(|(_, set)| &set.handle).collect::<BTreeSet<_>>().len()
     }
 
-    /// A set by token or handle, whichever provider listed it.
+    /// A set by token and handle, whichever provider listed it. One that has only one of the two is not known to be the same.
     pub(super) fn find(&self, token: &Token, handle: &str) -> Option<&SnapshotSet> {
-        self.all().map(|(_, set)| set).find(|set| set.token == *token || set.handle == handle)
+        self.all().map(|(_, set)| set).find(|set| set.token == *token && set.handle == handle)
     }
 
     /// The sets that an intent accounts for.
@@ -196,6 +205,12 @@ impl Evidence {
             || contents.remnants.contains(name)
             || !contents.unreadable.is_empty()
     }
+}
+
+/// What a listed backup is made of is no part of another one, and does not go with it.
+fn shared(known: &KnownSnapshots, sets: &[Listed<'_>]) -> Option<Obstacle> {
+    let (provider, owner) = sets.iter().find_map(|(provider, set)| Some((provider, known.other_owner(provider, set)?)))?;
+    Some(Obstacle::Later(format!("the provider `{provider}` says that a snapshot of `{owner}` belongs to it")))
 }
 
 /// The owners whose snapshots this catalog may know.

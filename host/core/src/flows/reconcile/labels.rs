@@ -18,8 +18,12 @@ pub(in crate::flows) fn owner(layout: &Layout, cluster: SystemIdentifier) -> Str
     format!("{}/{cluster}", layout.cluster())
 }
 
-/// Whether a set says that it belongs to this catalog; none when it does not say to which.
+/// Whether a set says that it belongs to this catalog; none when it does not say to which, or its labels are those of another set.
 pub(super) fn is_of(set: &SnapshotSet, catalog: Option<&CatalogIdentity>) -> Option<bool> {
     let says = set.labels.get(CATALOG_LABEL)?;
+    let fits = |label, own: &str| set.labels.get(label).is_none_or(|says| says == own);
+    if !fits(BACKUP_LABEL, &set.name) || !fits(TOKEN_LABEL, &set.token.0) {
+        return None;
+    }
     Some(catalog.is_some_and(|catalog| catalog.as_str() == says))
 }

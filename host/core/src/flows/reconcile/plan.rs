@@ -12,7 +12,7 @@ use super::evidence::{Evidence, Listed};
 use super::rebuild::Obstacle;
 use super::{Action, Case, Discrepancy, ReconcileRequest, Remedy, labels};
 use crate::catalog::{Backup, BackupName, BackupSet, BackupState, Intent, RestoreRecord};
-use crate::provider::{Member, MemberState, ProviderName, SnapshotSet};
+use crate::provider::{Member, MemberState, ProviderName, SnapshotSet, total_bytes};
 
 /// For so long after a backup began, what it asked a storage system for may still come, though its process has ended.
 const QUIET: Duration = Duration::from_mins(10);
@@ -160,7 +160,7 @@ fn announced(evidence: &Evidence, intent: &Intent, request: &ReconcileRequest) -
             about(case, "all of it is there", Remedy::Act(action))
         }
         Some(Err(Obstacle::Later(reason))) => about(case, reason, Remedy::Wait),
-        Some(Err(Obstacle::Never(reason))) => undo(reason),
+        Some(Err(Obstacle::Unclear(reason) | Obstacle::Never(reason))) => undo(reason),
         None => undo("it has cut nothing"),
     }
 }
@@ -205,7 +205,7 @@ fn unpublished(evidence: &Evidence, name: &str, sets: &[Listed<'_>], request: &R
     if !evidence.is_ours(&parsed, sets, request) {
         let says = sets.iter().any(|(_, set)| labels::is_of(set, evidence.identity.as_ref()) == Some(false));
         let reason =
-            if says { "it belongs to the catalog of another store" } else { "it does not say to which catalog it belongs" };
+            if says { "it belongs to the catalog of another store" } else { "its labels do not tell to which catalog it belongs" };
         let decide = format!("if no other store knows it, claim it: `stillframe reconcile --claim {name}`");
         return about(reason, Remedy::Decide(decide));
     }
@@ -215,13 +215,19 @@ fn unpublished(evidence: &Evidence, name: &str, sets: &[Listed<'_>], request: &R
             return about("its records are lost, and all of it is there", Remedy::Act(action));
         }
         Some(Err(Obstacle::Later(reason))) => return about(reason, Remedy::Wait),
-        Some(Err(Obstacle::Never(reason))) => reason.as_str(),
+        Some(Err(Obstacle::Unclear(reason))) if !request.claimed.contains(&parsed) => {
+            let decide =
+                format!("if it is no backup that anybody needs, claim it, and it goes: `stillframe reconcile --claim {name}`");
+            return about(reason, Remedy::Decide(decide));
+        }
+        Some(Err(Obstacle::Unclear(reason) | Obstacle::Never(reason))) => reason.as_str(),
         None => return about("it could not be looked at", Remedy::Wait),
     };
     if let Some(error) = evidence.unknown.first() {
         return about(&unasked(&error.provider), Remedy::Wait);
     }
-    if !is_older(evidence.now, cut_at, request.min_age) {
+    // The name is the host's own word, and the moment of the cut the provider's.
+    if !is_older(evidence.now, cut_at.max(parsed.moment()), request.min_age) {
         return about(&format!("{never}; it is younger than {} s", request.min_age.as_secs()), Remedy::Wait);
     }
     let sets = sets.iter().map(|(provider, set)| ((*provider).clone(), (*set).clone())).collect();
@@ -267,5 +273,5 @@ fn unasked(provider: &ProviderName) -> String {
 }
 
 fn size_bytes(sets: &[Listed<'_>]) -> Option<u64> {
-    sets.iter().flat_map(|(_, set)| &set.members).map(|member| member.size_bytes).sum()
+    total_bytes(sets.iter().flat_map(|(_, set)| &set.members).map(|member| member.size_bytes))
 }

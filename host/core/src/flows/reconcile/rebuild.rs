@@ -9,18 +9,21 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::evidence::Listed;
-use crate::catalog::{ArchivedFile, BackupName, BackupSet, Passport, PassportPart, Sentinel};
+use super::labels::owner;
+use crate::catalog::{ArchivedFile, BackupName, BackupSet, Passport, PassportPart, PassportProblem, Sentinel};
 use crate::error::chain;
 use crate::flows::Ports;
 use crate::flows::snapshot_push::consistency;
 use crate::postgres::{BackupHistory, WalFileName, WalSegment};
-use crate::provider::{MemberState, SnapshotSet};
+use crate::provider::{MemberState, OWNER_LABEL, SnapshotSet};
 
 /// Why a backup cannot be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Obstacle {
     /// Not now; it may be possible later, or on another host.
     Later(String),
+    /// What it carries cannot be read here, or contradicts itself: it may be a backup all the same.
+    Unclear(String),
     /// It is not a backup, and never will be.
     Never(String),
 }
@@ -41,9 +44,17 @@ impl<'a> Rebuilder<'a> {
     /// Makes the sentinel of the backup of this name, of which these sets are known.
     pub(super) async fn rebuild(&mut self, name: &BackupName, sets: &[Listed<'_>]) -> Result<Sentinel, Obstacle> {
         let Some((_, any)) = sets.first() else { return Err(Obstacle::Never("nothing of it is left".to_owned())) };
-        let passport = Passport::from_labels(&any.labels).map_err(|problem| Obstacle::Never(problem.to_string()))?;
+        let passport = Passport::from_labels(&any.labels).map_err(|problem| match problem {
+            PassportProblem::Missing => Obstacle::Never(problem.to_string()),
+            // Of a later version, perhaps.
+            PassportProblem::Damaged(_) => Obstacle::Unclear(problem.to_string()),
+        })?;
         if passport.name != *name {
-            return Err(Obstacle::Never(format!("the record that it carries is of `{}`", passport.name)));
+            return Err(Obstacle::Unclear(format!("the record that it carries is of `{}`", passport.name)));
+        }
+        let owner = owner(self.ports.layout, passport.system_identifier);
+        if sets.iter().any(|(_, set)| set.labels.get(OWNER_LABEL) != Some(&owner)) {
+            return Err(Obstacle::Unclear("the record that it carries is of another cluster".to_owned()));
         }
         let snapshots: Vec<BackupSet> = passport.parts.iter().map(|part| self.set_of(part, sets)).collect::<Result<_, _>>()?;
         let history = self.history(&passport).await?;

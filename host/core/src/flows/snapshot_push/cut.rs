@@ -52,7 +52,7 @@ pub(super) async fn cut(
     let after = within(ports, deadline, connection.facts()).await?;
     check_server(&prepared.facts, &after)?;
     for (part, set) in prepared.parts.iter().zip(&sets) {
-        check_set(set, part, request.isolation)?;
+        check_set(set, part, prepared, request.isolation)?;
     }
     let (label, tablespace_map) = check_label(start_lsn, &stopped, prepared)?;
     Ok(Cut { sets, start_lsn, stop_lsn: stopped.stop_lsn, label, tablespace_map, finished_at: after.now, connection })
@@ -67,7 +67,7 @@ async fn cut_all(ports: &Ports<'_>, start: Lsn, prepared: &Prepared) -> Result<V
         part.create_was_called.store(true, Ordering::SeqCst);
         let set = part.provider.create(&part.create).await?;
         // Another backup's set is not ours to undo.
-        if set.token == part.create.token {
+        if set.token == part.create.token && prepared.known.other_owner(part.provider.name(), &set).is_none() {
             part.created.get_or_init(|| set.handle.clone());
         }
         sets.push(set);
@@ -95,12 +95,13 @@ fn check_server(before: &ServerFacts, after: &ServerFacts) -> Result<(), PushErr
     Ok(())
 }
 
-fn check_set(set: &SnapshotSet, part: &Part, isolation: Isolation) -> Result<(), PushError> {
+fn check_set(set: &SnapshotSet, part: &Part, prepared: &Prepared, isolation: Isolation) -> Result<(), PushError> {
     // Another backup's set under our name would be published as ours, and be deleted with either of them.
     if set.token != part.create.token {
         let fault = ProviderFault::BadAnswer(format!("the set `{}` is not of this request", set.handle));
         return Err(ProviderError { provider: part.provider.name().clone(), operation: "create the snapshot set", fault }.into());
     }
+    prepared.known.refuse_other(part.provider.name(), "create the snapshot set", set)?;
     if !set.isolated && isolation == Isolation::Required {
         return Err(PushError::NotIsolated);
     }

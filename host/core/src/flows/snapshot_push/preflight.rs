@@ -11,6 +11,7 @@ use super::leftovers::Leftovers;
 use super::{PushError, PushRequest, Server};
 use crate::catalog::{Backup, BackupSet, CatalogContents, IntendedSet, Intent, IntentProcess};
 use crate::flows::Ports;
+use crate::flows::known_snapshots::KnownSnapshots;
 use crate::postgres::{ArchiveMode, ServerFacts};
 use crate::provider::{CreateRequest, DataPath, Provider, SetReference};
 
@@ -31,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) ends_at: Duration,
     /// What earlier backups of this host left in the catalog.
     pub(super) left: Leftovers,
+    /// What other backups are made of.
+    pub(super) known: KnownSnapshots,
 }
 
 /// What one provider cuts.
@@ -78,7 +81,7 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
     let lifetime = lifetime(request, ordered.len());
     let ends_at = ports.clock.uptime().saturating_add(lifetime);
     let intent = intent(ports, request, &facts, &ordered, lifetime);
-    Ok(Prepared { facts, paths, parts: ordered, intent, ends_at, left })
+    Ok(Prepared { facts, paths, parts: ordered, intent, ends_at, left, known: KnownSnapshots::of(&contents) })
 }
 
 async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {

@@ -10,6 +10,7 @@ use super::PushError;
 use super::preflight::{Part, Prepared};
 use crate::catalog::{BackupName, BackupSet};
 use crate::error::chain;
+use crate::flows::removal::delete_set;
 use crate::flows::{Phase, Ports, Step};
 use crate::provider::{Deletion, SetReference};
 
@@ -27,7 +28,7 @@ pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushErro
     ports.progress.report(&Step::begun(Phase::Undo));
     let mut failed = None;
     for part in prepared.parts.iter().filter(|part| part.create_was_called.load(Ordering::SeqCst)) {
-        if let Err(removal) = remove_set(ports, part).await {
+        if let Err(removal) = remove_set(ports, prepared, part).await {
             failed.get_or_insert(removal);
         }
     }
@@ -54,22 +55,25 @@ pub(super) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushEr
     }
 }
 
-async fn remove_set(ports: &Ports<'_>, part: &Part) -> Result<(), PushError> {
+async fn remove_set(ports: &Ports<'_>, prepared: &Prepared, part: &Part) -> Result<(), PushError> {
     let handle = match part.created.get() {
         // The storage system may not list yet what it has made.
         Some(handle) => handle.clone(),
         None => match part.provider.get(&SetReference::Token(part.create.token.clone())).await? {
-            Some(set) => set.handle,
+            Some(set) => {
+                prepared.known.refuse_other(part.provider.name(), "tell what it has cut", &set)?;
+                set.handle
+            }
             None => return Ok(()),
         },
     };
-    let mut outcome = part.provider.delete(&handle).await?;
+    let mut outcome = delete_set(ports, &*part.provider, &handle).await?;
     for _ in 0..DELETION_POLLS.1 {
         if outcome != Deletion::Pending {
             return Ok(());
         }
         ports.clock.sleep(DELETION_POLLS.0).await;
-        outcome = part.provider.delete(&handle).await?;
+        outcome = delete_set(ports, &*part.provider, &handle).await?;
     }
     Err(PushError::NotReady(DELETION_POLLS.0 * DELETION_POLLS.1))
 }

@@ -9,7 +9,7 @@ use super::{PushError, PushRequest, Readiness};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{ArchiverStatus, WalFileName, WalRange, WalSegment, WalSegmentSize};
-use crate::provider::{MemberState, SetReference, SnapshotSet};
+use crate::provider::{Member, MemberState, SetReference, SnapshotSet, total_bytes};
 
 /// First and longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -150,7 +150,7 @@ pub(super) async fn until_ready(
         }
         ports.progress.report(&Step {
             percent: members().filter_map(|member| member.percent).min(),
-            size_bytes: members().map(|member| member.size_bytes).sum(),
+            size_bytes: total_bytes(members().map(|member| member.size_bytes)),
             done: Some(members().filter(|member| member.state == MemberState::Ready).count() as u64),
             total: Some(members().count() as u64),
             waited: wait.waited(ports),
@@ -166,13 +166,23 @@ async fn look_again(part: &Part, set: &mut SnapshotSet) -> Result<(), PushError>
     let found = part.provider.get(&SetReference::Handle(set.handle.clone())).await?;
     let found = found.ok_or_else(|| failed("it is gone"))?;
     // Only the state may have changed: another set under this handle is not what was cut.
-    let same_volumes = found.members.len() == set.members.len()
-        && set.members.iter().all(|member| found.members.iter().any(|other| other.volume == member.volume));
-    if !same_volumes || found.isolated != set.isolated {
+    let now = |member: &Member| found.members.iter().find(|other| other.volume == member.volume && other.id == member.id);
+    let is_same = found.token == set.token
+        && found.name == set.name
+        && found.isolated == set.isolated
+        && found.members.len() == set.members.len()
+        && set.members.iter().all(|member| now(member).is_some());
+    if !is_same {
         return Err(failed("it is not the set that was cut"));
     }
     check_members(&found)?;
-    *set = found;
+    // What was said at the cut is what is published; nothing that is said later makes it better.
+    set.atomic &= found.atomic;
+    for member in &mut set.members {
+        if let Some(now) = now(member) {
+            *member = now.clone();
+        }
+    }
     Ok(())
 }
 
