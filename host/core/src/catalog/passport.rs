@@ -160,7 +160,9 @@ impl Passport {
         if stored.v != FORMAT_VERSION {
             return Err(damaged("it is of another version"));
         }
-        let passport = Self::from(stored);
+        let mut passport = Self::from(stored);
+        // The backup is as good without it.
+        passport.user_data = passport.user_data.filter(|data| !data.to_string().chars().any(misleads));
         passport.check().map(|()| passport).map_err(damaged)
     }
 
@@ -170,7 +172,9 @@ impl Passport {
         let volumes = self.parts.iter().flat_map(|part| &part.volumes).map(|volume| volume.id.as_str());
         let ids = self.parts.iter().map(|part| part.token.0.as_str()).chain(volumes);
         let texts = paths.map(|path| path.to_str().unwrap_or("\0")).chain(ids).chain([self.hostname.as_str()]);
-        if texts.into_iter().any(|text| text.chars().any(char::is_control)) {
+        let map = String::from_utf8_lossy(self.tablespaces.as_bytes());
+        let misled = |character: char| character != '\n' && misleads(character);
+        if texts.into_iter().any(|text| text.chars().any(misleads)) || map.chars().any(misled) {
             return Err("it holds control characters");
         }
         if self.parts.is_empty() || self.parts.iter().any(|part| part.token.0.is_empty()) {
@@ -178,6 +182,11 @@ impl Passport {
         }
         Ok(())
     }
+}
+
+/// Whether a terminal would act on it, or show in another order what surrounds it.
+fn misleads(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl From<&Passport> for Stored {
@@ -309,6 +318,12 @@ mod tests {
         let mut escape = passport(0);
         escape.parts[0].token = Token("0123\u{1b}[2J".to_owned());
         assert_eq!(Passport::from_labels(&escape.to_labels()), Err(PassportProblem::Damaged("it holds control characters")));
+        for hidden in ['\u{9b}', '\u{202e}', '\u{2066}'] {
+            let path = Passport { data_directory: format!("/srv/{hidden}").into(), ..passport(0) };
+            assert!(matches!(Passport::from_labels(&path.to_labels()), Err(PassportProblem::Damaged(_))), "{hidden:?}");
+            let words = Passport { user_data: Some(serde_json::json!({ "note": hidden })), ..passport(0) };
+            assert_eq!(Passport::from_labels(&words.to_labels()).unwrap().user_data, None, "{hidden:?}");
+        }
         let mut labels = passport(0).to_labels();
         labels.remove(&format!("{LABEL}01"));
         assert!(matches!(Passport::from_labels(&labels), Err(PassportProblem::Damaged(_))));
