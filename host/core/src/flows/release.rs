@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::catalog::{CatalogError, RestoreRecord};
+use crate::catalog::{CatalogError, RestoreRecord, RestoredDirectory, RestoredPart};
 use crate::error::{Classify, ErrorClass};
 use crate::files::{self, FileError};
 use crate::flows::Ports;
@@ -27,6 +27,9 @@ pub(super) async fn release(ports: &Ports<'_>, record: &RestoreRecord) -> Result
     if let Some(error) = failed {
         return Err(error.into());
     }
+    for part in &record.parts {
+        prove_released(part)?;
+    }
     let mut removed = Vec::new();
     for directory in record.directories() {
         if let Some(restored) = directory.elsewhere()
@@ -39,13 +42,25 @@ pub(super) async fn release(ports: &Ports<'_>, record: &RestoreRecord) -> Result
     Ok(removed)
 }
 
-async fn release_part(ports: &Ports<'_>, part: &crate::catalog::RestoredPart) -> Result<(), ProviderError> {
+async fn release_part(ports: &Ports<'_>, part: &RestoredPart) -> Result<(), ProviderError> {
     let provider = ports.providers.open(&part.provider).await?;
     match provider.release(part.release_handle()).await {
         // What cannot restore has restored nothing.
         Err(ProviderError { fault: ProviderFault::Unsupported(_), .. }) => Ok(()),
         released => released,
     }
+}
+
+/// Refuses to forget what the provider says that it has released, and what is there all the same. Only where a link of ours leads: what
+/// a restore that failed has called its place was never proven.
+fn prove_released(part: &RestoredPart) -> Result<(), ProviderError> {
+    let is_linked =
+        |directory: &&RestoredDirectory| fs::read_link(&directory.asked).is_ok_and(|found| Some(&found) == directory.elsewhere());
+    let is_filled = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    let mut places = part.directories.iter().filter(is_linked).filter_map(RestoredDirectory::elsewhere);
+    let Some(left) = places.find(|place| is_filled(place)) else { return Ok(()) };
+    let fault = ProviderFault::BadAnswer(format!("it released `{}`, and what was restored there is still there", left.display()));
+    Err(ProviderError { provider: part.provider.clone(), operation: "release the restored directories", fault })
 }
 
 /// Removes a link that leads where ours led; whatever else is there by now is not ours. Returns whether it was there.
