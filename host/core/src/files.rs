@@ -7,7 +7,7 @@ mod change;
 pub mod nameless;
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -180,6 +180,16 @@ pub fn link_atomically(target: &Path, path: &Path) -> Result<(), FileError> {
     sync_directory(directory)
 }
 
+/// Takes all rights to a directory away that are not allowed. They are on the disk with the next flush of the directory.
+pub fn narrow(directory: &Path, allowed: u32) -> Result<(), FileError> {
+    let failed = |source| FileError::new("change the mode of", directory, source);
+    let mode = std::fs::metadata(directory).map_err(failed)?.mode() & 0o7777;
+    if mode & !allowed == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(directory, Permissions::from_mode(mode & allowed)).map_err(failed)
+}
+
 /// Makes what was created, renamed or removed in a directory survive a crash.
 pub fn sync_directory(directory: &Path) -> Result<(), FileError> {
     change(FileStep::FlushDirectory, directory, || File::open(directory)?.sync_all())
@@ -303,7 +313,7 @@ fn dress(file: &File, directory: &Path, mode: u32) -> io::Result<()> {
         std::os::unix::fs::fchown(file, Some(user), Some(group))?;
     }
     // Again and exactly: the mode at creation passes through the umask.
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 fn fill(mut file: &File, directory: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

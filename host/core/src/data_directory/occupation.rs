@@ -17,6 +17,9 @@ use crate::postgres::{ControlFileError, PgControl, SystemIdentifier};
 /// The file that names the major version.
 pub(super) const VERSION_FILE: &str = "PG_VERSION";
 
+/// The directory of all databases.
+pub(super) const DATABASES: &str = "base";
+
 /// Directories that a server never has outside its data directory by its own means, and that a backup would miss there.
 const HOLDS_DATA: [&str; 9] =
     ["base", "global", "pg_commit_ts", "pg_logical", "pg_multixact", "pg_stat", "pg_tblspc", "pg_twophase", "pg_xact"];
@@ -116,6 +119,11 @@ pub(crate) fn read_control(directory: &Path) -> Result<Option<PgControl>, Inspec
 pub(crate) fn linked_directory(directory: &Path) -> Option<PathBuf> {
     let linked = HOLDS_DATA.iter().map(|name| directory.join(name)).find(|path| path.is_symlink());
     linked.or_else(|| linked_database(&directory.join("base")))
+}
+
+/// Whether there are databases at all: a restore of a part may have brought `pg_control` with it.
+pub(super) fn has_databases(directory: &Path) -> bool {
+    directory.join(DATABASES).is_dir()
 }
 
 /// A database that somebody has moved away and replaced by a symbolic link, or the directory of all of them.

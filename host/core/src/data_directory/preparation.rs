@@ -100,11 +100,13 @@ struct ProvenCopy<'preparation> {
 }
 
 impl<'preparation> ProvenCopy<'preparation> {
-    const STEPS: [Step<Self>; 9] = [
+    const STEPS: [Step<Self>; 10] = [
         // First: from here on, the copy cannot start without a label.
         Self::seal,
         // A run that is repeated finds the label of the first one. Without it the copy stands still while all else changes.
         Self::remove_label,
+        // What others may write to, they may change until the server refuses to start on it, and in a tablespace even then.
+        Self::close,
         Self::clean,
         Self::make_wal_ready,
         Self::link_tablespaces,
@@ -119,14 +121,15 @@ impl<'preparation> ProvenCopy<'preparation> {
     fn prove(preparation: &'preparation Preparation) -> Result<Self, PrepareError> {
         let directory = preparation.data_directory.as_path();
         let found = std::fs::metadata(directory).map_err(|source| FileError::new("read", directory, source))?;
+        // Before anything is read: it would be read through the link.
+        if let Some(path) = occupation::linked_directory(directory) {
+            return Err(PrepareError::LinkedDirectory { path });
+        }
         let control = prove_cluster(preparation)?;
         if let Some(pid) = occupation::running_server(directory)? {
             return Err(PrepareError::Running { directory: directory.to_owned(), pid });
         }
         prove_moment(preparation, &control)?;
-        if let Some(path) = occupation::linked_directory(directory) {
-            return Err(PrepareError::LinkedDirectory { path });
-        }
         Ok(Self {
             preparation,
             directory,
@@ -145,6 +148,11 @@ impl<'preparation> ProvenCopy<'preparation> {
             return Ok(());
         }
         files::write_atomically(&self.directory.join(PgControl::PATH), &self.control.sealed(), self.file_mode)
+    }
+
+    fn close(&self, _: &mut PreparationReport) -> Result<(), FileError> {
+        files::narrow(self.directory, 0o750)?;
+        self.tablespaces.links.iter().try_for_each(|link| files::narrow(&link.location, !0o022))
     }
 
     fn remove_label(&self, report: &mut PreparationReport) -> Result<(), FileError> {
@@ -223,6 +231,9 @@ fn prove_cluster(preparation: &Preparation) -> Result<PgControl, PrepareError> {
     let Some(control) = occupation::read_control(&directory)? else {
         return Err(PrepareError::NotACluster { directory, missing: PgControl::PATH });
     };
+    if !occupation::has_databases(&directory) {
+        return Err(PrepareError::NotACluster { directory, missing: occupation::DATABASES });
+    }
     let (found, expected) = (control.system_identifier(), preparation.system_identifier);
     if found != expected {
         return Err(PrepareError::OtherCluster { directory, found, expected });

@@ -1,6 +1,7 @@
 //! A preparation writes what it was given, refuses before it changes, and survives being interrupted.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use super::*;
 use crate::data_directory::fixture::Fixture;
@@ -127,10 +128,27 @@ fn refuses_another_cluster_another_version_and_no_cluster() {
     let mut preparation = fixture.preparation();
     preparation.version = PgVersion(140_004);
     assert!(matches!(refuses_without_a_change(&fixture, &preparation), PrepareError::OtherVersion { .. }));
-    for missing in [PgControl::PATH, VERSION_FILE] {
-        std::fs::remove_file(fixture.directory.join(missing)).unwrap();
+    let remove = |name: &str| {
+        let path = fixture.directory.join(name);
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+    };
+    for missing in ["base", PgControl::PATH, VERSION_FILE] {
+        remove(missing).unwrap();
         let error = refuses_without_a_change(&fixture, &fixture.preparation());
         assert!(matches!(error, PrepareError::NotACluster { missing: found, .. } if found == missing));
+    }
+}
+
+#[test]
+fn nobody_else_may_write_to_a_copy() {
+    let fixture = Fixture::new(15);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+    for (restored, expected) in [(0o4777, (0o750, 0o4755)), (0o750, (0o750, 0o750)), (0o700, (0o700, 0o700))] {
+        for directory in [&fixture.directory, &fixture.tablespace] {
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(restored)).unwrap();
+        }
+        prepare(&fixture.preparation()).unwrap();
+        assert_eq!((mode(&fixture.directory), mode(&fixture.tablespace)), expected);
     }
 }
 
