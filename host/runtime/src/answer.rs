@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use stillframe_core::provider::{
-    CreateRequest, DataPath, Member, MemberState, OWNER_LABEL, ProviderFault, RestoreRequest, Restored, SetReference, SnapshotSet,
-    Volume,
+    CreateRequest, DataPath, Labels, Member, MemberState, OWNER_LABEL, ProviderFault, RestoreRequest, Restored, SetReference,
+    SnapshotSet, Volume,
 };
 
-use crate::bounds::{MAX_PAGES, bad, quoted};
+use crate::bounds::{MAX_LISTING_BYTES, MAX_PAGES, bad, quoted};
 use crate::convert::{Page, ResolvedVolume};
+
+/// Bytes of two short texts in a map, besides their letters.
+const PAIR_BYTES: usize = 64;
 
 /// Every path lies in exactly one volume, and no other path was invented. The facts about a path stay the host's own.
 pub(crate) fn resolved(volumes: Vec<ResolvedVolume>, asked: &[DataPath]) -> Result<Vec<Volume>, ProviderFault> {
@@ -84,6 +87,8 @@ pub(crate) fn found(set: Option<SnapshotSet>, reference: &SetReference) -> Resul
 pub(crate) struct Listing<'a> {
     owner: &'a str,
     sets: Vec<SnapshotSet>,
+    /// Bytes that it may still have.
+    room: usize,
     handles: BTreeSet<String>,
     cursors: BTreeSet<String>,
 }
@@ -91,7 +96,7 @@ pub(crate) struct Listing<'a> {
 impl<'a> Listing<'a> {
     /// Begins with no page.
     pub(crate) fn new(owner: &'a str) -> Self {
-        Self { owner, sets: Vec::new(), handles: BTreeSet::new(), cursors: BTreeSet::new() }
+        Self { owner, sets: Vec::new(), room: MAX_LISTING_BYTES, handles: BTreeSet::new(), cursors: BTreeSet::new() }
     }
 
     /// Adds a page; returns the cursor of the next one.
@@ -104,6 +109,10 @@ impl<'a> Listing<'a> {
                 return Err(bad(format!("it listed the set {} twice", quoted(&set.handle))));
             }
             volumes_of(&set)?;
+            self.room = self
+                .room
+                .checked_sub(size_of_set(&set))
+                .ok_or_else(|| bad(format!("its listing has more than {} MiB", MAX_LISTING_BYTES >> 20)))?;
             self.sets.push(set);
         }
         let Some(next) = page.next else { return Ok(None) };
@@ -143,6 +152,14 @@ pub(crate) fn restored(restored: Restored, request: &RestoreRequest, below: &[Pa
     if open.is_empty() { Ok(restored) } else { Err(bad("the directories that it restored are not the ones of the request")) }
 }
 
+/// Bytes that a set takes here, about.
+fn size_of_set(set: &SnapshotSet) -> usize {
+    let labels = |labels: &Labels| labels.iter().map(|(key, value)| key.len() + value.len() + PAIR_BYTES).sum::<usize>();
+    let member = |member: &Member| size_of::<Member>() + member.volume.len() + member.id.len() + labels(&member.attributes);
+    let texts = 2 * set.handle.len() + set.token.0.len() + set.name.len();
+    size_of::<SnapshotSet>() + texts + labels(&set.labels) + set.members.iter().map(member).sum::<usize>()
+}
+
 /// The volumes of a set; each has one member.
 fn volumes_of(set: &SnapshotSet) -> Result<BTreeSet<&str>, ProviderFault> {
     let mut volumes = BTreeSet::new();
@@ -154,4 +171,36 @@ fn volumes_of(set: &SnapshotSet) -> Result<BTreeSet<&str>, ProviderFault> {
 
 fn is_cut(member: &Member) -> bool {
     matches!(member.state, MemberState::Cut | MemberState::Ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use stillframe_core::provider::{Labels, OWNER_LABEL, SnapshotSet, Token};
+
+    use super::Listing;
+    use crate::convert::Page;
+
+    #[test]
+    fn a_listing_without_measure_is_refused_before_it_fills_the_memory() {
+        let owner = [(OWNER_LABEL.to_owned(), "main".to_owned())];
+        let padding = (0..39).map(|number| (format!("key-{number}"), "v".repeat(256)));
+        let labels: Labels = owner.into_iter().chain(padding).collect();
+        let set = |number: usize| SnapshotSet {
+            handle: number.to_string(),
+            token: Token(number.to_string()),
+            name: "set".to_owned(),
+            atomic: false,
+            isolated: true,
+            cut_begin: Timestamp::UNIX_EPOCH,
+            cut_end: Timestamp::UNIX_EPOCH,
+            members: Vec::new(),
+            labels: labels.clone(),
+        };
+        let mut listing = Listing { room: 1 << 20, ..Listing::new("main") };
+        let pages = (0..100).map(|page| Page { sets: vec![set(page)], next: Some(page.to_string()) });
+        let refused = pages.map(|page| listing.add(page)).position(|added| added.is_err());
+        // Each has some 13 KiB.
+        assert!(refused.is_some_and(|pages| (60..100).contains(&pages)), "{refused:?}");
+    }
 }

@@ -31,6 +31,9 @@ pub(crate) const MAX_PAGE_SETS: usize = 100;
 /// Pages of one listing: 100,000 sets, more than any storage system keeps of one volume.
 pub(crate) const MAX_PAGES: usize = 1_000;
 
+/// Bytes of one listing: as many sets as there may be, each with a passport. A page is small, and a thousand are not.
+pub(crate) const MAX_LISTING_BYTES: usize = 256 << 20;
+
 /// Warnings of one check.
 pub(crate) const MAX_WARNINGS: usize = 100;
 

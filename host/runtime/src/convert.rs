@@ -168,8 +168,12 @@ pub(crate) fn description(info: wit_provider::ProviderInfo) -> Result<ProviderDe
     })
 }
 
-/// It is an object of JSON, and nothing in it can mislead a reader: the names of its keys are shown.
+/// It is an object of JSON, and nothing in it can mislead a reader: it is shown as it is, and so are the names of its keys.
 fn check_schema(schema: &str) -> Result<(), ProviderFault> {
+    let is_layout = |character: char| matches!(character, '\n' | '\r' | '\t');
+    if schema.chars().any(|character| is_dangerous(character) && !is_layout(character)) {
+        return Err(bad("its schema contains control characters"));
+    }
     let parsed: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(schema).map_err(|reason| bad(format!("its schema is not a JSON object: {reason}")))?;
     let properties = parsed.get("properties").and_then(serde_json::Value::as_object);
@@ -305,5 +309,7 @@ mod tests {
         let fault = check_schema(r#"{ "properties": { "root": {}, "a\u001b[2K": {} } }"#).unwrap_err();
         assert!(fault.to_string().contains("the key `a\\u{1b}[2K` of its schema"), "{fault}");
         assert!(check_schema("[]").is_err());
+        assert!(check_schema("{\n\t\"title\": \"a\\u009b\"\r\n}").is_ok());
+        assert!(check_schema("{ \"title\": \"a\u{9b}31m\" }").is_err());
     }
 }
