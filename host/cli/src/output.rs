@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use serde::Serialize;
-use stillframe_runtime::is_dangerous;
+use stillframe_core::text::is_dangerous;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -20,4 +20,5 @@ pub mod spool;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod window;

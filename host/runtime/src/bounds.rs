@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use stillframe_core::provider::{Labels, ProviderFault};
+use stillframe_core::text::is_dangerous;
 
-use crate::text::{clean, is_dangerous};
+use crate::text::clean;
 
 /// Bytes of a handle; the WIT says so.
 pub(crate) const MAX_HANDLE_BYTES: usize = 1_024;

@@ -10,13 +10,13 @@ use stillframe_core::provider::{
     CapabilityNeed, CreateRequest, DataPath, DataPathName, DataRole, Deletion, Features, Labels, LockMode, Member, MemberState,
     ProviderDescription, ProviderFault, ProviderName, RestoreRequest, Restored, SetReference, SnapshotSet, Token, Volume,
 };
+use stillframe_core::text::is_dangerous;
 
 use crate::bindings::exports::stillframe::provider::{lock, provider as wit_provider, restore as wit_restore};
 use crate::bindings::stillframe::provider::types as wit;
 use crate::bounds::{self, at_most, bad, identifier, moment, quoted, words};
 use crate::roots;
 use crate::settings::TreeGrant;
-use crate::text::is_dangerous;
 
 /// The longest wait that a provider can ask for: an hour. What is longer would stall a backup without a word.
 const MAX_RETRY_AFTER_MS: u64 = 3_600_000;

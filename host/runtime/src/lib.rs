@@ -39,4 +39,3 @@ pub use inspect::{CapabilityReport, Inspection};
 pub use provider::WasmProvider;
 pub use runtime::Runtime;
 pub use settings::{ComponentSource, EngineKind, Grants, Limits, ProviderSettings, RuntimeSettings, TreeGrant};
-pub use text::is_dangerous;

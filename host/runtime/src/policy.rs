@@ -18,6 +18,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use stillframe_core::text::is_dangerous;
 
 pub use aws::{AwsGrant, AwsPolicy};
 pub(crate) use command::shown;
@@ -29,7 +30,6 @@ pub use pattern::Pattern;
 pub use rule::Rule;
 
 use crate::settings::{Grants, TreeGrant};
-use crate::text::is_dangerous;
 
 /// Directories that are never for restores alone, and by which a provider could name nearly everything on the machine, or what
 /// everybody may write.

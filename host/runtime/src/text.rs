@@ -3,6 +3,8 @@
 //! A provider's words are shown to people. Control characters could move the cursor or forge a line of the log, and characters
 //! that turn the direction of writing, or cannot be seen at all, could hide what is there; all are written out instead.
 
+use stillframe_core::text::is_dangerous;
+
 /// Writes out what a terminal would act on, and cuts the text at `max_bytes`.
 pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
     let mut cleaned = String::with_capacity(text.len().min(max_bytes));
@@ -22,14 +24,6 @@ pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
         cleaned.push_str(piece);
     }
     cleaned
-}
-
-/// Whether a terminal, or a reader's eye, would be misled by it.
-#[must_use]
-pub fn is_dangerous(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

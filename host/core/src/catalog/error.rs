@@ -105,8 +105,11 @@ impl Classify for CatalogError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
-            Self::Malformed { .. } | Self::Inconsistent { .. } | Self::Unknown { .. } | Self::WalG { .. } => ErrorClass::Corrupt,
-            Self::NotKept { .. } => ErrorClass::Corrupt,
+            Self::Malformed { .. }
+            | Self::Inconsistent { .. }
+            | Self::NotKept { .. }
+            | Self::Unknown { .. }
+            | Self::WalG { .. } => ErrorClass::Corrupt,
             Self::UnknownVersion { .. } => ErrorClass::Config,
             Self::NameTaken { .. } => ErrorClass::Refused,
             Self::GivenUp { .. } | Self::PublicationUnknown { .. } => ErrorClass::Transient,

@@ -16,6 +16,7 @@ use super::{BackupName, BackupPath, BackupVolume, Permanence};
 use crate::hex::{bytes_of_hex, to_hex};
 use crate::postgres::{Lsn, PgVersion, SystemIdentifier, TablespaceMap, TimelineId, WalSegmentSize};
 use crate::provider::{DataPathName, Labels, ProviderName, Token};
+use crate::text::is_dangerous;
 
 /// What the labels of the pieces begin with; two digits follow.
 const LABEL: &str = "stillframe-passport-";
@@ -162,7 +163,7 @@ impl Passport {
         }
         let mut passport = Self::from(stored);
         // The backup is as good without it.
-        passport.user_data = passport.user_data.filter(|data| !data.to_string().chars().any(misleads));
+        passport.user_data = passport.user_data.filter(|data| !data.to_string().chars().any(is_dangerous));
         passport.check().map(|()| passport).map_err(damaged)
     }
 
@@ -173,8 +174,8 @@ impl Passport {
         let ids = self.parts.iter().map(|part| part.token.0.as_str()).chain(volumes);
         let texts = paths.map(|path| path.to_str().unwrap_or("\0")).chain(ids).chain([self.hostname.as_str()]);
         let map = String::from_utf8_lossy(self.tablespaces.as_bytes());
-        let misled = |character: char| character != '\n' && misleads(character);
-        if texts.into_iter().any(|text| text.chars().any(misleads)) || map.chars().any(misled) {
+        let misled = |character: char| character != '\n' && is_dangerous(character);
+        if texts.into_iter().any(|text| text.chars().any(is_dangerous)) || map.chars().any(misled) {
             return Err("it holds control characters");
         }
         if self.parts.is_empty() || self.parts.iter().any(|part| part.token.0.is_empty()) {
@@ -182,11 +183,6 @@ impl Passport {
         }
         Ok(())
     }
-}
-
-/// Whether a terminal would act on it, or show in another order what surrounds it.
-fn misleads(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl From<&Passport> for Stored {

@@ -28,7 +28,7 @@ use crate::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
 use crate::files;
 use crate::flows::{FetchError, Ports, ReleaseHosts, ReleaseRequest, RestoreSelector, snapshot_release};
 use crate::postgres::ServerPrograms;
-use crate::provider::{ProviderName, Token, total_bytes};
+use crate::provider::{ProviderName, Token};
 
 use attempt::Attempt;
 use workplace::{Leftover, Mark, Room, Workplace};
@@ -237,7 +237,7 @@ fn resolved(path: &Path) -> PathBuf {
 fn refuse_without_room(request: &DrillRequest, backup: &Backup, directory: &Path) -> Result<(), DrillError> {
     let copied = backup.sentinel.sets.iter().filter(|set| request.copying.contains(&set.provider));
     let sizes: Vec<Option<u64>> = copied.flat_map(|set| &set.snapshot.members).map(|member| member.size_bytes).collect();
-    let data = total_bytes(sizes.iter().copied().filter(Option::is_some)).unwrap_or_default();
+    let data = sizes.iter().flatten().fold(0u64, |total, size| total.saturating_add(*size));
     let needed = if sizes.is_empty() { SPARE_BYTES } else { data.saturating_add(data / 20).saturating_add(SPARE_BYTES) };
     let available = files::space(directory)?.free_bytes;
     if needed > available {

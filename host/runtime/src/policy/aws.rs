@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Keys, PolicyError};
-use crate::text::is_dangerous;
 
 pub(crate) use permit::Asked;
 pub use rule::AwsRule;
 use rule::WrittenRule;
+use stillframe_core::text::is_dangerous;
 
 /// The table `[aws]` of a policy, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use stillframe_core::text::is_dangerous;
 use thiserror::Error;
 
 use super::{Keys, PolicyError, Rule};
-use crate::text::{clean, is_dangerous};
+use crate::text::clean;
 
 /// Arguments of one call.
 const MAX_ARGUMENTS: usize = 256;

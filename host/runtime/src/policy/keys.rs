@@ -4,9 +4,9 @@
 //! program would take for an option, and never holds a control character.
 
 use serde_json::{Map, Value};
+use stillframe_core::text::is_dangerous;
 
 use super::PolicyError;
-use crate::text::is_dangerous;
 
 /// The keys of one provider's section, as a policy may refer to them.
 #[derive(Debug, Clone)]

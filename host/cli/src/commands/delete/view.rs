@@ -5,7 +5,6 @@ use serde::{Serialize, Serializer};
 use stillframe_core::catalog::BackupName;
 use stillframe_core::error::chain;
 use stillframe_core::flows::DeleteReport;
-use stillframe_core::provider::total_bytes;
 use stillframe_core::retention::{Decision, DeletePlan, WalPlan};
 
 use super::text::{NOT_NEEDED, leftover};
@@ -119,7 +118,7 @@ fn totals(plan: &DeletePlan) -> Totals {
     Totals {
         kept_backups: plan.kept_backups().count(),
         deleted_backups: plan.removed_backups().count(),
-        deleted_backup_bytes: total_bytes(sizes.filter(Option::is_some)).unwrap_or_default(),
+        deleted_backup_bytes: sizes.flatten().fold(0, u64::saturating_add),
         kept_wal_files,
         kept_wal_bytes,
         deleted_wal_files,

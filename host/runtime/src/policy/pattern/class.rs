@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::text::is_dangerous;
+use stillframe_core::text::is_dangerous;
 
 /// Places in an argument, as offsets of bytes.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! Reading a pattern, with the values of the provider's keys in it.
 
+use stillframe_core::text::is_dangerous;
+
 use super::class::Names;
 use super::{MAX_PATH_BYTES, Pattern, Piece, Times};
 use crate::policy::{Keys, PolicyError};
-use crate::text::is_dangerous;
 
 /// Bytes of a pattern's text.
 const MAX_PATTERN_BYTES: usize = 4_096;
