@@ -8,7 +8,7 @@ use stillframe_core::flows::{
     BackupSelector, CanRestoreReport, CanRestoreRequest, FetchError, FetchRequest, MissingWal, Ports, RestoreAnswer, WindowTimes,
     can_restore, window,
 };
-use stillframe_core::postgres::{Lsn, WalSegmentSize};
+use stillframe_core::postgres::{Lsn, TimelineId, WalSegmentSize};
 use stillframe_core::store::Store;
 use stillframe_core::testing::WalWriter;
 use stillframe_core::window::IntervalEnd;
@@ -234,6 +234,45 @@ async fn a_restore_to_behind_a_gap_is_refused_before_anything_is_made_unless_the
     let fetch = request(&directory, BackupSelector::Automatic, RecoveryTarget::Time(minute(25)));
     let error = chosen(&house, &fetch).await.unwrap_err();
     assert!(matches!(&error, FetchError::EndsBefore { reason, .. } if reason.contains("archive ends")), "{error}");
+}
+
+/// A restore to this target along this timeline is refused, and nobody has noticed that it was asked for.
+async fn refused(house: &House, selector: &BackupSelector, target: RecoveryTarget, timeline: TargetTimeline) -> FetchError {
+    let directory = tempfile::tempdir().unwrap();
+    let mut fetch = request(&directory, selector.clone(), target.clone());
+    fetch.recovery.timeline = timeline;
+    let before = (house.store.snapshot(), house.provider().calls());
+    let error = chosen(house, &fetch).await.unwrap_err();
+    assert_eq!((house.store.snapshot(), house.provider().calls()), before, "{target:?}: {error}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{target:?}: {error}");
+    error
+}
+
+#[tokio::test]
+async fn every_kind_of_target_is_judged_before_a_provider_is_asked_or_anything_is_made() {
+    let (house, _, second) = house().await;
+    // Timeline 2 left before the second backup began.
+    house.put_wal("00000002.history", "1\t0/1200000\tno recovery target\n").await;
+    let number = |number| TargetTimeline::Number(TimelineId::new(number).unwrap());
+    let (automatic, second) = (BackupSelector::Automatic, BackupSelector::Named(second.sentinel.name));
+    let error = refused(&house, &automatic, RecoveryTarget::Time(minute(25)), TargetTimeline::Current).await;
+    assert!(matches!(error, FetchError::EndsBefore { .. }), "{error}");
+    let error = refused(&house, &automatic, RecoveryTarget::Lsn(Lsn((26 << 20) + 50)), TargetTimeline::Current).await;
+    assert!(matches!(error, FetchError::WalMissing { .. }), "{error}");
+    let targets = [RecoveryTarget::Xid(700), named("late"), RecoveryTarget::Immediate, RecoveryTarget::EndOfWal];
+    for target in targets.clone() {
+        for timeline in [TargetTimeline::Latest, number(2)] {
+            let error = refused(&house, &second, target.clone(), timeline).await;
+            assert!(matches!(error, FetchError::OtherTimeline { .. }), "{target:?}: {error}");
+        }
+        let error = refused(&house, &second, target.clone(), number(3)).await;
+        assert!(matches!(error, FetchError::NoSuchTimeline(_)), "{target:?}: {error}");
+    }
+    house.store.delete(&segment_key(20)).await.unwrap();
+    for target in targets {
+        let error = refused(&house, &second, target.clone(), TargetTimeline::Current).await;
+        assert!(matches!(error, FetchError::WalMissing { .. }), "{target:?}: {error}");
+    }
 }
 
 #[tokio::test]
