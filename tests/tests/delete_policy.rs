@@ -63,8 +63,18 @@ fn a_policy_takes_what_it_has_shown_and_leaves_what_it_promises() {
     assert_ne!(plan["recoverable"]["before"], plan["recoverable"]["after"], "the plan tells what it costs");
     let text = site.stillframe.succeed(["delete", "policy"]).stdout;
     assert!(text.contains("recoverable afterwards:") && text.contains("to delete: 2 backups"), "{text}");
+    let shown = plan["plan"].as_str().unwrap();
+    assert!(text.contains(&format!("`--plan {shown}`")), "{text}");
 
-    let done = site.stillframe.succeed(["--json", "delete", "policy", "--confirm"]).json();
+    // What was shown goes, or nothing.
+    site.stillframe.succeed(["backup-mark", &names[0]]);
+    let marked = site.everything();
+    let refused = site.stillframe.run(["delete", "policy", "--confirm", "--plan", shown]);
+    assert_eq!(refused.code(), Some(5), "{refused}");
+    assert!(refused.says("has changed since the plan was made, and nothing was deleted"), "{refused}");
+    assert_eq!(site.everything(), marked);
+    site.stillframe.succeed(["backup-mark", &names[0], "--impermanent"]);
+    let done = site.stillframe.succeed(["--json", "delete", "policy", "--confirm", "--plan", shown]).json();
     assert_eq!(done["deleted"]["backups"].as_array().unwrap().len(), 2, "{done}");
     assert_eq!(set(&site.backups()), set([&names[1], &names[3], &names[4]]), "permanent_survives");
     assert_eq!(site.snapshots(), set([&names[1], &names[3], &names[4]]));
@@ -90,7 +100,7 @@ fn beyond_the_first_tier_a_backup_is_restored_to_its_own_end_and_no_further() {
     let needed = site.wal_needed_by(&[&names[3]], &[&names[0], &names[1], &names[2]]);
     assert!(needed.len() < site.archived().len(), "there is WAL between them");
     let text = site.stillframe.succeed(["delete", "policy", "--confirm"]).stdout;
-    assert!(text.contains(&format!("kept: {}: from now on with its own WAL only", names[0])), "{text}");
+    assert!(text.contains(&format!("kept: {}: stands alone from now on", names[0])), "{text}");
     assert_eq!(site.backups().len(), 4);
     assert_eq!(site.archived(), needed);
     let restored = site.restore("alone", &[&names[0], "--target-immediate", "--target-action", "promote", "--archiving", "off"]);

@@ -4,6 +4,7 @@
 //! carry their reason, so that a plan can be read before it is applied. Whatever is not understood is kept.
 
 mod ancestry;
+mod bystander;
 mod decide;
 mod error;
 mod holds;
@@ -18,6 +19,7 @@ mod wal;
 mod walg;
 
 pub use ancestry::Ancestry;
+pub use bystander::Bystander;
 pub use error::PlanError;
 pub use holds::RestorePlace;
 pub use outlook::Outlook;

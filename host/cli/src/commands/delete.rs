@@ -8,7 +8,7 @@ mod window;
 use std::process::ExitCode;
 
 use clap::Args;
-use stillframe_core::flows::{apply_delete, plan_delete};
+use stillframe_core::flows::{DeleteError, apply_delete, plan_delete};
 
 use crate::common::Common;
 use crate::exit::Failure;
@@ -26,6 +26,9 @@ pub struct Options {
     /// Delete; without it, only show what would be deleted
     #[arg(long, global = true)]
     confirm: bool,
+    /// Delete only if this is still the plan, as the one that was shown says
+    #[arg(long, global = true, value_name = "PLAN", requires = "confirm")]
+    plan: Option<String>,
     #[command(flatten)]
     pub progress: ProgressOptions,
 }
@@ -38,6 +41,9 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     if !options.confirm {
         print(json, &view(&plan, None), || describe(&plan));
         return Ok(ExitCode::SUCCESS);
+    }
+    if options.plan.as_ref().is_some_and(|shown| *shown != plan.fingerprint()) {
+        return Err(DeleteError::PlanChanged.into());
     }
     if !json {
         print(false, &(), || decisions(&plan));

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
+use super::bystander::{Bystander, bystanders};
 use super::decide::decide;
 use super::holds::Holds;
 use super::order::in_order;
@@ -26,6 +28,9 @@ pub struct Decision {
     /// Whether it stays and from now on keeps its own WAL only.
     pub becomes_standalone: bool,
 }
+
+/// Of a digest, so many tell a plan from another one of the same archive.
+const FINGERPRINT_BYTES: usize = 8;
 
 /// What an interrupted run left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +52,21 @@ pub struct DeletePlan {
     pub wal: WalPlan,
     /// What goes besides.
     pub leftovers: Vec<Leftover>,
+    /// What is there and stays, whatever the rule.
+    pub bystanders: Vec<Bystander>,
     /// What can be recovered, now and afterwards.
     pub outlook: Outlook,
+}
+
+impl Leftover {
+    /// The backup that it was of.
+    #[must_use]
+    pub fn name(&self) -> &BackupName {
+        match self {
+            Self::Intent(intent) => &intent.name,
+            Self::Remnant(name) => name,
+        }
+    }
 }
 
 impl DeletePlan {
@@ -79,6 +97,25 @@ impl DeletePlan {
             && self.removed_backups().next().is_none()
             && self.standalone_backups().next().is_none()
             && self.removed_wal().next().is_none()
+    }
+
+    /// Tells plans apart that take something else away: what somebody has seen can be named by it later.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |kind: &str, name: &str| {
+            hash.update(kind);
+            hash.update(name);
+            hash.update("\n");
+        };
+        // In no order that a clock decides. The files are in theirs, and there can be a million.
+        let sorted = |names: Vec<&'_ BackupName>| -> BTreeSet<String> { names.into_iter().map(ToString::to_string).collect() };
+        let names = |backups: Vec<&'_ Backup>| sorted(backups.into_iter().map(|backup| &backup.sentinel.name).collect());
+        names(self.removed_backups().collect()).iter().for_each(|name| add("backup ", name));
+        names(self.standalone_backups().collect()).iter().for_each(|name| add("standalone ", name));
+        sorted(self.leftovers.iter().map(Leftover::name).collect()).iter().for_each(|name| add("leftover ", name));
+        self.removed_wal().for_each(|file| add("wal ", file.key.as_str()));
+        hash.finalize().iter().take(FINGERPRINT_BYTES).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
 
     /// Whether another plan would take the same away.
@@ -128,9 +165,10 @@ pub fn plan(rule: &RetentionRule, holdings: Holdings, now: Timestamp) -> Result<
     let outlook = outlook(&backups, &wal, &ancestry);
 
     let settles = matches!(rule, RetentionRule::Garbage | RetentionRule::Everything);
+    let bystanders = bystanders(&intents, &walg, settles, now);
     let expired = intents.into_iter().filter(|intent| settles && intent.expires_at < now).map(Leftover::Intent);
     let leftovers = expired.chain(remnants.into_iter().map(Leftover::Remnant)).collect();
-    Ok(DeletePlan { made_at: now, backups, wal, leftovers, outlook })
+    Ok(DeletePlan { made_at: now, backups, wal, leftovers, bystanders, outlook })
 }
 
 /// What is said about one backup.

@@ -115,7 +115,7 @@ impl fmt::Display for KeepReason {
             Self::AmongNewest(count) => write!(formatter, "among the newest {count}"),
             Self::NotOlder => formatter.write_str("not older than the cutoff"),
             Self::NotNamed => formatter.write_str("another backup is named"),
-            Self::NotGarbage => formatter.write_str("published"),
+            Self::NotGarbage => formatter.write_str("published, and so no garbage"),
             Self::NotReady => formatter.write_str("not known to be ready, and so not counted; `stillframe backup-list` asks"),
             Self::Locked(until) => write!(formatter, "locked until {until}"),
             Self::Restored(place) => write!(formatter, "{place}; release it first"),

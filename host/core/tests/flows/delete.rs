@@ -11,7 +11,7 @@ use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{DeleteError, Ports, ProviderSource, PushRequest, apply_delete, backup_mark, plan_delete};
 use stillframe_core::postgres::{Lsn, WalSegmentSize};
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName};
-use stillframe_core::retention::{Cutoff, Leftover, PlanError, RetentionRule};
+use stillframe_core::retention::{Bystander, Cutoff, Leftover, PlanError, RetentionRule};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{FaultyStore, InjectedFault, Operation, ProviderCall, ProviderFailure, WatchedStore, Watcher, When};
 
@@ -204,6 +204,8 @@ async fn a_foreign_object_among_the_records_stops_every_deletion() {
 async fn a_running_backup_protects_the_wal_since_it_began() {
     let (house, _) = full_house().await;
     let intent = interrupted_at(&house, 45).await;
+    let plan = plan_delete(&house.ports(&house.store), &RetentionRule::Everything).await.unwrap();
+    assert!(matches!(&plan.bystanders[..], [Bystander::Running(_)]), "it is told of: {:?}", plan.bystanders);
     house.delete(&RetentionRule::Everything).await.unwrap();
     assert_eq!(house.archived().await, segments([20].into_iter().chain(45..=60)));
     assert_eq!(house.contents().await.intents.len(), 1);
@@ -217,6 +219,8 @@ async fn garbage_settles_a_backup_that_was_interrupted_long_ago() {
     house.delete(&RetentionRule::Garbage).await.unwrap();
     assert_eq!(house.contents().await.intents.len(), 1, "its deadlines have not passed");
     house.clock.advance(Duration::from_hours(48));
+    let plan = plan_delete(&house.ports(&house.store), &retain(9)).await.unwrap();
+    assert!(matches!(&plan.bystanders[..], [Bystander::Interrupted(_)]), "no other rule takes it: {:?}", plan.bystanders);
     house.delete(&RetentionRule::Garbage).await.unwrap();
     assert!(house.contents().await.intents.is_empty());
     assert!(!house.provider().handles().contains(&intent));
@@ -261,6 +265,8 @@ async fn wal_that_base_backups_of_walg_may_need_is_left_alone() {
     let sentinel = "main/basebackups_005/base_000000010000000000000001_backup_stop_sentinel.json";
     house.store.put(&Key::parse(sentinel).unwrap(), Bytes::new()).await.unwrap();
     let before = house.archived().await;
+    let plan = plan_delete(&house.ports(&house.store), &retain(1)).await.unwrap();
+    assert!(matches!(&plan.bystanders[..], [Bystander::UnreadableWalG(_)]), "it is told of: {:?}", plan.bystanders);
     house.delete(&retain(1)).await.unwrap();
     assert_eq!(house.archived().await, before);
 }

@@ -9,7 +9,7 @@ use stillframe_core::catalog::{Backup, Catalog, Permanence, WalGContents, WalGNa
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::plan_delete;
 use stillframe_core::postgres::{Lsn, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize};
-use stillframe_core::retention::{Ancestry, KeepRecovery, ProtectedWal, RetentionRule};
+use stillframe_core::retention::{Ancestry, Bystander, KeepRecovery, ProtectedWal, RetentionRule};
 use stillframe_core::store::{Key, Store};
 
 use crate::house::{House, segment};
@@ -216,7 +216,10 @@ async fn no_rule_deletes_what_is_walgs_or_counts_it_as_retained() {
         house.store.snapshot().into_iter().filter(|(key, _)| key.as_str().contains("basebackups_005")).collect()
     };
     let before = of_walg(&house);
-    house.delete(&RetentionRule::Retain { count: 1, after: None }).await.unwrap();
+    let rule = RetentionRule::Retain { count: 1, after: None };
+    let told = plan_delete(&house.ports(&house.store), &rule).await.unwrap().bystanders;
+    assert_eq!(told.iter().map(Bystander::name).collect::<Vec<_>>(), [10, 52, 58].map(walg_name), "they are told of");
+    house.delete(&rule).await.unwrap();
     let left = house.contents().await;
     assert!(left.find(&new.sentinel.name).is_some() && left.find(&old.sentinel.name).is_none(), "two of WAL-G's are newer");
     for rule in [RetentionRule::Garbage, RetentionRule::Everything] {

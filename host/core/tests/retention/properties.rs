@@ -117,6 +117,7 @@ proptest! {
             }
             prop_assert_eq!(plan.wal.iter().count(), world.files.len(), "every file is told of");
             prop_assert_eq!(plan.backups.len(), world.backups.len(), "every backup is told of");
+            prop_assert_eq!(plan.bystanders.len() + plan.leftovers.len(), world.intents.len(), "and every one that is not published");
         }
     }
 
@@ -128,6 +129,8 @@ proptest! {
         let second = planned(&policy, &after);
         prop_assert!(second.is_empty(), "{:?}", second.backups.iter().map(|it| (&it.backup.sentinel.name, &it.reason, it.becomes_standalone)).collect::<Vec<_>>());
         prop_assert_eq!(&second.outlook.before, &first.outlook.after, "the window is what was promised");
+        prop_assert_eq!(first.fingerprint() == second.fingerprint(), first.is_empty(), "plans that take something else have other names");
+        prop_assert_eq!(first.fingerprint(), planned(&policy, &world).fingerprint(), "and one that takes the same has the same");
     }
 
     #[test]

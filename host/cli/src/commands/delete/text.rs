@@ -1,11 +1,15 @@
 //! The plan of a deletion, and what came of it, for people.
 
+use stillframe_core::catalog::{ArchivedFile, Backup};
 use stillframe_core::error::chain;
 use stillframe_core::flows::DeleteReport;
 use stillframe_core::retention::{Decision, DeletePlan, Leftover, WalRun};
 
 use super::window;
 use crate::output::{bytes, count, or_dash, table};
+
+/// Length of a segment's name, with which the names of the files about it begin.
+const SEGMENT_DIGITS: usize = 24;
 
 /// Why WAL goes.
 pub const NOT_NEEDED: &str = "no backup needs it";
@@ -16,19 +20,33 @@ pub fn describe(plan: &DeletePlan) -> String {
     if plan.is_empty() {
         return format!("{text}\n\nnothing to delete");
     }
-    let wal: Vec<u64> = plan.removed_wal().map(|file| file.size_bytes).collect();
-    let (backups, files) = (count(plan.removed_backups().count(), "backup"), count(wal.len(), "WAL file"));
     let alone = match plan.standalone_backups().count() {
         0 => String::new(),
-        number => format!("; {} from now on with its own WAL only", count(number, "backup")),
+        1 => "1 backup stands alone from now on: it can be restored to its own end and no further\n".to_owned(),
+        number => format!("{number} backups stand alone from now on: each can be restored to its own end and no further\n"),
     };
-    format!("{text}\n\nto delete: {backups}, {files} of {}{alone}; add --confirm to do it", bytes(wal.iter().sum()))
+    let (going, staying) = (total(plan.removed_backups(), plan.removed_wal()), total(plan.kept_backups(), plan.wal.kept()));
+    let name = plan.fingerprint();
+    format!(
+        "{text}\n\nto keep:   {staying}\nto delete: {going}\n{alone}add --confirm to do it, and `--plan {name}` to do it only if this is still the plan"
+    )
+}
+
+/// Numbers and bytes: of the data in the snapshots, where the storage says it, and of the files as stored.
+fn total<'a>(backups: impl Iterator<Item = &'a Backup>, files: impl Iterator<Item = &'a ArchivedFile>) -> String {
+    let sizes: Vec<Option<u64>> = backups.map(|backup| backup.sentinel.size_bytes()).collect();
+    let wal: Vec<u64> = files.map(|file| file.size_bytes).collect();
+    let data = sizes.iter().flatten().sum::<u64>();
+    let data = if data > 0 { format!(" with {} of data", bytes(data)) } else { String::new() };
+    format!("{}{data}, {} of {}", count(sizes.len(), "backup"), count(wal.len(), "WAL file"), bytes(wal.iter().sum()))
 }
 
 /// A row for each backup and leftover, and one for each run of WAL files that share a fate: there can be a million of them.
 pub fn decisions(plan: &DeletePlan) -> String {
     let leftovers = plan.leftovers.iter().map(|found| row(false, leftover(found), None, "nobody needs it".to_owned()));
-    let rows: Vec<Vec<String>> = plan.backups.iter().map(backup_row).chain(leftovers).chain(plan.wal.runs().map(wal_row)).collect();
+    let others = plan.bystanders.iter().map(|other| row(true, other.name(), other.size_bytes(), other.to_string()));
+    let besides = leftovers.chain(others).chain(plan.wal.runs().map(wal_row));
+    let rows: Vec<Vec<String>> = plan.backups.iter().map(backup_row).chain(besides).collect();
     if rows.is_empty() {
         return "nothing there".to_owned();
     }
@@ -42,19 +60,28 @@ fn row(stays: bool, what: String, size: Option<u64>, why: String) -> Vec<String>
 fn backup_row(decision: &Decision) -> Vec<String> {
     let Decision { backup, reason, becomes_standalone } = decision;
     let alone = match (reason.keeps(), becomes_standalone, backup.is_standalone) {
-        (true, true, _) => "; keeps its own WAL only from now on",
-        (true, false, true) => "; keeps its own WAL only",
+        (true, true, _) => "; stands alone from now on",
+        (true, false, true) => "; stands alone",
         _ => "",
     };
     row(reason.keeps(), backup.sentinel.name.to_string(), backup.sentinel.size_bytes(), format!("{reason}{alone}"))
 }
 
 fn wal_row(run: WalRun<'_>) -> Vec<String> {
-    let name = |place: Option<&stillframe_core::catalog::ArchivedFile>| or_dash(place.map(|file| file.name.to_string()));
-    let (first, last) = (name(run.files.first()), name(run.files.last()));
-    let range = if first == last { first } else { format!("{first} … {last}") };
     let why = run.kept_for.map_or_else(|| NOT_NEEDED.to_owned(), ToString::to_string);
-    row(run.kept_for.is_some(), range, Some(run.size_bytes()), why)
+    row(run.kept_for.is_some(), files(run.files), Some(run.size_bytes()), why)
+}
+
+/// One file by its name, several by the segments that they are about.
+fn files(files: &[ArchivedFile]) -> String {
+    let (Some(first), Some(last)) = (files.first(), files.last()) else { return or_dash(None) };
+    if files.len() == 1 {
+        return first.name.to_string();
+    }
+    let segment = |file: &ArchivedFile| file.name.to_string().chars().take(SEGMENT_DIGITS).collect::<String>();
+    let (from, to) = (segment(first), segment(last));
+    let range = if from == to { from } else { format!("{from} … {to}") };
+    format!("{range} ({} files)", files.len())
 }
 
 /// What an interrupted run left, in words.
@@ -80,7 +107,7 @@ pub fn describe_report(report: &DeleteReport) -> String {
         .spared
         .iter()
         .map(|name| format!("kept: {name}: it was marked as permanent or restored meanwhile, or others have gone"));
-    let standalone = report.standalone.iter().map(|name| format!("kept: {name}: from now on with its own WAL only"));
+    let standalone = report.standalone.iter().map(|name| format!("kept: {name}: stands alone from now on"));
     let failed = report.failures.iter().map(|(name, error)| format!("failed: {name}: {}", chain(error)));
     std::iter::once(deleted).chain(pending).chain(spared).chain(standalone).chain(failed).collect::<Vec<_>>().join("\n")
 }

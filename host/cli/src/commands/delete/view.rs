@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use stillframe_core::catalog::BackupName;
 use stillframe_core::error::chain;
 use stillframe_core::flows::DeleteReport;
-use stillframe_core::retention::{Decision, DeletePlan, WalPlan};
+use stillframe_core::retention::{Bystander, Decision, DeletePlan, WalPlan};
 
 use super::text::{NOT_NEEDED, leftover};
 use super::window::{self, OutlookView};
@@ -14,10 +14,13 @@ use super::window::{self, OutlookView};
 pub struct PlanView<'a> {
     is_dry_run: bool,
     made_at: Timestamp,
+    /// What `--plan` takes.
+    plan: String,
     backups: Vec<BackupDecision>,
     #[serde(serialize_with = "each_file")]
     wal: &'a WalPlan,
     leftovers: Vec<String>,
+    others: Vec<OtherView>,
     totals: Totals,
     recoverable: OutlookView,
     deleted: Option<DeletedView>,
@@ -33,6 +36,14 @@ struct BackupDecision {
     becomes_standalone: bool,
     is_standalone: bool,
     locked_until: Option<Timestamp>,
+    size_bytes: Option<u64>,
+}
+
+/// What is there and stays, whatever the rule.
+#[derive(Serialize)]
+struct OtherView {
+    name: String,
+    reason: String,
     size_bytes: Option<u64>,
 }
 
@@ -72,9 +83,11 @@ pub fn view<'a>(plan: &'a DeletePlan, report: Option<&DeleteReport>) -> PlanView
     PlanView {
         is_dry_run: report.is_none(),
         made_at: plan.made_at,
+        plan: plan.fingerprint(),
         backups: plan.backups.iter().map(|decision| backup(decision, plan.made_at)).collect(),
         wal: &plan.wal,
         leftovers: plan.leftovers.iter().map(leftover).collect(),
+        others: plan.bystanders.iter().map(other).collect(),
         totals: totals(plan),
         recoverable: window::view(&plan.outlook),
         deleted: report.map(deleted),
@@ -93,6 +106,10 @@ fn backup(decision: &Decision, now: Timestamp) -> BackupDecision {
         locked_until: backup.locked_until(now),
         size_bytes: backup.sentinel.size_bytes(),
     }
+}
+
+fn other(bystander: &Bystander) -> OtherView {
+    OtherView { name: bystander.name(), reason: bystander.to_string(), size_bytes: bystander.size_bytes() }
 }
 
 /// One entry for each file, without holding all of them: there can be a million.

@@ -38,22 +38,24 @@ fn interval(interval: &RecoverableInterval) -> IntervalView {
 
 /// One line for each stretch; single moments are as many as backups that stand alone, and are counted.
 pub fn describe(outlook: &Outlook) -> String {
-    if outlook.before == outlook.after {
-        return format!("recoverable, before and after:\n{}", lines(&outlook.before));
+    let (before, after) = (lines(&outlook.before), lines(&outlook.after));
+    if before == after {
+        return format!("recoverable, before and after:\n{before}");
     }
-    format!("recoverable now:\n{}\nrecoverable afterwards:\n{}", lines(&outlook.before), lines(&outlook.after))
+    format!("recoverable now:\n{before}\nrecoverable afterwards:\n{after}")
 }
 
 fn lines(window: &Window) -> String {
     let (moments, stretches): (Vec<_>, Vec<_>) =
         window.intervals.iter().partition(|interval| interval.ends_because == IntervalEnd::Standalone);
     let stretch = |interval: &&RecoverableInterval| {
-        let since = interval.from.time.map_or_else(String::new, |time| format!(" ({time:.0})"));
-        format!("  timeline {}: {}{since} to {}", interval.timeline.get(), interval.from.lsn, interval.to.lsn)
+        let RecoverableInterval { timeline, backup, from, to, .. } = interval;
+        let since = from.time.map_or_else(String::new, |time| format!(" ({time:.0})"));
+        format!("  timeline {timeline}: {}{since} … {}, from backup {backup}", from.lsn, to.lsn)
     };
     let mut lines: Vec<String> = stretches.iter().map(stretch).collect();
     if !moments.is_empty() {
-        lines.push(format!("  {}, to the end of each", count(moments.len(), "standalone backup")));
+        lines.push(format!("  {}, each to its own end only", count(moments.len(), "standalone backup")));
     }
     if lines.is_empty() { "  nothing".to_owned() } else { lines.join("\n") }
 }

@@ -13,8 +13,8 @@ pub enum DeleteError {
     /// The rule cannot be applied.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// What the policy takes now is not what was shown.
-    #[error("what the retention policy would delete has changed since the plan was made, and nothing was deleted")]
+    /// What would go now is not what was shown.
+    #[error("what would be deleted has changed since the plan was made, and nothing was deleted")]
     PlanChanged,
     /// The catalog failed, or holds what cannot be read.
     #[error(transparent)]
@@ -67,7 +67,7 @@ impl Classify for DeleteError {
             Self::Lease(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Provider(error) => error.hint(),
-            Self::PlanChanged => Some("look at the new plan with `stillframe delete policy`, and run it again".to_owned()),
+            Self::PlanChanged => Some("look at the new plan: the same command without `--confirm`".to_owned()),
             Self::StillRunning(_) => Some("wait for its end, or end it; and look at the clock of this host".to_owned()),
             Self::StillDeleting(_) => Some("run it again later".to_owned()),
             Self::Partly { first, .. } => {
