@@ -88,7 +88,9 @@ impl Placement {
     /// Reads both texts; none when somebody has changed them.
     pub(crate) fn parse(volumes: &str, paths: &str) -> Option<Self> {
         let volumes: Vec<Vec<String>> = volumes.split(' ').map(|volume| volume.split('+').map(str::to_owned).collect()).collect();
-        let known = volumes.iter().flatten().all(|disk| disk.starts_with("vol-"));
+        // The host would refuse a set with two snapshots of one volume, and with it every listing.
+        let disks: Vec<&String> = volumes.iter().flatten().collect();
+        let known = disks.iter().enumerate().all(|(place, disk)| is_volume(disk) && !disks[..place].contains(disk));
         let paths: Vec<PlacedPath> = paths.split(' ').map(placed).collect::<Option<_>>()?;
         (known && paths.iter().all(|path| path.volume < volumes.len())).then_some(Self { volumes, paths })
     }
@@ -112,11 +114,15 @@ fn placed(text: &str) -> Option<PlacedPath> {
     Some(PlacedPath { name: decode(name)?, volume: volume.parse().ok()?, fs_type: decode(fs_type)?, layer, within })
 }
 
+/// Whether this can be the id of an EBS volume.
+fn is_volume(id: &str) -> bool {
+    id.starts_with("vol-") && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// The EBS volumes of a volume of the interface: `vol-a` or `vol-a+vol-b`.
 fn disks(volume: &Volume) -> Result<Vec<String>, Error> {
-    let legal = |id: &str| id.starts_with("vol-") && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let disks: Vec<String> = volume.id.split('+').map(str::to_owned).collect();
-    if disks.iter().all(|id| legal(id)) && !volume.paths.is_empty() {
+    if disks.iter().all(|id| is_volume(id)) && !volume.paths.is_empty() {
         return Ok(disks);
     }
     Err(invalid("volumes", format!("`{}` is not a volume that this provider has resolved", volume.id)))

@@ -102,6 +102,10 @@ fn read(facts: &Facts) -> Option<Record> {
         return None;
     }
     let volumes: Vec<String> = facts.pairs("volumes")?.into_iter().map(|(volume, _)| volume).collect();
+    // The host would refuse a set with two snapshots of one volume, and with it every listing, without naming the one to look at.
+    if volumes.iter().enumerate().any(|(place, volume)| volume.is_empty() || volumes[..place].contains(volume)) {
+        return None;
+    }
     let index = facts.number("index").filter(|index| *index < volumes.len())?;
     let plan = Plan {
         handle: SetHandle::new(&facts.text("name")?, &facts.text("token")?).ok()?,
@@ -109,6 +113,11 @@ fn read(facts: &Facts) -> Option<Record> {
         labels: facts.pairs("labels")?,
         cut_begin_ms: facts.number("cut-begin")?,
     };
-    let part = Part { index, origin_uuid: facts.text("origin")?, fs_type: facts.text("fs")?, paths: facts.pairs("paths")? };
+    let paths = facts.pairs("paths")?;
+    // They will be joined to mount points.
+    if !paths.iter().all(|(_, within)| within.starts_with('/') && !within.split('/').any(|part| part == "..")) {
+        return None;
+    }
+    let part = Part { index, origin_uuid: facts.text("origin")?, fs_type: facts.text("fs")?, paths };
     Some(Record { plan, part, cut_end_ms: facts.number(CUT_END) })
 }

@@ -93,7 +93,11 @@ impl Record {
         let label = |text: &str| text.split_once('=').and_then(|(key, value)| Some((decode(key)?, decode(value)?)));
         let labels = in_order(properties, "label").map(label).collect::<Option<_>>()?;
         let paths: Vec<RecordedPath> = in_order(properties, "path").map(read_path).collect::<Option<_>>()?;
-        let is_whole = !volumes.is_empty() && paths.iter().all(|path| path.volume < volumes.len());
+        // The host would refuse a set with two snapshots of one volume, and with it every listing.
+        let is_twice = |(place, volume): (usize, &String)| volumes[..place].contains(volume);
+        let is_whole = !volumes.is_empty()
+            && paths.iter().all(|path| path.volume < volumes.len())
+            && !volumes.iter().enumerate().any(is_twice);
         is_whole.then_some(Self { handle, begin_ms, labels, volumes, paths })
     }
 }

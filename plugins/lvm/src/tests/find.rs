@@ -117,6 +117,25 @@ fn damaged_tags_are_an_error_and_no_absence() {
 }
 
 #[test]
+fn tags_that_name_a_volume_twice_or_lead_out_of_a_mount_point_are_damaged() {
+    for (fact, wrong) in [("volumes", "&vg1/wal"), ("paths", "/../.."), ("paths", "&x=y")] {
+        let machine = machine();
+        let set = machine.create("b1").unwrap();
+        let changed = |tag: &String| {
+            let is_meant = tag.starts_with(&format!("stillframe.{fact}="));
+            if is_meant { format!("{tag}{wrong}") } else { tag.clone() }
+        };
+        for member in &set.members {
+            let mut lvm = machine.lvm.borrow_mut();
+            let volume = lvm.find_mut(&member.id);
+            volume.tags = volume.tags.iter().map(changed).collect();
+        }
+        let answer = Lvm::list_sets(&machine.host, &defaults(), "main & ä", None);
+        assert!(matches!(&answer, Err(Error::Internal(text)) if text.contains("damaged")), "{wrong}: {answer:?}");
+    }
+}
+
+#[test]
 fn a_group_that_is_missing_proves_no_absence() {
     let machine = machine();
     let set = machine.create("b1").unwrap();

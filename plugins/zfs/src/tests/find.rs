@@ -132,6 +132,7 @@ fn changed_properties_are_an_error_and_nothing_is_deleted() {
         ("stillframe:begin", "soon"),
         ("stillframe:path.0", "9,data,data,/"),
         ("stillframe:label.0", "%"),
+        ("stillframe:volume.1", "tank/wal"),
     ] {
         let (fake, host) = pools();
         let set = create(&host, "b1").unwrap();
