@@ -1,4 +1,4 @@
-//! Developer chores: `cargo xtask demo | test | mutants | lint | plugins | bench`.
+//! Developer chores: `cargo xtask demo | test | fuzz | mutants | lint | plugins | bench`.
 //!
 //! Each command installs what it needs where it may, and otherwise says exactly what to install.
 
@@ -13,6 +13,7 @@ mod account;
 mod bench;
 mod demo;
 mod failure;
+mod fuzz;
 mod lint;
 mod mutants;
 mod plugins;
@@ -56,6 +57,17 @@ enum Command {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Searches for input that makes a parser panic, hang or lie, with libFuzzer
+    ///
+    /// Compiles the fuzz targets with the stable toolchain, which takes minutes at the first time, and runs one after the other. Needs a
+    /// C++ compiler and cargo-fuzz; what is missing is installed as far as may be. Seeds and earlier finds are replayed by `test` too.
+    Fuzz {
+        /// Runs only these targets
+        targets: Vec<String>,
+        /// How long to search with each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Checks format, lints and documentation
     Lint,
     /// Builds the provider components and prints their sizes and digests
@@ -88,6 +100,7 @@ fn main() -> ExitCode {
         Command::Test { filter, real_storage: true, expect } => real_storage::test_real_storage(filter.as_deref(), &expect),
         Command::Test { filter, real_storage: false, .. } => test::test(filter.as_deref()),
         Command::Mutants { only } => mutants::mutants(only.as_deref()),
+        Command::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds.max(1)),
         Command::Lint => lint::lint(),
         Command::Plugins => plugins::plugins(),
         Command::Bench { runs, only } => bench::bench(runs.max(1), only),

@@ -77,6 +77,11 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
     ])
 }
 
+/// Makes sure of what the fuzz targets need: libFuzzer is compiled from its source.
+pub(crate) fn for_fuzzing() -> Result<(), Failure> {
+    ensure_packages(&[need(is_on_path("c++"), || "g++")])
+}
+
 /// Makes sure of what the tests on loop devices need.
 pub(crate) fn for_loop_devices() -> Result<(), Failure> {
     ensure_component_target()?;

@@ -34,8 +34,7 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Asks Cargo.
     pub(crate) fn find() -> Result<Self, Failure> {
-        let text = captured(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
-        let metadata: Value = serde_json::from_str(&text).map_err(|error| Failure::new(format!("cargo metadata: {error}")))?;
+        let metadata = metadata()?;
         let root = PathBuf::from(metadata["workspace_root"].as_str().unwrap_or("."));
         let target = PathBuf::from(metadata["target_directory"].as_str().unwrap_or("target"));
         let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -52,6 +51,23 @@ impl Workspace {
     /// The binary of a profile's directory, `debug` or `release`.
     pub(crate) fn stillframe(&self, profile_directory: &str) -> PathBuf {
         self.target.join(profile_directory).join("stillframe")
+    }
+
+    /// Asks Cargo for the programs of a package, by name.
+    pub(crate) fn programs_of(&self, package: &str) -> Result<Vec<String>, Failure> {
+        let metadata = metadata()?;
+        let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let found = packages.iter().find(|found| found["name"] == package);
+        let targets = found.and_then(|found| found["targets"].as_array()).map(Vec::as_slice).unwrap_or_default();
+        let is_program = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"));
+        let mut names: Vec<String> =
+            targets.iter().filter(is_program).filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
+        names.sort();
+        if names.is_empty() {
+            Err(Failure::new(format!("`{package}` has no programs in `{}`", self.root.display())))
+        } else {
+            Ok(names)
+        }
     }
 
     /// Compiles every component; returns their files.
@@ -83,6 +99,11 @@ impl Workspace {
     fn components_target(&self) -> PathBuf {
         self.target.join("plugins")
     }
+}
+
+fn metadata() -> Result<Value, Failure> {
+    let text = captured(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    serde_json::from_str(&text).map_err(|error| Failure::new(format!("cargo metadata: {error}")))
 }
 
 /// Cargo, with the toolchain that runs this program.

@@ -29,6 +29,8 @@ mod roots;
 mod runtime;
 mod settings;
 mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 mod tree;
 mod work;
