@@ -103,18 +103,23 @@ impl DeletePlan {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        let mut add = |kind: &str, name: &str| {
-            hash.update(kind);
-            hash.update(name);
-            hash.update("\n");
-        };
+        let mut add = |kind: &str, name: &str| hash.update([kind, " ", name, "\n"].concat());
         // In no order that a clock decides. The files are in theirs, and there can be a million.
-        let sorted = |names: Vec<&'_ BackupName>| -> BTreeSet<String> { names.into_iter().map(ToString::to_string).collect() };
-        let names = |backups: Vec<&'_ Backup>| sorted(backups.into_iter().map(|backup| &backup.sentinel.name).collect());
-        names(self.removed_backups().collect()).iter().for_each(|name| add("backup ", name));
-        names(self.standalone_backups().collect()).iter().for_each(|name| add("standalone ", name));
-        sorted(self.leftovers.iter().map(Leftover::name).collect()).iter().for_each(|name| add("leftover ", name));
-        self.removed_wal().for_each(|file| add("wal ", file.key.as_str()));
+        let names = |backups: Vec<&'_ Backup>| -> BTreeSet<String> {
+            backups.into_iter().map(|backup| backup.sentinel.name.to_string()).collect()
+        };
+        for name in names(self.removed_backups().collect()) {
+            add("backup", &name);
+        }
+        for name in names(self.standalone_backups().collect()) {
+            add("standalone", &name);
+        }
+        for name in self.leftovers.iter().map(|leftover| leftover.name().to_string()).collect::<BTreeSet<_>>() {
+            add("leftover", &name);
+        }
+        for file in self.removed_wal() {
+            add("wal", file.key.as_str());
+        }
         hash.finalize().iter().take(FINGERPRINT_BYTES).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
 
