@@ -86,8 +86,8 @@ fn mutations(root: &Path) -> Result<Vec<Mutation>, Failure> {
 }
 
 fn read(patch: PathBuf) -> Result<Mutation, Failure> {
-    let text = fs::read_to_string(&patch).map_err(Failure::io(format!("read `{}`", patch.display())))?;
-    let killer = text.lines().find_map(|line| line.strip_prefix(KILLER)?.split_once(' '));
+    let content = fs::read_to_string(&patch).map_err(Failure::io(format!("read `{}`", patch.display())))?;
+    let killer = content.lines().find_map(|line| line.strip_prefix(KILLER)?.split_once(' '));
     let (binary, test) = killer.ok_or_else(|| Failure::new(format!("`{}` names no test", patch.display())))?;
     let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Mutation { name, binary: binary.to_owned(), test: test.to_owned(), patch })
@@ -128,9 +128,9 @@ fn prove_tests(workspace: &Workspace, tree: &Path, mutations: &[Mutation]) -> Re
     }
     for (binary, tests) in tests {
         build(workspace, tree, binary)?;
-        let (text, is_success) = run(workspace, tree, binary, &tests)?;
-        if !is_success || !text.contains(&format!("test result: ok. {} passed", tests.len())) {
-            return Err(Failure::new(format!("these must pass before any mistake is made: {}\n{text}", tests.join(" "))));
+        let (said, is_success) = run(workspace, tree, binary, &tests)?;
+        if !is_success || !said.contains(&format!("test result: ok. {} passed", tests.len())) {
+            return Err(Failure::new(format!("these must pass before any mistake is made: {}\n{said}", tests.join(" "))));
         }
     }
     Ok(())
@@ -141,8 +141,8 @@ fn try_out(workspace: &Workspace, tree: &Path, mutation: &Mutation) -> Result<Fa
         println!("{failure}");
         return Ok(Fate::Broken);
     }
-    let (text, is_success) = run(workspace, tree, &mutation.binary, &[&mutation.test])?;
-    let has_failed = !is_success && text.contains("test result: FAILED. 0 passed; 1 failed");
+    let (said, is_success) = run(workspace, tree, &mutation.binary, &[&mutation.test])?;
+    let has_failed = !is_success && said.contains("test result: FAILED. 0 passed; 1 failed");
     Ok(if has_failed { Fate::Killed } else { Fate::Survived })
 }
 
@@ -186,8 +186,8 @@ mod tests {
             let mut path: Vec<&str> = mutation.test.split("::").collect();
             let function = path.pop().unwrap();
             let file = path.iter().fold(tests, |file, part| file.join(part)).with_extension("rs");
-            let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {}: {error}", mutation.name, file.display()));
-            assert!(text.contains(&format!("fn {function}()")), "{}: {}", mutation.name, mutation.test);
+            let source = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {}: {error}", mutation.name, file.display()));
+            assert!(source.contains(&format!("fn {function}()")), "{}: {}", mutation.name, mutation.test);
         }
     }
 }
