@@ -1,7 +1,7 @@
 //! What a policy says of a command, found out by trying everything: slow, and plain enough to be read beside the manual.
 
 use serde_json::{Map, Value};
-use stillframe_runtime::is_dangerous;
+use stillframe_core::text::is_dangerous;
 
 /// Whether a rule of the policy allows this program with these arguments.
 pub(super) fn allows(policy: &str, section: &Map<String, Value>, program: &str, arguments: &[String]) -> bool {
