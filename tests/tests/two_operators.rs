@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use stillframe_tests::{Dialect, FaultProxy, Finished, OwnServer, Precondition, Running, Site, Stillframe};
+use stillframe_tests::{Dialect, FaultProxy, Finished, Loss, OwnServer, Precondition, Running, Site, Stillframe};
 
 /// Exit codes of who came too late: refused, or to be tried again.
 const LOSER: [i32; 2] = [4, 5];
@@ -180,10 +180,9 @@ fn a_backup_is_restored_as_a_whole_or_refused_when_it_is_deleted_meanwhile() {
     let fetched = place.other.run(["snapshot-fetch", &restored, &other, "--archiving", "off"]);
     assert!(fetched.is_success(), "{fetched}");
     let deleted = place.end(deletion);
-    // A restore that is a copy keeps nobody from deleting, once it is there.
-    assert!(deleted.code().is_some(), "{deleted}");
-    let copy = place.site.recover("restored");
-    assert_eq!(copy.value("SELECT 1"), "1");
+    // A copy needs its snapshot no more; whoever deletes the backup by name takes the WAL that the copy has not replayed yet.
+    assert!(deleted.is_success(), "{deleted}");
+    assert!(place.site.place("restored").join("backup_label").exists() && !place.site.backups().contains(&other));
     place.assert_accounted("restored");
 }
 
@@ -192,13 +191,13 @@ fn a_mark_that_was_confirmed_beside_a_deletion_holds() {
     let place = Place::start();
     let (one, other) = (place.site.backup(&[]), place.site.backup(&[]));
     let deletion = place.held(&["delete", "target", &one, "--confirm"], "PUT", "condemned.json");
-    place.other.succeed(["backup-mark", &one, "--permanent"]);
+    place.other.succeed(["backup-mark", &one]);
     let deleted = place.end(deletion);
     assert!(deleted.says(&one), "it stays, and that is said: {deleted}");
     assert!(place.site.backups().contains(&one), "permanent_survives: {deleted}");
     assert_eq!(place.site.show(&one)["is_permanent"], true);
 
-    let mark = place.held(&["backup-mark", &other, "--permanent"], "PUT", "mark.json");
+    let mark = place.held(&["backup-mark", &other], "PUT", "mark.json");
     place.other.succeed(["delete", "target", &other, "--confirm"]);
     let marked = place.end(mark);
     assert_lost("too late", &marked, &["the deletion of the backup", "there is no backup"]);
@@ -211,10 +210,9 @@ fn a_mark_that_was_confirmed_beside_a_deletion_holds() {
 fn of_two_reconciliations_at_the_same_time_one_settles_and_the_other_finds_it_settled() {
     let place = Place::start();
     for (method, part) in [("PUT", "sentinel.json"), ("DELETE", "intent.json")] {
-        // A push whose sentinel is about to be written, and that never is: all of it is there.
-        let push = place.held(&PUSH, "PUT", "sentinel.json");
-        push.kill9();
-        place.end(push);
+        // A push whose sentinel the store has lost: all of it is there.
+        place.proxy.lose_next("PUT", "sentinel.json", Loss::Swallow);
+        assert!(!place.first.run(PUSH).is_success());
         let intents = place.site.intents();
         assert_eq!(intents.len(), 1, "{intents:?}");
         let what = format!("{method} {part}");
@@ -251,12 +249,16 @@ fn of_two_drills_in_one_directory_one_is_held_and_the_other_says_whose_it_is() {
     place.site.backup(&[]);
     place.site.switch_wal();
     let directory = place.site.place("drills").display().to_string();
-    let drills = place.site.configured(|config| config.value("drill", "directory", directory.as_str()));
-    let mut first = drills.spawn(["drill"]);
-    first.wait_for_stderr("recovering");
-    let second = drills.run(["drill"]);
+    let other = place.site.configured(|config| config.value("drill", "directory", directory.as_str()));
+    let endpoint = place.proxy.endpoint();
+    let held =
+        place.site.configured(|config| config.value("drill", "directory", directory.as_str()).value("store", "endpoint", endpoint));
+    place.proxy.hold_next("PUT", "restores_001");
+    let first = held.spawn(["drill"]);
+    place.proxy.wait_until_held();
+    let second = other.run(["drill"]);
     assert_lost("the directory is taken", &second, &["another drill is under way"]);
-    let first = first.wait();
+    let first = place.end(first);
     assert!(first.is_success(), "{first}");
     place.assert_settled("drills");
     assert!(

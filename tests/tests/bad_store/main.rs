@@ -5,18 +5,17 @@
 //!
 //! | fault | push | wal | restore, window | delete, mark | reconcile | check |
 //! |---|---|---|---|---|---|---|
-//! | full, no inodes | disks: room for so many pages | wal_faults | wal_faults | disks: room is made | disks: afterwards | – |
-//! | read-only disk | disks | wal_faults | disks | disks | disks | disks |
-//! | dying disk (EIO) | disks | disks | disks | disks | – | – |
-//! | no rights to write, delete, list | rights | rights, object_store | rights | rights | rights | rights |
-//! | 500, 503, 507 | slow: passing and lasting | object_store, store's repetition | slow | slow | slow | – |
+//! | full, no inodes | disks: room for so many pages | `wal_faults` | `wal_faults` | disks: room is made | disks: afterwards | – |
+//! | read-only disk | disks | `wal_faults` | disks | disks | disks | disks |
+//! | no rights to write, delete, list | rights | rights, `object_store` | rights | rights | rights | rights |
+//! | 500, 503, 507 | slow: passing and lasting | `object_store`, store's repetition | slow | slow | slow | – |
 //! | silent, trickling | slow: ends, backup mode too | slow | slow | slow | slow | – |
-//! | reset, cut off, without a length | slow | store's faults, object_store | slow | – | – | – |
+//! | reset, cut off, without a length | slow | store's faults, `object_store` | slow | – | – | – |
 //! | another bit, a page for an object | lies: sentinel | core's wal, lies | lies | lies | lies | – |
-//! | acknowledged and lost | lies, core's lying_store | – (1) | – | – | lies: finishes | – |
-//! | listing lags, shows deleted | core's lying_store | – | – | core's lying_store | core's lying_store | – |
+//! | acknowledged and lost | lies, core's `lying_store` | – (1) | – | – | lies: finishes | – |
+//! | listing lags, shows deleted | core's `lying_store` | – | – | core's `lying_store` | core's `lying_store` | – |
 //! | listing endless, twice, of others | lies | lies | lies | lies | lies | – |
-//! | conditions ignored | object_store: refused (2) | wal_race | – | – | – | lies |
+//! | conditions ignored | `object_store`: refused (2) | `wal_race` | – | – | – | lies |
 //!
 //! (1) A segment is acknowledged on the store's word; `wal-verify` and the wait of each backup find one that is missing.
 //! (2) A server that stops to honour them later is told of by `check` only.
@@ -58,9 +57,9 @@ impl Remote {
     }
 }
 
-/// Fails soon, so that a test of failures does.
+/// Tries nothing twice, so that a test of failures ends soon; and waits long enough for a server on a loaded machine.
 fn impatient(config: ConfigFile) -> ConfigFile {
-    config.value("store", "max_attempts", 1).value("store", "timeout_secs", 1).value("archive", "fetch_ahead", 0)
+    config.value("store", "max_attempts", 1).value("store", "timeout_secs", 20).value("archive", "fetch_ahead", 0)
 }
 
 /// It failed with one of our codes, and says these words.

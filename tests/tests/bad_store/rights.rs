@@ -18,7 +18,7 @@ fn credentials_that_may_only_read_change_nothing_and_everything_says_so() {
         vec!["snapshot-push", "--provider", "hardlink"],
         vec!["delete", "target", &name, "--confirm"],
         vec!["delete", "everything", "--confirm"],
-        vec!["backup-mark", &name, "--permanent"],
+        vec!["backup-mark", &name],
         vec!["store", "create"],
     ] {
         let what = arguments.join(" ");

@@ -4,11 +4,17 @@ use std::time::{Duration, Instant};
 
 use stillframe_tests::{Loss, Stillframe};
 
-use crate::{Remote, assert_accounted, assert_goes_on, assert_says};
+use crate::{Remote, assert_accounted, assert_goes_on, assert_says, impatient};
 
 /// Longest life of a command whose store does not answer: one attempt of a second each for its request, its retreat, and what a
 /// loaded machine takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The binary on the way that lies, which waits for a second.
+fn hasty(remote: &Remote) -> Stillframe {
+    let endpoint = remote.proxy.endpoint();
+    remote.site.configured(|config| impatient(config).value("store", "timeout_secs", 1).value("store", "endpoint", endpoint))
+}
 
 fn commands(name: &str) -> Vec<Vec<&str>> {
     vec![
@@ -16,7 +22,7 @@ fn commands(name: &str) -> Vec<Vec<&str>> {
         vec!["delete", "target", name, "--confirm"],
         vec!["delete", "garbage", "--confirm"],
         vec!["reconcile", "--confirm"],
-        vec!["backup-mark", name, "--permanent"],
+        vec!["backup-mark", name],
         vec!["wal-verify"],
         vec!["window"],
         vec!["backup-list"],
@@ -26,19 +32,20 @@ fn commands(name: &str) -> Vec<Vec<&str>> {
 #[test]
 fn every_command_ends_soon_and_says_why_when_the_store_falls_silent_or_trickles() {
     let remote = Remote::start();
-    let Remote { site, proxy, behind, .. } = &remote;
+    let Remote { site, proxy, .. } = &remote;
+    let behind = hasty(&remote);
     let name = site.backup(&[]);
     let before = remote.everything();
-    for (loss, words) in
-        [(Loss::Silence, "no whole answer within 1 s"), (Loss::Trickle, "no whole answer within 1 s"), (Loss::Reset, "")]
-    {
+    for loss in [Loss::Silence, Loss::Trickle, Loss::Reset] {
         for arguments in commands(&name) {
             proxy.forget_losses();
             proxy.lose_all("GET", "", loss.clone()).lose_all("PUT", "", loss.clone()).lose_all("HEAD", "", loss.clone());
             let what = format!("{loss:?}: {}", arguments.join(" "));
             let begun = Instant::now();
             let finished = behind.run(&arguments);
-            assert_says(&what, &finished, &[5], words);
+            assert_says(&what, &finished, &[5], "");
+            let is_late = ["no whole answer within 1 s", "timeout"].iter().any(|words| finished.stderr.contains(words));
+            assert!(is_late || loss == Loss::Reset, "{what}: {finished}");
             assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", begun.elapsed());
         }
         assert_eq!(remote.everything(), before, "{loss:?}");
@@ -54,8 +61,13 @@ fn assert_push_ends(remote: &Remote, behind: &Stillframe, part: &str, loss: Loss
     remote.proxy.lose_all("PUT", part, loss);
     let begun = Instant::now();
     let pushed = behind.run(["snapshot-push", "--provider", "hardlink"]);
-    assert!(!pushed.is_success(), "{what}: {pushed}");
-    assert_says(&what, &pushed, &[3, 5, 6], "");
+    if pushed.is_success() {
+        // The lease falls free by itself, a sentinel whose answer was lost is asked for, and the identity is written once only.
+        assert!(["lease_001", "sentinel.json", "identity.json"].contains(&part), "{what}: {pushed}");
+        assert!(remote.site.backups().contains(&pushed.stdout.trim().to_owned()), "{what}: {pushed}");
+    } else {
+        assert_says(&what, &pushed, &[3, 5, 6], "");
+    }
     assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", begun.elapsed());
     remote.proxy.forget_losses();
     assert_accounted(&what, &remote.site);
@@ -64,9 +76,10 @@ fn assert_push_ends(remote: &Remote, behind: &Stillframe, part: &str, loss: Loss
 #[test]
 fn a_push_whose_store_fails_at_any_write_ends_in_time_out_of_backup_mode_and_with_everything_in_a_record() {
     let remote = Remote::start();
-    for part in ["lease_001", "identity.json", "intent.json", "sentinel.json"] {
+    let behind = hasty(&remote);
+    for part in ["identity.json", "lease_001", "intent.json", "sentinel.json"] {
         for loss in [Loss::Silence, Loss::LostAnswer, Loss::Answer(507, "XMinioStorageFull"), Loss::Answer(200, "InternalError")] {
-            assert_push_ends(&remote, &remote.behind, part, loss);
+            assert_push_ends(&remote, &behind, part, loss);
         }
     }
     assert_goes_on("it answers again", &remote.site);
@@ -77,20 +90,22 @@ fn what_passes_by_itself_is_waited_out() {
     let remote = Remote::start();
     let Remote { site, proxy, .. } = &remote;
     let patient = site.configured(|config| config.value("store", "max_attempts", 4).value("store", "endpoint", proxy.endpoint()));
-    for method in ["GET", "PUT", "HEAD", "DELETE"] {
-        for loss in [Loss::Answer(503, "SlowDown"), Loss::Answer(500, "InternalError"), Loss::Reset] {
-            proxy.lose_next(method, "", loss);
+    let (overloaded, broken) = (Loss::Answer(503, "SlowDown"), Loss::Answer(500, "InternalError"));
+    for (method, part, losses) in [
+        ("GET", "prefix=", [overloaded.clone(), Loss::HalfAnswer]),
+        ("GET", "sentinel.json", [Loss::HalfAnswer, Loss::Reset]),
+        ("HEAD", "condemned.json", [broken.clone(), Loss::Reset]),
+        ("PUT", "intent.json", [Loss::LostAnswer, overloaded.clone()]),
+        ("PUT", "sentinel.json", [overloaded, Loss::LostAnswer]),
+        ("DELETE", "", [broken, Loss::LostAnswer]),
+    ] {
+        for loss in losses {
+            proxy.lose_next(method, part, loss);
         }
-    }
-    for part in ["intent.json", "sentinel.json"] {
-        proxy.lose_next("PUT", part, Loss::LostAnswer);
-    }
-    for part in ["sentinel.json", "list-type=2"] {
-        proxy.lose_next("GET", part, Loss::HalfAnswer).lose_next("GET", part, Loss::Answer(200, "SlowDown"));
     }
     let name = patient.succeed(["--json", "snapshot-push", "--provider", "hardlink"]).json()["backup_name"].clone();
     patient.succeed(["backup-show", name.as_str().unwrap()]);
     patient.succeed(["delete", "target", name.as_str().unwrap(), "--confirm"]);
-    assert!(proxy.pending() <= 1, "they were met: {} are left", proxy.pending());
+    assert_eq!(proxy.pending(), 0, "all of them were met");
     assert!(site.backups().is_empty() && site.snapshots().is_empty());
 }
