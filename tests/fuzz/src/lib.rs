@@ -4,6 +4,11 @@
 //! a record that changes when it is written and read again, a letter that moves the cursor of a terminal, a program that removes
 //! what is not ours. `cargo xtask fuzz` searches for such bytes with libFuzzer; the tests of this package replay the seeds and all
 //! that was ever found, and change each seed a little in many ways, on every machine.
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "a target panics with what is wrong, and the fuzzer calls it"
+)]
 
 pub mod archived_file;
 pub mod backup_history;

@@ -6,7 +6,7 @@
 mod plain;
 
 use serde_json::{Map, Value, json};
-use stillframe_runtime::policy::Policy;
+use stillframe_runtime::policy::{AwsGrant, CommandGrant, HttpGrant, Policy};
 
 use crate::Verdict;
 use crate::input::Input;
@@ -24,9 +24,11 @@ pub fn target(data: &[u8]) -> Verdict {
     let section = section(policy.defaults());
     let Ok(grants) = policy.resolve(&section) else { return Verdict::Refused };
     assert!(grants.restore_below.iter().all(|path| path.is_absolute() && path.parent().is_some()), "everything is for restores");
-    let explained = [grants.command.as_ref().map(|grant| grant.explain()), grants.aws.as_ref().map(|grant| grant.explain())];
-    let http = grants.http.as_ref().map(|grant| grant.explain());
-    explained.into_iter().chain([http]).flatten().flatten().for_each(|line| assert_harmless("a policy in words", &line));
+    let command_words = grants.command.as_ref().map(CommandGrant::explain);
+    let explained = [command_words, grants.aws.as_ref().map(AwsGrant::explain), grants.http.as_ref().map(HttpGrant::explain)];
+    for line in explained.into_iter().flatten().flatten() {
+        assert_harmless("a policy in words", &line);
+    }
     if let Some(grant) = &grants.command {
         let mut lines = Input::new(command);
         let program = lines.text().into_owned();

@@ -29,7 +29,7 @@ pub fn target(data: &[u8]) -> Verdict {
         assert!(fork.position.0 == 0 || !history.contains(next, Lsn(fork.position.0 - 1)), "{next} begins before its fork");
     }
     assert!(history.contains(timeline, Lsn(u64::MAX)));
-    let written: String = forks.iter().map(|fork| format!("{}\t{}\twhy\n", fork.timeline, fork.position)).collect();
+    let written = forks.iter().fold(String::new(), |text, fork| format!("{text}{}\t{}\twhy\n", fork.timeline, fork.position));
     assert_eq!(TimelineHistory::parse(timeline, &written).as_ref(), Ok(&history), "a history that is written is read otherwise");
     Verdict::Accepted
 }

@@ -32,7 +32,8 @@ pub fn target(data: &[u8]) -> Verdict {
         if total > 3 << 19 {
             break;
         }
-        let at = Timestamp::from_second(1_700_000_000 + written.len() as i64).expect("a moment");
+        let second = i64::try_from(written.len()).expect("a small number");
+        let at = Timestamp::from_second(1_700_000_000 + second).expect("a moment");
         match word {
             "filler" => drop(writer.filler(number.min(MAX_RECORD))),
             "commit" => written.push(mark(writer.commit(7, at), at, MarkKind::Commit(7))),

@@ -78,7 +78,7 @@ fn the_servers_clock_decides_about_a_backup_and_not_what_the_provider_says_of_it
     // Its age is the host's to tell: a snapshot that no record knows is not old because its provider says so.
     let past = &names[2];
     edit(&liars.directory(past), |record| {
-        record["labels"].as_array_mut().unwrap().retain(|label| !label[0].as_str().unwrap().contains("passport"))
+        record["labels"].as_array_mut().unwrap().retain(|label| !label[0].as_str().unwrap().contains("passport"));
     });
     liars.forget(past);
     let plan = json(&liars.site.stillframe, &["reconcile", "--confirm"]).1;
@@ -102,7 +102,9 @@ fn sizes_that_cannot_be_true_are_counted_without_harm() {
     for arguments in [&["backup-list"][..], &["delete", "everything"]] {
         liars.site.stillframe.succeed(arguments);
     }
-    names.iter().for_each(|name| liars.forget(name));
+    for name in &names {
+        liars.forget(name);
+    }
     let found = liars.site.stillframe.run(["reconcile", "--min-age", "0"]);
     assert!(found.is_success() && found.stdout.contains("16777215.9 TiB"), "{found}");
 }

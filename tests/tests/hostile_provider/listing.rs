@@ -106,7 +106,7 @@ fn nobody_is_told_to_delete_a_backup_for_what_another_set_says() {
 }
 
 /// The passport in a set's labels with a part of it replaced.
-fn reissue(labels: &mut Vec<Value>, key: &str, value: Value) {
+fn reissue(labels: &mut Vec<Value>, key: &str, value: &Value) {
     let is_piece = |label: &Value| label[0].as_str().unwrap().starts_with(PASSPORT);
     let mut pieces: Vec<(String, String)> = labels
         .extract_if(.., |label| is_piece(label))
@@ -117,9 +117,9 @@ fn reissue(labels: &mut Vec<Value>, key: &str, value: Value) {
     let packed: Vec<u8> =
         (0..digits.len() / 2).map(|place| u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).unwrap()).collect();
     let mut passport: Value = serde_json::from_slice(&zstd::decode_all(packed.as_slice()).unwrap()).unwrap();
-    assert_ne!(std::mem::replace(&mut passport[key], value.clone()), value);
+    assert_ne!(std::mem::replace(&mut passport[key], value.clone()), *value);
     let packed = zstd::bulk::compress(passport.to_string().as_bytes(), 3).unwrap();
-    let digits: String = packed.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = packed.iter().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
     let pieces = digits.as_bytes().chunks(240).enumerate();
     labels.extend(pieces.map(|(number, piece)| json!([format!("{PASSPORT}{number:02}"), String::from_utf8_lossy(piece)])));
 }
@@ -130,7 +130,7 @@ fn a_passport_of_another_cluster_makes_no_backup_and_deletes_none() {
     let (name, kept) = (liars.backup(), liars.backup());
     let cluster: u64 = liars.site.show(&name)["system_identifier"].as_str().unwrap().parse().unwrap();
     let reissued =
-        |key: &'static str, value: Value| move |record: &mut Value| reissue(record["labels"].as_array_mut().unwrap(), key, value);
+        |key: &'static str, value: Value| move |record: &mut Value| reissue(record["labels"].as_array_mut().unwrap(), key, &value);
     let directory = liars.directory(&name);
     liars.forget(&name);
     edit(&directory, reissued("c", 7_000_000_000_000_000_001_u64.into()));

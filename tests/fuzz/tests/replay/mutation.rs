@@ -94,7 +94,7 @@ impl<'a> Mutations<'a> {
             return;
         }
         let (chosen, twice) = (self.below(lines.len()), self.below(2) == 0);
-        let copies = |number: usize| if number != chosen { 1 } else { 2 * usize::from(twice) };
+        let copies = |number: usize| if number == chosen { 2 * usize::from(twice) } else { 1 };
         *data = lines.iter().enumerate().flat_map(|(number, line)| line.repeat(copies(number))).collect();
     }
 
