@@ -8,6 +8,7 @@
 
 mod account;
 mod age_key;
+mod attempt;
 mod backlog;
 mod boto;
 mod children;
@@ -28,6 +29,7 @@ mod terminal;
 
 pub use account::Account;
 pub use age_key::AgeKey;
+pub use attempt::{Attempt, Horizon, kill_after, kill_now};
 pub use backlog::{Archive, Backlog, leftovers};
 pub use boto::Boto;
 pub use children::{bound_command, spawn};

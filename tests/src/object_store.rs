@@ -33,7 +33,7 @@ server.main(sys.argv[1:])";
 #[derive(Debug)]
 pub struct ObjectStoreServer {
     // Declared first, so that the server is gone before its files are.
-    _child: Running,
+    child: Running,
     endpoint: String,
     access_key: String,
     secret_key: String,
@@ -46,6 +46,38 @@ impl ObjectStoreServer {
         let server = Self::start_moto(&[], "AKIDEXAMPLE", "a-secret-that-moto-does-not-check");
         server.make_bucket();
         server
+    }
+
+    /// Moto whose acknowledged objects outlive [`Self::kill9`].
+    pub fn moto_that_keeps() -> Self {
+        let scratch = ScratchDirectory::create();
+        let (child, endpoint) = start(|port| keeping_moto(&scratch, port), &scratch);
+        let server = Self { child, endpoint, access_key: "AKIDEXAMPLE".to_owned(), secret_key: "unchecked".to_owned(), scratch };
+        server.make_bucket();
+        server
+    }
+
+    /// Kills one that keeps, without any warning.
+    #[track_caller]
+    pub fn kill9(&mut self) {
+        self.child.0.kill().expect("it runs");
+        let _status = self.child.0.wait();
+    }
+
+    /// Starts one that keeps again, after a kill, at the same place.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let port = self.endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it ends with a port");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let (child, has_started) = attempt(keeping_moto(&self.scratch, port), port, &self.scratch.join("server.log"));
+            self.child = child;
+            if has_started {
+                return;
+            }
+            // The port may be in use for an outgoing connection at the moment.
+            assert!(Instant::now() < deadline, "somebody else has the port {port}");
+        }
     }
 
     /// Moto that checks signatures: only the credentials of this value are accepted.
@@ -98,7 +130,7 @@ impl ObjectStoreServer {
             command
         };
         let (child, endpoint) = start(arguments, &scratch);
-        Self { _child: child, endpoint, access_key: "S3RVER".to_owned(), secret_key: "S3RVER".to_owned(), scratch }
+        Self { child, endpoint, access_key: "S3RVER".to_owned(), secret_key: "S3RVER".to_owned(), scratch }
     }
 
     /// Azurite, the emulator of Azure's blobs; its endpoint ends with the account, as every client of it expects.
@@ -120,7 +152,7 @@ impl ObjectStoreServer {
         let output = make_container.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "Azurite made no container: {output:?}");
         let endpoint = format!("{base}/{ACCOUNT}");
-        Self { _child: child, endpoint, access_key: ACCOUNT.to_owned(), secret_key: KEY.to_owned(), scratch }
+        Self { child, endpoint, access_key: ACCOUNT.to_owned(), secret_key: KEY.to_owned(), scratch }
     }
 
     fn start_moto(variables: &[(&str, &str)], access_key: &str, secret_key: &str) -> Self {
@@ -133,7 +165,7 @@ impl ObjectStoreServer {
             command
         };
         let (child, endpoint) = start(arguments, &scratch);
-        Self { _child: child, endpoint, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), scratch }
+        Self { child, endpoint, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), scratch }
     }
 
     fn make_bucket(&self) {
@@ -186,14 +218,27 @@ fn start(command: impl Fn(u16) -> Command, scratch: &ScratchDirectory) -> (Runni
     let log = scratch.join("server.log");
     loop {
         let port = free_port();
-        let file = std::fs::File::create(&log).unwrap();
-        let mut command = command(port);
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let mut child = Running(spawn(command));
-        if accepts_connections(&mut child.0, port, &log) {
+        let (child, has_started) = attempt(command(port), port, &log);
+        if has_started {
             return (child, format!("http://127.0.0.1:{port}"));
         }
     }
+}
+
+/// Starts a server on this port; says whether it got it.
+fn attempt(mut command: Command, port: u16, log: &Path) -> (Running, bool) {
+    let file = std::fs::File::create(log).unwrap();
+    command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+    let mut child = Running(spawn(command));
+    let has_started = accepts_connections(&mut child.0, port, log);
+    (child, has_started)
+}
+
+fn keeping_moto(scratch: &ScratchDirectory, port: u16) -> Command {
+    let mut command = bound_command(installed::python_with_moto(), "KILL");
+    command.args(["-c", include_str!("object_store/moto_that_keeps.py"), "--host", "127.0.0.1", "--port", &port.to_string()]);
+    command.env("STILLFRAME_OBJECTS", scratch.join("objects"));
+    command
 }
 
 /// Whether it serves; false when the port was taken in between.

@@ -1,4 +1,5 @@
-//! Finds and kills the binary where PostgreSQL has started it, a child of the archiver or of the recovery; and watches command lines.
+//! Finds and kills processes that others have started: the binary below a server, a server's backends, what a provider runs; and
+//! watches command lines.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +18,7 @@ use crate::binary_path;
 /// Shorter than any command lives.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A process of the binary that somebody else has started. The number may be given to another process; this may not.
+/// A process that somebody else has started. The number may be given to another process; this may not.
 #[derive(Debug)]
 pub struct Found {
     handle: OwnedFd,
@@ -40,6 +41,20 @@ impl Found {
         None
     }
 
+    /// A child of this process that runs another program, if there is any now: what a provider runs, for example.
+    pub fn program_of(parent: u32) -> Option<Self> {
+        let is_program = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok() && !runs_the_binary(*pid);
+        children(parent).into_iter().filter(is_program).find_map(|pid| Self::child(parent, pid))
+    }
+
+    /// A child of this process; none when it has ended, or the number is somebody else's.
+    pub fn child(parent: u32, pid: u32) -> Option<Self> {
+        let pid_of_kernel = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        let handle = pidfd_open(pid_of_kernel, PidfdFlags::empty()).ok()?;
+        // After the handle was opened: from here on it is this process or none.
+        children(parent).contains(&pid).then_some(Self { handle })
+    }
+
     /// Kills it without any warning; false when it had ended by itself.
     pub fn kill9(&self) -> bool {
         pidfd_send_signal(&self.handle, Signal::KILL).is_ok()
@@ -57,9 +72,11 @@ pub fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
+/// What any thread of a process has started.
 fn children(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// Looks at the command lines of all processes that start, again and again, for what must not stand there.

@@ -18,6 +18,11 @@ impl Random {
         Self { state: seed }
     }
 
+    /// The sequence of this seed.
+    pub fn from_seed(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
     /// An independent sequence, for another thread.
     #[must_use]
     pub fn fork(&mut self) -> Self {

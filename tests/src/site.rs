@@ -29,6 +29,7 @@ pub struct SiteBuilder {
     cluster: ClusterBuilder,
     config: ConfigFile,
     variables: Vec<(String, String)>,
+    has_hardlink: bool,
 }
 
 impl SiteBuilder {
@@ -47,6 +48,12 @@ impl SiteBuilder {
     /// Sets a variable in the environment of the binary, be it called by the test or by a server.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Leaves the provider out that every installation has: a provider that never had a backup does not answer `reconcile`.
+    pub fn without_hardlink(mut self) -> Self {
+        self.has_hardlink = false;
         self
     }
 
@@ -75,7 +82,8 @@ impl SiteBuilder {
         Account::unprivileged().create_directory(&snapshots);
         let cache = places::compiled_cache().display().to_string();
         let config = self.config.cluster("main", &cluster).default_value("runtime", "cache", cache);
-        let config = config.default_value("provider.hardlink", "root", snapshots.display().to_string());
+        let hardlink = |config: ConfigFile| config.default_value("provider.hardlink", "root", snapshots.display().to_string());
+        let config = if self.has_hardlink { hardlink(config) } else { config };
         let config = config.default_value("store", "url", format!("file://{}", directory.join("store").display()));
         let config = config.default_value("archive", "spool", directory.join("spool").display().to_string());
         config.write(directory.path());
@@ -104,7 +112,7 @@ pub struct Site {
 impl Site {
     /// Describes an installation of this major version.
     pub fn builder(major: u32) -> SiteBuilder {
-        SiteBuilder { cluster: Cluster::builder(major), config: ConfigFile::new(), variables: Vec::new() }
+        SiteBuilder { cluster: Cluster::builder(major), config: ConfigFile::new(), variables: Vec::new(), has_hardlink: true }
     }
 
     /// Starts an installation of this major version.

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stillframe_tests::{
-    Account, Archive, Backlog, Finished, Found, Random, Running, Session, Site, StopMode, leftovers, runs_the_binary,
+    Account, Archive, Attempt, Backlog, Found, Horizon, Random, Running, Session, Site, StopMode, kill_after, leftovers,
 };
 
 /// Processes at a time: twice the cores of a small machine, so that they get into each other's way.
@@ -30,51 +30,6 @@ const PACE: Duration = Duration::from_millis(5);
 const ATTEMPTS: usize = 12;
 /// Longest wait for one process of the server.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The signal of `kill -9`.
-const KILL: Option<i32> = Some(9);
-
-/// How an attempt to kill a process ended.
-enum Attempt {
-    /// The binary was running, and ended by the signal.
-    Hit,
-    /// It was not yet the binary.
-    TooEarly,
-    /// It ended by itself.
-    Ended(Finished),
-}
-
-fn kill_after(running: Running, delay: Duration) -> Attempt {
-    // The moment is what the test draws; nothing waits for anything here.
-    thread::sleep(delay);
-    let was_the_binary = runs_the_binary(running.pid());
-    running.kill9();
-    let finished = running.wait();
-    match (finished.signal(), was_the_binary) {
-        (KILL, true) => Attempt::Hit,
-        (KILL, false) => Attempt::TooEarly,
-        _ => Attempt::Ended(finished),
-    }
-}
-
-/// Before when a process is killed. Learnt from those before it: three of four are hit, at any moment of their lives, whatever else
-/// the machine does meanwhile.
-struct Horizon(Mutex<Duration>);
-
-impl Horizon {
-    fn kill(&self, running: Running, random: &mut Random) -> Attempt {
-        let delay = random.within(*self.0.lock().unwrap());
-        let attempt = kill_after(running, delay);
-        let change = match attempt {
-            Attempt::Hit => 1.03,
-            Attempt::TooEarly => 1.0,
-            Attempt::Ended(_) => 0.91,
-        };
-        let mut horizon = self.0.lock().unwrap();
-        *horizon = horizon.mul_f64(change);
-        attempt
-    }
-}
 
 fn push(archive: &Archive, backlog: &Backlog, segment: &str) -> Running {
     archive.push(&backlog.path(segment))
@@ -129,7 +84,7 @@ fn push_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, ho
                 open.iter().nth(random.below(open.len())).copied().unwrap()
             };
             match horizon.kill(push(archive, backlog, segment), &mut random) {
-                Attempt::Hit => {
+                Attempt::Hit(_) => {
                     kills.fetch_add(1, Ordering::SeqCst);
                     if archive.holds(segment) {
                         assert_comes_back(archive, backlog, segment, &target);
@@ -155,7 +110,7 @@ fn assert_comes_back(archive: &Archive, backlog: &Backlog, segment: &str, target
 
 /// Fetches in all lanes and kills, each lane into a directory of its own as a server does. Gives the number of kills.
 fn fetch_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, longest: Duration, wanted: usize) -> usize {
-    let horizon = Horizon(Mutex::new(longest));
+    let horizon = Horizon::new(longest);
     let kills = AtomicUsize::new(0);
     in_lanes_at_random(random, |lane, mut random| {
         let target = lane_target(archive, lane);
@@ -163,7 +118,7 @@ fn fetch_under_fire(random: &mut Random, backlog: &Backlog, archive: &Archive, l
             let segment = &backlog.segments()[random.below(backlog.segments().len())];
             let attempt = horizon.kill(archive.fetch(segment, &target), &mut random);
             match &attempt {
-                Attempt::Hit => drop(kills.fetch_add(1, Ordering::SeqCst)),
+                Attempt::Hit(_) => drop(kills.fetch_add(1, Ordering::SeqCst)),
                 Attempt::TooEarly => {}
                 Attempt::Ended(finished) => {
                     assert_eq!(finished.code(), Some(0), "{segment}: {finished}");
@@ -193,7 +148,7 @@ fn kill(random: &mut Random, backlog: &Backlog, wanted: usize) {
     let segments = backlog.segments();
     let push_time = longest(|lane| push(&calm, backlog, &segments[lane]));
     let fetch_time = longest(|lane| calm.fetch(&segments[lane], &lane_target(&calm, lane)));
-    let horizon = Horizon(Mutex::new(push_time));
+    let horizon = Horizon::new(push_time);
     let (mut pushes_killed, mut rounds, mut left_behind) = (0, 0, 0);
     let mut archive = calm;
     while pushes_killed < wanted {

@@ -1,4 +1,4 @@
-//! Developer chores: `cargo xtask demo | test | fuzz | mutants | lint | plugins | bench`.
+//! Developer chores: `cargo xtask demo | test | fuzz | mutants | torture | lint | plugins | bench`.
 //!
 //! Each command installs what it needs where it may, and otherwise says exactly what to install.
 
@@ -23,6 +23,7 @@ mod run;
 mod server;
 mod sweep;
 mod test;
+mod torture;
 mod workspace;
 
 #[derive(Debug, Parser)]
@@ -68,6 +69,12 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Kills the program, its provider, the server and the store again and again, and proves that nothing is lost and nothing left
+    ///
+    /// A short form of this is among the tests. It runs on throw-away servers under pgbench, with hardlink and btrfs and with stores in a
+    /// directory and on S3, one installation after the other, and ends with a report. From 60 minutes on at least 500 processes must
+    /// have been killed. btrfs needs root, and loop devices; what is not run is said.
+    Torture(torture::Options),
     /// Checks format, lints and documentation
     Lint,
     /// Builds the provider components and prints their sizes and digests
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
         Command::Test { filter, real_storage: false, .. } => test::test(filter.as_deref()),
         Command::Mutants { only } => mutants::mutants(only.as_deref()),
         Command::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds.max(1)),
+        Command::Torture(options) => torture::torture(&options),
         Command::Lint => lint::lint(),
         Command::Plugins => plugins::plugins(),
         Command::Bench { runs, only } => bench::bench(runs.max(1), only),

@@ -78,6 +78,12 @@ impl Subject {
         self
     }
 
+    /// Changes the rest of the installation.
+    pub fn site(mut self, change: impl FnOnce(SiteBuilder) -> SiteBuilder) -> Self {
+        self.site = change(self.site);
+        self
+    }
+
     /// Puts `pg_wal` and two tablespaces on volumes of their own.
     pub fn volumes(mut self, volumes: Volumes) -> Self {
         let [first, second] = &volumes.tablespaces;

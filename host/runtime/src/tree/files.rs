@@ -3,18 +3,24 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 
+use super::beneath::Identity;
 use super::flush::Flush;
 use super::location::{Place, RESERVED_PREFIX};
 use super::{TreeError, beneath};
 
 /// Longest file that is read or written whole: records are a few KiB, and the content crosses the sandbox's border as one string.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// What the names begin with of files that are being written.
+const TEMPORARY_PREFIX: &str = ".stillframe-write-";
 
 /// Longest listing, for the same reason.
 const MAX_ENTRIES: usize = 10_000;
@@ -109,6 +115,10 @@ pub(super) fn write_file(place: &Place<'_>, content: &str) -> Result<(), TreeErr
         return Err(TreeError::Denied(format!("the content for `{}` is longer than {MAX_FILE_BYTES} bytes", place.location)));
     }
     let parent = place.make_parent()?;
+    if let Err(cause) = sweep(&parent) {
+        // The next write tries again.
+        tracing::debug!(file = %place.location, %cause, "what dead processes have left beside it stays for now");
+    }
     write_durably(&parent, place.name(), content.as_bytes()).map_err(|cause| TreeError::of("write", &place.location, &cause))
 }
 
@@ -132,17 +142,55 @@ pub(super) fn write_whole(directory: &File, name: &OsStr, content: &[u8], flush:
     flush.one(directory)
 }
 
+/// A file of which nobody takes the name away: its lock tells that its writer lives.
 fn create_temporary(directory: &File) -> io::Result<(File, String)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{RESERVED_PREFIX}write-{}-{number}", std::process::id());
+        let name = format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         match beneath::open(directory, Path::new(&name), flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => return Ok((file, name)),
+            Ok(file) if is_kept(directory, &file, &name) => return Ok((file, name)),
+            Ok(_) => {}
             // Left by a dead process with our number.
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
             Err(cause) => return Err(cause),
         }
     }
+}
+
+/// Locks a new file; false when it was swept before. Where there are no locks nobody sweeps either.
+fn is_kept(directory: &File, file: &File, name: &str) -> bool {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            let identities = (Identity::of(file), Identity::of_name(directory, OsStr::new(name)));
+            matches!(identities, (Ok(own), Ok(named)) if own == named)
+        }
+        Err(Errno::WOULDBLOCK) => false,
+        Err(_) => true,
+    }
+}
+
+/// Removes what dead processes have left of their writing here, which nobody else would: no record leads to it.
+fn sweep(directory: &File) -> io::Result<()> {
+    for (name, kind) in beneath::names(directory)? {
+        if kind != FileType::RegularFile || !name.as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+            continue;
+        }
+        let left = match beneath::open(directory, Path::new(&name), OFlags::RDWR, Mode::empty()) {
+            Ok(left) => left,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(cause),
+        };
+        match flock(&left, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }

@@ -64,3 +64,24 @@ fn removes_what_a_dead_clone_left_and_refuses_while_one_lives() {
     scene.trees.remove_tree(&at("snapshots", "b"), &StopFlag::default()).unwrap();
     assert!(scene.all_snapshot_names().is_empty());
 }
+
+#[test]
+fn a_write_removes_what_dead_writers_left_beside_it_and_spares_the_living() {
+    let scene = Scene::new();
+    scene.trees.write_file(&at("snapshots", "records/a.json"), "{}").unwrap();
+    let records = scene.snapshot("records");
+    for name in [".stillframe-write-1-0", ".stillframe-write-1-1", ".stillframe-other"] {
+        fs::write(records.join(name), "half").unwrap();
+    }
+    let living = File::open(records.join(".stillframe-write-1-1")).unwrap();
+    living.lock().unwrap();
+    let left = || -> Vec<bool> {
+        let names = [".stillframe-write-1-0", ".stillframe-write-1-1", ".stillframe-other", "a.json"];
+        names.iter().map(|name| records.join(name).exists()).collect()
+    };
+    scene.trees.write_file(&at("snapshots", "records/b.json"), "{}").unwrap();
+    assert_eq!(left(), [false, true, true, true]);
+    drop(living);
+    scene.trees.write_file(&at("snapshots", "records/b.json"), "{}").unwrap();
+    assert_eq!(left(), [false, false, true, true]);
+}
