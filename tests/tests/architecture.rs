@@ -15,7 +15,8 @@ const MAX_LINES: usize = 500;
 const COMMANDS_WITHOUT_A_FLOW: [&str; 7] =
     ["backup_list", "backup_show", "config_import", "config_show", "provider", "store_create", "wal_daemon"];
 /// What several flows share; it is no flow.
-const SHARED_BY_FLOWS: [&str; 6] = ["any_backup_name", "archive_map", "progress", "readiness", "release", "wal_scan"];
+const SHARED_BY_FLOWS: [&str; 9] =
+    ["any_backup_name", "archive_map", "known_snapshots", "progress", "readiness", "release", "removal", "wal_scan", "wal_search"];
 /// What several commands share; it is no command.
 const SHARED_BY_COMMANDS: [&str; 3] = ["named", "target", "view"];
 
