@@ -91,11 +91,14 @@ impl Record {
         let begin_ms = fact("begin")?.parse().ok()?;
         let volumes: Vec<String> = in_order(properties, "volume").map(decode).collect::<Option<_>>()?;
         let label = |text: &str| text.split_once('=').and_then(|(key, value)| Some((decode(key)?, decode(value)?)));
-        let labels = in_order(properties, "label").map(label).collect::<Option<_>>()?;
+        let labels: Vec<(String, String)> = in_order(properties, "label").map(label).collect::<Option<_>>()?;
+        let owner = labels.iter().find(|(key, _)| key == OWNER_LABEL).map(|(_, owner)| encode(owner));
         let paths: Vec<RecordedPath> = in_order(properties, "path").map(read_path).collect::<Option<_>>()?;
         // The host would refuse a set with two snapshots of one volume, and with it every listing.
         let is_twice = |(place, volume): (usize, &String)| volumes[..place].contains(volume);
-        let is_whole = !volumes.is_empty()
+        // A listing goes by the one, and the host by the other.
+        let is_whole = owner.as_ref() == fact("owner")
+            && !volumes.is_empty()
             && paths.iter().all(|path| path.volume < volumes.len())
             && !volumes.iter().enumerate().any(is_twice);
         is_whole.then_some(Self { handle, begin_ms, labels, volumes, paths })

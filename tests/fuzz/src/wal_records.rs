@@ -4,7 +4,9 @@
 //! behind all of them.
 
 use jiff::Timestamp;
-use stillframe_core::postgres::{Lsn, MarkKind, SystemIdentifier, WalMark, WalSegmentSize, read_marks, wal_head};
+use stillframe_core::postgres::{
+    Lsn, MarkKind, SegmentHeader, SystemIdentifier, TimelineId, WalMark, WalSegment, WalSegmentSize, read_marks, wal_head,
+};
 use stillframe_core::testing::WalWriter;
 
 use crate::Verdict;
@@ -52,6 +54,12 @@ pub fn target(data: &[u8]) -> Verdict {
     }
     let mut found = Vec::new();
     for (number, content) in segments.iter().enumerate() {
+        // Whoever reads a segment has proven its header.
+        let name = WalSegment { timeline: TimelineId::FIRST, number: FIRST + number as u64 }.file_name(size);
+        if SegmentHeader::prove_beginning(name, content, size.bytes()).is_err() {
+            assert!(!damage.is_empty(), "the header of whole WAL is refused");
+            continue;
+        }
         let next = segments.get(number + 1).map_or(&[][..], |next| wal_head(next));
         if read_marks(content, next, |mark| found.push(mark)).is_err() {
             assert!(!damage.is_empty(), "whole WAL is refused");

@@ -12,7 +12,7 @@ use crate::data_directory::{Inclusion, RecoveryTarget};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::Ports;
 use crate::postgres::{
-    Lsn, MarkKind, ReadingEnd, SegmentReading, WalMark, WalRange, WalSegment, WalSegmentSize, read_marks, wal_head,
+    Lsn, MarkKind, ReadingEnd, SegmentHeader, SegmentReading, WalMark, WalRange, WalSegment, WalSegmentSize, read_marks, wal_head,
 };
 use crate::window::Route;
 
@@ -81,7 +81,9 @@ impl<'a> WalScan<'a> {
                 let next = self.head.take().filter(|(after, _)| *after == number + 1).map(|(_, head)| head).unwrap_or_default();
                 let mut marks = Vec::new();
                 let name = segment.file_name(self.size);
-                let read = read_marks(&content, &next, |mark| marks.push(mark));
+                // Records tell their own places, by the address in the header: it must be that of the name.
+                let proven = SegmentHeader::prove_beginning(name, &content, content.len() as u64);
+                let read = proven.and_then(|_| read_marks(&content, &next, |mark| marks.push(mark)));
                 let reading = read.map_err(|source| ArchiveError::Header { name, source })?;
                 if reading.records == 0 && reading.end == ReadingEnd::Invalid {
                     return Ok(ScanEnd::Stopped(format!("`{name}` holds no record that can be read")));

@@ -124,7 +124,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 fn parse_line(line: &[u8]) -> Result<TablespaceLink, InvalidTablespaceMap> {
     let invalid = || InvalidTablespaceMap { line: String::from_utf8_lossy(line).into_owned() };
     let space = line.iter().position(|byte| *byte == b' ').ok_or_else(invalid)?;
-    let (oid, location) = (&line[..space], unescape(&line[space + 1..]));
+    let (oid, location) = (&line[..space], unescape(&line[space + 1..]).ok_or_else(invalid)?);
     let digits = std::str::from_utf8(oid).ok().filter(|oid| oid.bytes().all(|byte| byte.is_ascii_digit()));
     let oid = digits.and_then(|oid| oid.parse().ok()).filter(|oid| *oid != 0).ok_or_else(invalid)?;
     if location.is_empty() || location.contains(&0) {
@@ -144,15 +144,16 @@ fn escape(location: &Path) -> Vec<u8> {
     escaped
 }
 
-fn unescape(escaped: &[u8]) -> Vec<u8> {
+/// None for one that was cut off behind a backslash: whatever is written behind it would become part of the name.
+fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     let mut bytes = escaped.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         // Older releases leave a backslash itself alone: one before an ordinary letter is part of the name.
-        let escapes_next = byte == b'\\' && matches!(bytes.peek(), Some(b'\n' | b'\r' | b'\\'));
+        let escapes_next = byte == b'\\' && matches!(bytes.peek()?, b'\n' | b'\r' | b'\\');
         plain.push(if escapes_next { bytes.next().unwrap_or(byte) } else { byte });
     }
-    plain
+    Some(plain)
 }
 
 #[cfg(test)]
@@ -183,7 +184,9 @@ mod tests {
 
     #[test]
     fn refuses_lines_that_name_no_tablespace() {
-        for line in ["16384", "16384 ", "x /srv", "+1 /srv", "0 /srv", "99999999999 /srv", " /srv"] {
+        for line in
+            ["16384 /srv\\", "16384 /srv\\\\\\", "16384", "16384 ", "x /srv", "+1 /srv", "0 /srv", "99999999999 /srv", " /srv"]
+        {
             assert!(TablespaceMap::new(line.into()).links().is_err(), "{line:?}");
         }
     }

@@ -187,6 +187,16 @@ async fn a_restore_to_a_restore_point_from_a_backup_behind_it_or_to_one_that_is_
 }
 
 #[tokio::test]
+async fn wal_of_another_place_is_not_taken_for_that_of_its_name() {
+    let (house, ..) = house().await;
+    // As another tool may have written it, without a digest.
+    let foreign = zstd::bulk::compress(&content(40, &["elsewhere"]), 1).unwrap();
+    house.store.put(&segment_key(25), foreign.into()).await.unwrap();
+    let told = can_restore(&house.ports(&house.store), &question(named("elsewhere"))).await;
+    assert!(told.is_err(), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_search_that_met_its_limit_proves_nothing() {
     let (house, _, _) = house().await;
     let short = CanRestoreRequest { scan: 3, ..question(named("early")) };

@@ -133,6 +133,7 @@ fn changed_properties_are_an_error_and_nothing_is_deleted() {
         ("stillframe:path.0", "9,data,data,/"),
         ("stillframe:label.0", "%"),
         ("stillframe:volume.1", "tank/wal"),
+        ("stillframe:owner", "another"),
     ] {
         let (fake, host) = pools();
         let set = create(&host, "b1").unwrap();
