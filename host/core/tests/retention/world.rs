@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Failover,
     /// The cluster is recovered to so many segments ago.
     Recover { back: u64 },
+    /// The cluster is recovered to just where its newest backup stopped, if that lies on its timeline.
+    RecoverToStop,
     /// The server of an earlier timeline goes on.
     GoBack { timeline: usize },
     /// `pg_upgrade`: another cluster, on its first timeline.
@@ -124,10 +126,12 @@ impl World {
             match event {
                 Event::Work { hours, segments } => world.write(&mut server, *hours, *segments),
                 Event::Backup { hours, segments, traits } => world.back_up(&mut server, *hours, *segments, traits),
-                Event::Failover | Event::Recover { .. } => {
+                Event::Failover | Event::Recover { .. } | Event::RecoverToStop => {
                     let back = if let Event::Recover { back } = event { *back } else { 0 };
                     left.push((server.timeline, server.path.clone(), server.position));
-                    let fork = server.position.saturating_sub(back * SIZE.bytes()).max(2 * SIZE.bytes()) + 0x40;
+                    let by_position = server.position.saturating_sub(back * SIZE.bytes()).max(2 * SIZE.bytes()) + 0x40;
+                    let stop = world.stop_on(&server).filter(|_| matches!(event, Event::RecoverToStop));
+                    let fork = stop.unwrap_or(by_position);
                     newest += 1;
                     server.fork_at(fork, timeline(newest));
                     world.announce(&server);
@@ -172,6 +176,13 @@ impl World {
             lsn: Lsn(server.position),
             time: at(server.hours),
         });
+    }
+
+    /// Where the newest backup stopped, if that is on the server's timeline.
+    fn stop_on(&self, server: &Server) -> Option<u64> {
+        let newest = self.backups.last().map(|backup| &backup.sentinel);
+        let is_here = |place: (SystemIdentifier, TimelineId)| place == (server.cluster, server.timeline);
+        newest.filter(|newest| is_here((newest.system_identifier, newest.timeline))).map(|newest| newest.stop_lsn.0)
     }
 
     /// Ends a segment.
@@ -320,6 +331,7 @@ pub(crate) fn events() -> impl Strategy<Value = Vec<Event>> {
         8 => backup.prop_map(|(hours, segments, traits)| Event::Backup { hours, segments, traits }),
         1 => Just(Event::Failover),
         1 => (0u64..12).prop_map(|back| Event::Recover { back }),
+        1 => Just(Event::RecoverToStop),
         1 => (0usize..4).prop_map(|timeline| Event::GoBack { timeline }),
         1 => Just(Event::Upgrade),
         1 => (-2000i64..2000).prop_map(|off| Event::Clock { off }),
@@ -338,6 +350,7 @@ pub(crate) fn quiet_events() -> impl Strategy<Value = Vec<Event>> {
             .prop_map(|(hours, segments)| Event::Backup { hours, segments, traits: Traits { state: 2, ..Traits::default() } }),
         1 => Just(Event::Failover),
         1 => (0u64..12).prop_map(|back| Event::Recover { back }),
+        1 => Just(Event::RecoverToStop),
         1 => Just(Event::Upgrade),
     ];
     prop::collection::vec(event, 0..60)
