@@ -62,7 +62,7 @@ impl Part {
 
     /// Whether it runs the program, and not only a part of it in a program of its own.
     fn runs_stillframe(self) -> bool {
-        !matches!(self, Self::Sandbox | Self::Tree)
+        !matches!(self, Self::Sandbox | Self::Tree | Self::Retention)
     }
 }
 

@@ -102,23 +102,19 @@ impl DeletePlan {
     /// Tells plans apart that take something else away: what somebody has seen can be named by it later.
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        // In no order that a clock decides.
+        let backups = self.removed_backups().map(|backup| ("backup", &backup.sentinel.name));
+        let standalone = self.standalone_backups().map(|backup| ("standalone", &backup.sentinel.name));
+        let leftovers = self.leftovers.iter().map(|leftover| ("leftover", leftover.name()));
+        let named: BTreeSet<(&str, &BackupName)> = backups.chain(standalone).chain(leftovers).collect();
         let mut hash = Sha256::new();
-        let mut add = |kind: &str, name: &str| hash.update([kind, " ", name, "\n"].concat());
-        // In no order that a clock decides. The files are in theirs, and there can be a million.
-        let names = |backups: Vec<&'_ Backup>| -> BTreeSet<String> {
-            backups.into_iter().map(|backup| backup.sentinel.name.to_string()).collect()
-        };
-        for name in names(self.removed_backups().collect()) {
-            add("backup", &name);
+        for (kind, name) in named {
+            hash.update(format!("{kind} {name}\n"));
         }
-        for name in names(self.standalone_backups().collect()) {
-            add("standalone", &name);
-        }
-        for name in self.leftovers.iter().map(|leftover| leftover.name().to_string()).collect::<BTreeSet<_>>() {
-            add("leftover", &name);
-        }
+        // The files are in theirs, and there can be a million.
         for file in self.removed_wal() {
-            add("wal", file.key.as_str());
+            hash.update(file.key.as_str());
+            hash.update("\n");
         }
         hash.finalize().iter().take(FINGERPRINT_BYTES).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }

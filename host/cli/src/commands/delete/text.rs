@@ -36,7 +36,8 @@ pub fn describe(plan: &DeletePlan) -> String {
 fn total<'a>(backups: impl Iterator<Item = &'a Backup>, files: impl Iterator<Item = &'a ArchivedFile>) -> String {
     let sizes: Vec<Option<u64>> = backups.map(|backup| backup.sentinel.size_bytes()).collect();
     let wal: Vec<u64> = files.map(|file| file.size_bytes).collect();
-    let data = sizes.iter().flatten().sum::<u64>();
+    // What providers say; all of it together may be more than there is.
+    let data = sizes.iter().flatten().fold(0u64, |total, size| total.saturating_add(*size));
     let data = if data > 0 { format!(" with {} of data", bytes(data)) } else { String::new() };
     format!("{}{data}, {} of {}", count(sizes.len(), "backup"), count(wal.len(), "WAL file"), bytes(wal.iter().sum()))
 }
