@@ -117,7 +117,10 @@ fn meaning(output: &Output) -> Option<Meaning> {
 }
 
 fn failure(verb: &str, path: &str, output: &Output) -> Error {
-    let words: String = output.stderr.trim().chars().take(MAX_QUOTED_CHARS).collect();
+    let words: String = match output.status {
+        ExitStatus::Signal(signal) => format!("its program was ended by signal {signal}"),
+        ExitStatus::Code(_) => output.stderr.trim().chars().take(MAX_QUOTED_CHARS).collect(),
+    };
     let text = format!("cannot {verb} `{path}`: {words}");
     match meaning(output) {
         Some(Meaning::Absent) => Error::NotFound(text),

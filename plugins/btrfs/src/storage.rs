@@ -26,8 +26,15 @@ impl Mounted {
         let args = ["--json", "--target", directory, "--output", "SOURCE,FSTYPE,FSROOT,OPTIONS"];
         let args = args.into_iter().map(str::to_owned).collect();
         let output = host.run(&Invocation { program: "findmnt".to_owned(), args, stdin: None, timeout_ms: None })?;
-        if output.status != ExitStatus::Code(0) {
-            return Err(invalid("root", format!("`{directory}` is on no file system that `findmnt` knows: does it exist?")));
+        match output.status {
+            ExitStatus::Code(0) => {}
+            ExitStatus::Code(_) => {
+                return Err(invalid("root", format!("`{directory}` is on no file system that `findmnt` knows: does it exist?")));
+            }
+            // Whoever was killed has said nothing about the configuration.
+            ExitStatus::Signal(signal) => {
+                return Err(Error::Transient(format!("`findmnt` of `{directory}` was ended by signal {signal}")));
+            }
         }
         let report: Report = serde_json::from_str(&output.stdout)
             .map_err(|cause| Error::Internal(format!("what `findmnt` says of `{directory}` cannot be read: {cause}")))?;

@@ -27,6 +27,8 @@ pub(super) struct Storage {
     pub(super) is_root: bool,
     /// Words of the arguments that fail, and what the program then says.
     pub(super) failures: Vec<(String, String)>,
+    /// The program that is killed next.
+    pub(super) killed: Option<String>,
     next: u64,
 }
 
@@ -53,6 +55,11 @@ impl FakeBtrfs {
         let options = format!("rw,relatime,user_subvol_rm_allowed,subvol={subvolume}");
         self.0.borrow_mut().mounts.insert(point.to_owned(), (source.to_owned(), shown.to_owned(), options));
         self.subvolume(point);
+    }
+
+    /// Kills this program when it is run next.
+    pub(super) fn kill(&self, program: &str) {
+        self.0.borrow_mut().killed = Some(program.to_owned());
     }
 
     pub(super) fn fail(&self, containing: &str, words: &str) {
@@ -87,6 +94,9 @@ impl Storage {
         if let Some(index) = self.failures.iter().position(|(containing, _)| line.contains(containing)) {
             let (_, words) = self.failures.remove(index);
             return Ok(failed(&words));
+        }
+        if self.killed.take_if(|program| *program == invocation.program).is_some() {
+            return Ok(Output { status: ExitStatus::Signal(9), stdout: String::new(), stderr: String::new(), truncated: false });
         }
         Ok(match (invocation.program.as_str(), &args[..]) {
             ("findmnt", ["--json", "--target", directory, "--output", _]) => self.findmnt(directory),

@@ -56,6 +56,17 @@ fn refuses_to_keep_snapshots_within_what_they_are_of() {
 }
 
 #[test]
+fn a_program_that_was_killed_says_nothing_about_the_configuration() {
+    for program in ["findmnt", "btrfs"] {
+        let (host, btrfs) = machine();
+        btrfs.kill(program);
+        let error = Btrfs::resolve(&host, &config(), paths()).unwrap_err();
+        assert!(matches!(&error, Error::Transient(text) if text.contains("signal 9")), "{program}: {error:?}");
+        Btrfs::resolve(&host, &config(), paths()).unwrap();
+    }
+}
+
+#[test]
 fn the_schema_has_exactly_the_keys_that_are_read() {
     let info = <Btrfs as Provider<FakeHost>>::describe();
     let schema: serde_json::Value = serde_json::from_str(&info.config_schema).unwrap();
