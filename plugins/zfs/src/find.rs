@@ -54,6 +54,11 @@ pub(crate) fn list_sets<H: Command>(zfs: &Zfs<'_, H>, owner: &str, cursor: Optio
     let snapshots: Vec<String> = marks.iter().filter(|(_, mark)| is_meant(mark)).map(|(snapshot, _)| snapshot.clone()).collect();
     let mut sets = set::read(zfs, &snapshots)?;
     sets.retain(|set| order.iter().any(|(_, key)| *key == place(set).1));
+    // Asked twice, the snapshots said two things.
+    if let Some(set) = sets.iter().find(|set| set.record.encoded_owner().as_ref() != Some(&owner)) {
+        let name = &set.record.handle.name;
+        return Err(Error::Internal(format!("the properties `stillframe:...` of `{name}` were changed: they name another owner")));
+    }
     sets.sort_unstable_by_key(place);
     Ok(SetPage { sets: sets.iter().map(|set| set.describe(zfs.config)).collect(), next })
 }

@@ -67,8 +67,8 @@ impl Record {
             ("name".to_owned(), self.handle.name.clone()),
             ("begin".to_owned(), self.begin_ms.to_string()),
         ];
-        if let Some((_, owner)) = self.labels.iter().find(|(key, _)| key == OWNER_LABEL) {
-            facts.push(("owner".to_owned(), encode(owner)));
+        if let Some(owner) = self.encoded_owner() {
+            facts.push(("owner".to_owned(), owner));
         }
         let labels = self.labels.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value)));
         facts.extend(numbered("label", labels));
@@ -91,17 +91,21 @@ impl Record {
         let begin_ms = fact("begin")?.parse().ok()?;
         let volumes: Vec<String> = in_order(properties, "volume").map(decode).collect::<Option<_>>()?;
         let label = |text: &str| text.split_once('=').and_then(|(key, value)| Some((decode(key)?, decode(value)?)));
-        let labels: Vec<(String, String)> = in_order(properties, "label").map(label).collect::<Option<_>>()?;
-        let owner = labels.iter().find(|(key, _)| key == OWNER_LABEL).map(|(_, owner)| encode(owner));
+        let labels = in_order(properties, "label").map(label).collect::<Option<_>>()?;
         let paths: Vec<RecordedPath> = in_order(properties, "path").map(read_path).collect::<Option<_>>()?;
         // The host would refuse a set with two snapshots of one volume, and with it every listing.
         let is_twice = |(place, volume): (usize, &String)| volumes[..place].contains(volume);
-        // A listing goes by the one, and the host by the other.
-        let is_whole = owner.as_ref() == fact("owner")
-            && !volumes.is_empty()
+        let is_whole = !volumes.is_empty()
             && paths.iter().all(|path| path.volume < volumes.len())
             && !volumes.iter().enumerate().any(is_twice);
-        is_whole.then_some(Self { handle, begin_ms, labels, volumes, paths })
+        let record = Self { handle, begin_ms, labels, volumes, paths };
+        // A listing goes by the one, and the host by the other.
+        (is_whole && record.encoded_owner().as_ref() == fact("owner")).then_some(record)
+    }
+
+    /// The owner, as a listing compares it.
+    pub(crate) fn encoded_owner(&self) -> Option<String> {
+        self.labels.iter().find(|(key, _)| key == OWNER_LABEL).map(|(_, owner)| encode(owner))
     }
 }
 

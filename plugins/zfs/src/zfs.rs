@@ -93,7 +93,10 @@ impl<'a, H: Command> Zfs<'a, H> {
 
     /// Destroys one snapshot.
     pub(crate) fn destroy_snapshot(&self, snapshot: &str) -> Result<(), Failure> {
-        debug_assert!(snapshot.contains('@'), "it would be the dataset");
+        // It would be the dataset.
+        if !snapshot.contains('@') {
+            return Err(strange(snapshot));
+        }
         self.change(["destroy", snapshot].map(str::to_owned).to_vec(), &[name::dataset(snapshot)], rights::BACKUP)
     }
 
@@ -127,7 +130,9 @@ impl<'a, H: Command> Zfs<'a, H> {
 
     /// Destroys a clone without anything below it. Unmounts it, if nobody uses it.
     pub(crate) fn destroy_clone(&self, clone: &str) -> Result<(), Failure> {
-        debug_assert!(self.config.clones.iter().any(|parent| clone != parent && name::is_under(clone, parent)));
+        if !self.config.clones.iter().any(|parent| clone != parent && name::is_under(clone, parent)) {
+            return Err(strange(clone));
+        }
         self.change(["destroy", clone].map(str::to_owned).to_vec(), &[clone], rights::RESTORE)
     }
 
