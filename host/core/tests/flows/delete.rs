@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stillframe_core::catalog::{Backup, Catalog, Permanence};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{DeleteError, Ports, ProviderSource, PushRequest, apply_delete, backup_mark, plan_delete};
+use stillframe_core::flows::{
+    DeleteError, Ports, ProviderSource, PushRequest, VerifyRequest, apply_delete, backup_mark, plan_delete, wal_verify,
+};
 use stillframe_core::postgres::{Lsn, WalSegmentSize};
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName};
 use stillframe_core::retention::{Bystander, Cutoff, Leftover, PlanError, RetentionRule};
@@ -124,6 +126,23 @@ async fn a_mark_decides_and_not_what_the_sentinel_said() {
     backup_mark(&ports, &backups[1].sentinel.name, ORDINARY).await.unwrap();
     house.delete(&retain(1)).await.unwrap();
     assert_eq!(names(&house.contents().await.backups), names(&[backups[0].clone(), backups[4].clone()]));
+}
+
+#[tokio::test]
+async fn a_backup_that_was_permanent_stands_alone_where_wal_behind_it_has_gone_and_only_there() {
+    for wal_goes in [true, false] {
+        let (house, backups) = full_house().await;
+        let (permanent, ports) = (&backups[1].sentinel.name, house.ports(&house.store));
+        if wal_goes {
+            house.delete(&retain(1)).await.unwrap();
+            assert_eq!(house.archived().await, segments([20].into_iter().chain(50..=60)));
+        }
+        let marked = backup_mark(&ports, permanent, ORDINARY).await.unwrap();
+        assert_eq!((marked.permanence, marked.is_standalone), (ORDINARY, wal_goes));
+        assert_eq!(house.contents().await.find(permanent).unwrap().is_standalone, wal_goes);
+        let verified = wal_verify(&ports, &VerifyRequest::default(), &|_| {}).await.unwrap();
+        verified.verdict().expect("nobody is alarmed for WAL that was given up");
+    }
 }
 
 #[tokio::test]
