@@ -8,6 +8,9 @@ use crate::Verdict;
 use crate::input::Input;
 use crate::store::{layout, put, settled};
 
+/// Bytes of a file up to which it is read again and again: all of a segment each time would leave a search no time.
+const OFTEN_BYTES: usize = 64 << 10;
+
 /// A file in a store is found under its name or not at all, the same content comes out each time, and a digest that it carries is
 /// the content's.
 pub fn target(data: &[u8]) -> Verdict {
@@ -31,10 +34,12 @@ pub fn target(data: &[u8]) -> Verdict {
     let proof = settled(archive.prove(name));
     let Ok(Some(content)) = settled(archive.fetch(name)) else { return Verdict::Refused };
     assert!(!listed.is_empty(), "a file that is not listed was fetched");
-    assert_eq!(settled(archive.fetch(name)).ok().flatten().as_ref(), Some(&content));
-    assert_eq!(settled(archive.agrees(name, &content)).ok(), Some(Some(true)), "a file does not agree with itself");
-    let other = [&content[..], b"x"].concat();
-    assert_ne!(settled(archive.agrees(name, &other)).ok(), Some(Some(true)), "a file agrees with another one");
+    if content.len() <= OFTEN_BYTES {
+        assert_eq!(settled(archive.fetch(name)).ok().flatten().as_ref(), Some(&content));
+        assert_eq!(settled(archive.agrees(name, &content)).ok(), Some(Some(true)), "a file does not agree with itself");
+        let other = [&content[..], b"x"].concat();
+        assert_ne!(settled(archive.agrees(name, &other)).ok(), Some(Some(true)), "a file agrees with another one");
+    }
     if object == name.to_string() {
         assert_eq!(content, body, "an object that is the file itself was changed");
     }
