@@ -39,8 +39,8 @@ pub fn kill_now(running: Running) -> Attempt {
     }
 }
 
-/// Before when a process is killed. Learnt from those before it: three of four are hit, at any moment of their lives, whatever else
-/// the machine does meanwhile.
+/// Before when a process is killed. Learnt from those before it, so that most are hit, at any moment of their lives, whatever else the
+/// machine does meanwhile.
 #[derive(Debug)]
 pub struct Horizon(Mutex<Duration>);
 
@@ -57,14 +57,15 @@ impl Horizon {
 
     /// Kills a process at some moment of its life.
     pub fn kill(&self, running: Running, random: &mut Random) -> Attempt {
-        let attempt = kill_after(running, self.draw(random));
-        let change = match attempt {
-            Attempt::Hit(_) => 1.03,
-            Attempt::TooEarly => 1.0,
-            Attempt::Ended(_) => 0.91,
-        };
+        let delay = self.draw(random);
+        let attempt = kill_after(running, delay);
         let mut horizon = self.0.lock().unwrap();
-        *horizon = horizon.mul_f64(change);
+        match attempt {
+            Attempt::Hit(_) => *horizon = horizon.mul_f64(1.03),
+            Attempt::TooEarly => {}
+            // It took no longer than this; but one that failed at once says little about the others.
+            Attempt::Ended(_) => *horizon = delay.max(*horizon / 2),
+        }
         attempt
     }
 }
