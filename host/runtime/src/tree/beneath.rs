@@ -58,6 +58,11 @@ pub(super) fn names(directory: &File) -> io::Result<Vec<(OsString, FileType)>> {
     Ok(names)
 }
 
+/// What a name stands for; a link is one.
+pub(super) fn kind(directory: &File, name: &OsStr) -> io::Result<FileType> {
+    Ok(type_of(directory, name, FileType::Unknown)?)
+}
+
 /// Some file systems leave the type out of a directory's entries.
 fn type_of(directory: &File, name: &OsStr, listed: FileType) -> Result<FileType, Errno> {
     if listed != FileType::Unknown {

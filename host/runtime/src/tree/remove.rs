@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::beneath;
@@ -30,6 +31,16 @@ pub(super) fn remove_tree(target: &Place<'_>, stop: &StopFlag) -> Result<(), Tre
     // Before the tree, so that no index outlives its clone; and after all that can fail, so that no clone outlives its index,
     // without which a provider could read it.
     Index::remove(&parent, target.name()).map_err(failed)?;
+    match beneath::kind(&parent, target.name()) {
+        Ok(FileType::Directory) => {}
+        // A file goes in one step, of which a kill leaves nothing.
+        Ok(kind) => {
+            beneath::remove(&parent, target.name(), kind, &|| true).map_err(failed)?;
+            return parent.sync_all().map_err(failed);
+        }
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(failed(cause)),
+    }
     let mut trash = OsString::from(TRASH_PREFIX);
     trash.push(target.name());
     loop {

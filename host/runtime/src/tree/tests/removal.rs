@@ -32,6 +32,17 @@ fn removes_a_file_and_a_link_but_not_what_the_link_points_to() {
 }
 
 #[test]
+fn a_file_that_is_removed_goes_in_one_step_and_leaves_nothing_to_free() {
+    let scene = Scene::new();
+    let stop = StopFlag::default();
+    fs::write(scene.snapshot("record.json"), "x").unwrap();
+    // Stopped at once, as by a kill: a tree would lie in the trash now.
+    stop.stop();
+    scene.trees.remove_tree(&at("snapshots", "record.json"), &stop).unwrap();
+    assert!(scene.all_snapshot_names().is_empty());
+}
+
+#[test]
 fn never_removes_a_root() {
     let scene = Scene::new();
     let error = scene.trees.remove_tree(&at("snapshots", ""), &StopFlag::default()).unwrap_err();
