@@ -180,10 +180,13 @@ fn a_backup_is_restored_as_a_whole_or_refused_when_it_is_deleted_meanwhile() {
     let fetched = place.other.run(["snapshot-fetch", &restored, &other, "--archiving", "off"]);
     assert!(fetched.is_success(), "{fetched}");
     let deleted = place.end(deletion);
-    // A copy needs its snapshot no more; whoever deletes the backup by name takes the WAL that the copy has not replayed yet.
-    assert!(deleted.is_success(), "{deleted}");
-    assert!(place.site.place("restored").join("backup_label").exists() && !place.site.backups().contains(&other));
+    // A copy needs its snapshot no more, and has yet to replay its WAL.
+    assert!(deleted.says(&other) && place.site.backups().contains(&other), "it stays, and that is said: {deleted}");
     place.assert_accounted("restored");
+    place.site.recover("restored");
+    place.other.succeed(["snapshot-release", &restored]);
+    place.other.succeed(["delete", "target", &other, "--confirm"]);
+    assert!(!place.site.backups().contains(&other));
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub use lease::{Lease, LeaseError, LeaseHolder, LeaseRequest, process_space};
 pub use lock::BackupLock;
 pub use name::{BackupName, InvalidBackupName};
 pub use passport::{Passport, PassportPart, PassportProblem};
-pub use restores::{RestoreRecord, RestoredDirectory, RestoredPart, Restores};
+pub use restores::{RECOVERY_TIME, RestoreRecord, RestoredDirectory, RestoredPart, Restores};
 pub use sentinel::{BackupPath, BackupSet, BackupVolume, Consistency, Permanence, Sentinel};
 pub use state::BackupState;
 pub use walg::{InvalidWalGName, WalGBackup, WalGContents, WalGName};

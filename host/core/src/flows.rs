@@ -45,7 +45,9 @@ pub use reconcile::{
     apply_reconcile, plan_reconcile,
 };
 pub use release::ReleaseFault;
-pub use snapshot_fetch::{BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, snapshot_fetch};
+pub use snapshot_fetch::{
+    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, snapshot_fetch,
+};
 pub use snapshot_push::{
     PathRule, PathSelector, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, snapshot_push,
 };

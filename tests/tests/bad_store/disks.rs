@@ -96,7 +96,8 @@ fn a_read_only_store_is_told_of_and_costs_nothing() {
         assert_only_reads(&site, &name, "Read-only file system");
         let fetched = site.fetch("restored", &[&name, "--archiving", "off"]);
         assert_says("a restore that cannot be announced", &fetched, &[3], "Read-only file system");
-        assert!(!site.place("restored").join("PG_VERSION").exists(), "{fetched}");
+        assert!(fetched.stderr.contains("--unannounced") && !site.place("restored").join("PG_VERSION").exists(), "{fetched}");
+        site.restore("from-read-only", &[&name, "--archiving", "off", "--unannounced"]);
         disk.make_writable();
         assert_goes_on("it is writable again", &site);
         site.restore("restored", &[&name, "--archiving", "off"]);

@@ -65,7 +65,7 @@ pub(crate) fn archive_everything(installation: &Installation) {
 #[track_caller]
 fn release_restores(installation: &Installation) {
     let listing = installation.listing();
-    for restore in listing["restores"].as_array().into_iter().flatten() {
+    for restore in ["restores", "recoveries"].iter().flat_map(|kind| listing[kind].as_array().into_iter().flatten()) {
         let token = restore["token"].as_str().expect("a token");
         installation.site.stillframe.succeed(["snapshot-release", token]);
     }

@@ -23,6 +23,8 @@ struct Listing {
     walg_unfinished: Vec<String>,
     intents: Vec<IntentView>,
     restores: Vec<RestoreView>,
+    /// Copies that may still recover, and keep their backups meanwhile.
+    recoveries: Vec<RestoreView>,
     unreadable: Vec<String>,
 }
 
@@ -42,7 +44,10 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
     let catalog = Catalog::new(&*world.store, &world.layout);
     let (mut contents, walg) = (catalog.contents().await?, catalog.walg().await?);
     settle_states(&world.ports(), &mut contents).await;
-    let (restores, unreadable_restores) = Restores::new(&*world.store, &world.layout).all().await?;
+    let records = Restores::new(&*world.store, &world.layout);
+    let (restores, unreadable_restores) = records.all().await?;
+    let (mut recoveries, unreadable_recoveries) = records.recoveries().await?;
+    recoveries.retain(|copy| Timestamp::now() < copy.recovers_until());
     let listing = Listing {
         backups: contents.backups.iter().map(BackupView::from).collect(),
         walg_backups: walg.backups.iter().map(WalGView::from).collect(),
@@ -60,11 +65,13 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             })
             .collect(),
         restores: restores.iter().map(RestoreView::from).collect(),
+        recoveries: recoveries.iter().map(RestoreView::from).collect(),
         unreadable: contents
             .unreadable
             .iter()
             .chain(&walg.unreadable)
             .chain(&unreadable_restores)
+            .chain(&unreadable_recoveries)
             .map(ToString::to_string)
             .collect(),
     };

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 use stillframe_core::catalog::{Backup, BackupSet, BackupState, Catalog, RestoreRecord, Restores, WalGBackup, WalGName};
 use stillframe_core::flows::{AnyBackupName, MarkError, VerifyError, settle_states};
@@ -33,6 +34,8 @@ struct Details {
     snapshot: serde_json::Value,
     sets: serde_json::Value,
     restores: Vec<RestoreView>,
+    /// Copies that may still recover, and keep it meanwhile.
+    recoveries: Vec<RestoreView>,
 }
 
 /// Shows.
@@ -53,11 +56,14 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         }
         return Err(MarkError::NoSuchBackup(name.clone()).into());
     };
-    let (mut restores, unreadable) = Restores::new(&*world.store, &world.layout).all().await?;
-    for error in unreadable {
+    let records = Restores::new(&*world.store, &world.layout);
+    let (mut restores, unreadable) = records.all().await?;
+    let (mut recoveries, unreadable_recoveries) = records.recoveries().await?;
+    for error in unreadable.into_iter().chain(unreadable_recoveries) {
         tracing::warn!(%error, "left out");
     }
     restores.retain(|record| &record.backup == name);
+    recoveries.retain(|copy| &copy.backup == name && Timestamp::now() < copy.recovers_until());
     let sentinel = &backup.sentinel;
     let details = Details {
         backup: BackupView::from(backup),
@@ -67,8 +73,9 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         snapshot: sentinel.sets.last().and_then(|set| serde_json::to_value(&set.snapshot).ok()).unwrap_or_default(),
         sets: serde_json::to_value(&sentinel.sets).unwrap_or_default(),
         restores: restores.iter().map(RestoreView::from).collect(),
+        recoveries: recoveries.iter().map(RestoreView::from).collect(),
     };
-    print(json, &details, || describe(backup, &restores));
+    print(json, &details, || describe(backup, &restores, &recoveries));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,7 +122,7 @@ fn describe_walg(backup: &WalGBackup) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn describe(backup: &Backup, restores: &[RestoreRecord]) -> String {
+fn describe(backup: &Backup, restores: &[RestoreRecord], recoveries: &[RestoreRecord]) -> String {
     let sentinel = &backup.sentinel;
     let wal = RangeView::new(sentinel.wal_range(), sentinel.segment_size);
     let mut lines = vec![
@@ -148,6 +155,10 @@ fn describe(backup: &Backup, restores: &[RestoreRecord]) -> String {
             record.begun_at,
             record.token.0
         )
+    }));
+    lines.extend(recoveries.iter().map(|copy| {
+        let (destination, host, until) = (copy.destination.display(), &copy.hostname, copy.recovers_until());
+        format!("kept for the copy  {destination} on {host}, until {until}: {}", copy.token.0)
     }));
     let remarks = remarks(backup, restores);
     if !remarks.is_empty() {

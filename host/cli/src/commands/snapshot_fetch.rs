@@ -10,7 +10,9 @@ use serde::Serialize;
 use stillframe_core::catalog::RestoreRecord;
 use stillframe_core::data_directory::{Archiving, RecoverySettings, TargetAction};
 use stillframe_core::error::{Classify, ErrorClass};
-use stillframe_core::flows::{BackupSelector, FetchReport, FetchRequest, Isolation, MissingWal, SEGMENTS_TO_READ, snapshot_fetch};
+use stillframe_core::flows::{
+    Announcement, BackupSelector, FetchReport, FetchRequest, Isolation, MissingWal, SEGMENTS_TO_READ, snapshot_fetch,
+};
 
 use super::target::{TargetOptions, selector};
 use super::view::{BackupView, RestoreView};
@@ -56,6 +58,9 @@ pub struct Options {
     /// Restore although WAL up to the target is not in the archive: it will lie in the copy's `pg_wal` before the server starts
     #[arg(long)]
     allow_missing_wal: bool,
+    /// Restore from a store that may only be read: the restore is not recorded, and no deletion waits for it. Copies only
+    #[arg(long)]
+    unannounced: bool,
     /// Segments of WAL that are read at most, to find the target in them
     #[arg(long, value_name = "N", default_value_t = SEGMENTS_TO_READ)]
     scan: u64,
@@ -110,6 +115,8 @@ struct FetchView {
     restored_by_provider: bool,
     /// What must be released one day; null when the data lies in its place.
     restore: Option<RestoreView>,
+    /// Until when the backup is kept for this copy, unless it is released before; null for what must be released.
+    kept_until: Option<String>,
     #[serde(flatten)]
     backup: BackupView,
 }
@@ -132,6 +139,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         destination: request.destination.clone(),
         restored_by_provider: report.restored_by_provider,
         restore: report.restore.as_ref().map(RestoreView::from),
+        kept_until: report.recovery.as_ref().map(|record| record.recovers_until().to_string()),
         backup: BackupView::from(&report.backup),
     };
     print(json, &restored, || describe(&report, &request));
@@ -164,6 +172,7 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         wal_directory: options.wal_directory.clone(),
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
         missing_wal: if options.allow_missing_wal { MissingWal::Accepted } else { MissingWal::Refused },
+        announcement: if options.unannounced { Announcement::Renounced } else { Announcement::Required },
         scan: options.scan,
         token: new_token()?,
         snapshot_roots: roots.collect(),
@@ -187,7 +196,8 @@ fn describe(report: &FetchReport, request: &FetchRequest) -> String {
     let how = if report.restored_by_provider { "restored by the provider" } else { "prepared as mounted" };
     let destination = request.destination.display();
     let warning = archiving_warning(request.recovery.archiving, &request.destination).unwrap_or_default();
-    let release = report.restore.as_ref().map(release_note).unwrap_or_default();
+    let release =
+        report.restore.as_ref().map(release_note).or_else(|| report.recovery.as_ref().map(recovery_note)).unwrap_or_default();
     format!(
         "{} is {how} in {destination}\n\
          next: start the server there, for instance with `pg_ctl -D {destination} start`; it recovers by itself{warning}{release}",
@@ -201,6 +211,15 @@ fn release_note(record: &RestoreRecord) -> String {
     format!(
         "\nnote: {destination} is a link to what the provider made of the snapshot, which is kept as long; when you are done, stop \
          the server and run `stillframe snapshot-release {destination}`"
+    )
+}
+
+/// What keeps the backup for a copy, and how that ends.
+fn recovery_note(record: &RestoreRecord) -> String {
+    let (destination, until) = (record.destination.display(), record.recovers_until());
+    format!(
+        "\nnote: no deletion takes this backup or the WAL behind it until {until:.0}, for this copy has yet to recover; when it has, \
+         `stillframe snapshot-release {destination}` says so"
     )
 }
 

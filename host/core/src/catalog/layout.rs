@@ -27,6 +27,7 @@ const LEASES: &str = "lease_001";
 
 /// Where it is recorded what is restored, and where.
 const RESTORES: &str = "restores_001";
+const RECOVERIES: &str = "recoveries_001";
 
 /// Where WAL files lie whose names are taken by other content.
 const PARKED: &str = "parked_001";
@@ -249,12 +250,19 @@ impl Layout {
         format!("{}/{RESTORES}/", self.cluster)
     }
 
-    /// Key of the record of a restore. Its token is divided: WAL-G would take 24 hexadecimal digits in a row for a segment.
+    /// Prefix of the records of copies that may still recover.
+    pub(super) fn recoveries(&self) -> String {
+        format!("{}/{RECOVERIES}/", self.cluster)
+    }
+
+    /// Key of the record of a restore.
     pub(super) fn restore(&self, token: &Token) -> Key {
-        let legal_letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-        let letters: Vec<char> = token.0.chars().take(128).map(legal_letter).collect();
-        let groups: Vec<String> = letters.chunks(8).map(|group| group.iter().collect()).collect();
-        legal(&format!("{}{}.json", self.restores(), groups.join("-")))
+        legal(&format!("{}{}.json", self.restores(), divided(token)))
+    }
+
+    /// Key of the record of a copy that may still recover.
+    pub(super) fn recovery(&self, token: &Token) -> Key {
+        legal(&format!("{}{}.json", self.recoveries(), divided(token)))
     }
 
     /// Key of one archived file; the extension names the compression and is empty for none.
@@ -270,6 +278,14 @@ impl Layout {
         let (timeline, rest) = name.split_at(8.min(name.len()));
         legal(&format!("{}/{PARKED}/{timeline}-{rest}-{content}{extension}", self.cluster))
     }
+}
+
+/// A token as a part of a key, in groups: WAL-G would take 24 hexadecimal digits in a row for a segment.
+fn divided(token: &Token) -> String {
+    let legal_letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    let letters: Vec<char> = token.0.chars().take(128).map(legal_letter).collect();
+    let groups: Vec<String> = letters.chunks(8).map(|group| group.iter().collect()).collect();
+    groups.join("-")
 }
 
 /// Every part of our keys is of a type that allows legal characters only and is short enough, which the tests below prove.

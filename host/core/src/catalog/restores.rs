@@ -3,8 +3,12 @@
 //! A restore that a provider mounts, clones or attaches elsewhere costs storage until it is released, and keeps its snapshot from
 //! being deleted. Its record is written before the provider is asked, so that none is ever unknown, and removed when nothing is
 //! left of it, or when nothing needs releasing.
+//!
+//! What lies in its place needs releasing no more, and has yet to replay WAL: such a copy has a record of another kind, so that a
+//! rule of retention does not take the WAL from under a recovery. When that ends nobody tells, so that it counts for a while only.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -14,7 +18,10 @@ use super::{BackupName, CatalogError, FORMAT_VERSION, Layout, codec};
 use crate::provider::{DataPathName, ProviderName, Token};
 use crate::store::{self, Key, PutOutcome, Store};
 
-/// A restore that has begun and is not released.
+/// For so long a copy is taken to be recovering, unless the operator releases it: few recoveries take as long.
+pub const RECOVERY_TIME: Duration = Duration::from_hours(7 * 24);
+
+/// A restore that has begun and is not released, or a copy that may still recover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreRecord {
@@ -26,9 +33,9 @@ pub struct RestoreRecord {
     pub hostname: String,
     /// The new data directory.
     pub destination: PathBuf,
-    /// When it began.
+    /// When it began; of a copy, when it was complete.
     pub begun_at: Timestamp,
-    /// What each provider restores.
+    /// What each provider restores; nothing of a copy.
     pub parts: Vec<RestoredPart>,
 }
 
@@ -79,6 +86,12 @@ impl RestoreRecord {
     pub fn directories(&self) -> impl Iterator<Item = &RestoredDirectory> {
         self.parts.iter().flat_map(|part| &part.directories)
     }
+
+    /// Of a copy, until when it is taken to be recovering.
+    #[must_use]
+    pub fn recovers_until(&self) -> Timestamp {
+        self.begun_at.saturating_add(RECOVERY_TIME).unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// Reads and writes these records.
@@ -122,13 +135,37 @@ impl<'a> Restores<'a> {
         Ok(self.store.delete(&self.layout.restore(&record.token)).await?)
     }
 
+    /// Records a copy that has yet to recover.
+    pub async fn await_recovery(&self, record: &RestoreRecord) -> Result<(), CatalogError> {
+        let key = self.layout.recovery(&record.token);
+        Ok(self.store.put(&key, body(&key, record)?).await?)
+    }
+
+    /// Removes the record of a copy that recovers no more.
+    pub async fn forget_recovery(&self, record: &RestoreRecord) -> Result<(), CatalogError> {
+        Ok(self.store.delete(&self.layout.recovery(&record.token)).await?)
+    }
+
     /// All restores, the oldest first, and what could not be read.
     pub async fn all(&self) -> Result<(Vec<RestoreRecord>, Vec<CatalogError>), CatalogError> {
+        self.read_all(&self.layout.restores(), Layout::restore).await
+    }
+
+    /// All copies that were to recover, the oldest first, however long ago that was; and what could not be read.
+    pub async fn recoveries(&self) -> Result<(Vec<RestoreRecord>, Vec<CatalogError>), CatalogError> {
+        self.read_all(&self.layout.recoveries(), Layout::recovery).await
+    }
+
+    async fn read_all(
+        &self,
+        prefix: &str,
+        key_of: fn(&Layout, &Token) -> Key,
+    ) -> Result<(Vec<RestoreRecord>, Vec<CatalogError>), CatalogError> {
         let (mut records, mut unreadable) = (Vec::new(), Vec::new());
-        for entry in store::list(self.store, &self.layout.restores()).await? {
+        for entry in store::list(self.store, prefix).await? {
             // Gone since the listing: released meanwhile.
             let Some(body) = self.store.get(&entry.key).await? else { continue };
-            match self.read(&entry.key, &body) {
+            match self.read(&entry.key, &body, key_of) {
                 Ok(record) => records.push(record),
                 Err(error) => unreadable.push(error),
             }
@@ -137,10 +174,10 @@ impl<'a> Restores<'a> {
         Ok((records, unreadable))
     }
 
-    fn read(&self, key: &Key, body: &[u8]) -> Result<RestoreRecord, CatalogError> {
+    fn read(&self, key: &Key, body: &[u8], key_of: fn(&Layout, &Token) -> Key) -> Result<RestoreRecord, CatalogError> {
         let stored: Stored = codec::from_bytes(key, body)?;
         let record = stored.restore;
-        if record.token.0.is_empty() || self.layout.restore(&record.token) != *key {
+        if record.token.0.is_empty() || key_of(self.layout, &record.token) != *key {
             return Err(CatalogError::Inconsistent { key: key.clone(), reason: format!("it is about `{}`", record.token.0) });
         }
         Ok(record)
@@ -148,7 +185,11 @@ impl<'a> Restores<'a> {
 
     fn object(&self, record: &RestoreRecord) -> Result<(Key, Bytes), CatalogError> {
         let key = self.layout.restore(&record.token);
-        let body = codec::to_bytes(&key, &Stored { format_version: FORMAT_VERSION, restore: record.clone() })?;
+        let body = body(&key, record)?;
         Ok((key, body))
     }
+}
+
+fn body(key: &Key, record: &RestoreRecord) -> Result<Bytes, CatalogError> {
+    codec::to_bytes(key, &Stored { format_version: FORMAT_VERSION, restore: record.clone() })
 }

@@ -71,10 +71,25 @@ async fn holdings(ports: &Ports<'_>) -> Result<Holdings, DeleteError> {
     Ok(Holdings { contents, restores, files, ancestry, walg })
 }
 
-/// One that cannot be read may be of any backup.
+/// Restores that are not released, and copies that may still recover. One that cannot be read may be of any backup.
 async fn all_restores(ports: &Ports<'_>) -> Result<Vec<RestoreRecord>, CatalogError> {
-    let (restores, mut unreadable) = ports.restores().all().await?;
+    // A copy is recorded before the record of its restore goes.
+    let (mut restores, mut unreadable) = ports.restores().all().await?;
+    let (copies, unreadable_copies) = ports.restores().recoveries().await?;
+    let now = ports.clock.now();
+    restores.extend(copies.into_iter().filter(|copy| now < copy.recovers_until()));
+    unreadable.extend(unreadable_copies);
     unreadable.pop().map_or(Ok(restores), Err)
+}
+
+/// Removes the records of copies that have long recovered.
+async fn forget_old_copies(ports: &Ports<'_>) -> Result<(), CatalogError> {
+    let (copies, _) = ports.restores().recoveries().await?;
+    let now = ports.clock.now();
+    for copy in copies.iter().filter(|copy| copy.recovers_until() <= now) {
+        ports.restores().forget_recovery(copy).await?;
+    }
+    Ok(())
 }
 
 async fn ancestry(archive: &WalArchive<'_>, names: impl Iterator<Item = WalFileName>) -> Result<Ancestry, ArchiveError> {
@@ -188,6 +203,9 @@ async fn delete_all(
         if let Err(error) = forget(ports, lease, &name).await {
             report.failures.push((name.to_string(), error));
         }
+    }
+    if let Err(error) = forget_old_copies(ports).await {
+        report.failures.push(("the records of old copies".to_owned(), error.into()));
     }
     for leftover in leftovers() {
         let Leftover::Remnant(name) = leftover else { continue };

@@ -14,8 +14,15 @@ use crate::files::{self, FileError};
 use crate::flows::Ports;
 use crate::provider::{ProviderError, ProviderFault};
 
-/// Releases everything that a record tells of; gives the links that were removed.
+/// Releases everything that a record tells of, and removes it; gives the links that were removed.
 pub(super) async fn release(ports: &Ports<'_>, record: &RestoreRecord) -> Result<Vec<PathBuf>, ReleaseFault> {
+    let removed = release_parts(ports, record).await?;
+    ports.restores().remove(record).await?;
+    Ok(removed)
+}
+
+/// Releases everything that a record tells of; gives the links that were removed.
+pub(super) async fn release_parts(ports: &Ports<'_>, record: &RestoreRecord) -> Result<Vec<PathBuf>, ReleaseFault> {
     let mut failed = None;
     for part in &record.parts {
         // One that fails does not keep the others from being released.
@@ -38,7 +45,6 @@ pub(super) async fn release(ports: &Ports<'_>, record: &RestoreRecord) -> Result
             removed.push(directory.asked.clone());
         }
     }
-    ports.restores().remove(record).await?;
     Ok(removed)
 }
 

@@ -8,6 +8,7 @@ mod elsewhere;
 mod error;
 mod places;
 mod ready;
+mod recovery;
 mod restore;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::provider::Token;
 use crate::window::LineEnd;
 
 use choose::Choice;
+use recovery::await_recovery;
 use restore::Restore;
 
 /// First major version that fails when recovery ends before its target.
@@ -46,6 +48,8 @@ pub struct FetchRequest {
     pub isolation: Isolation,
     /// Whether a target is refused that the archived WAL does not reach.
     pub missing_wal: MissingWal,
+    /// Whether the restore is recorded in the store.
+    pub announcement: Announcement,
     /// Segments that are read at most, to find the target.
     pub scan: u64,
     /// Token of the request to the provider.
@@ -54,6 +58,16 @@ pub struct FetchRequest {
     pub snapshot_roots: Vec<PathBuf>,
     /// Host on which it is restored.
     pub hostname: String,
+}
+
+/// Whether a restore is recorded in the store, for those who delete there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Announcement {
+    /// It is, before anything is made.
+    #[default]
+    Required,
+    /// It is not: the store may only be read. Only copies are made then, and no deletion waits for them.
+    Renounced,
 }
 
 /// What was restored.
@@ -65,6 +79,8 @@ pub struct FetchReport {
     pub restored_by_provider: bool,
     /// What must be released one day, when a provider restored elsewhere.
     pub restore: Option<RestoreRecord>,
+    /// What keeps the backup until the copy has recovered, when it lies in its place and that could be recorded.
+    pub recovery: Option<RestoreRecord>,
     /// What the preparation did.
     pub preparation: PreparationReport,
 }
@@ -97,15 +113,29 @@ pub async fn snapshot_fetch(
     let occupation = check_destination(request, sentinel)?;
 
     let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
-    let (restore, preparation) = if restored_by_provider {
+    let (records, preparation) = if restored_by_provider {
         // A snapshot that can never be restored must not cost an attempt.
         ready::check(ports, sentinel).await?;
         fill(ports, request, sentinel, interrupted).await?
     } else {
-        (None, prepare(request, sentinel, OriginalLocations::Foreign).await?)
+        let recovery = await_recovery(ports, request, sentinel).await;
+        match prepare(request, sentinel, OriginalLocations::Foreign).await {
+            Ok(prepared) => (Records { restore: None, recovery }, prepared),
+            Err(error) => {
+                recovery::give_up(ports, recovery).await;
+                return Err(error);
+            }
+        }
     };
     tracing::info!(directory = %request.destination.display(), "ready to recover");
-    Ok(FetchReport { backup, restored_by_provider, restore, preparation })
+    let Records { restore, recovery } = records;
+    Ok(FetchReport { backup, restored_by_provider, restore, recovery, preparation })
+}
+
+/// What the store says of a restore that has succeeded.
+struct Records {
+    restore: Option<RestoreRecord>,
+    recovery: Option<RestoreRecord>,
 }
 
 /// Lets the providers restore, and prepares what they made.
@@ -114,7 +144,7 @@ async fn fill(
     request: &FetchRequest,
     sentinel: &Sentinel,
     interrupted: impl Future<Output = ()> + Send,
-) -> Result<(Option<RestoreRecord>, PreparationReport), FetchError> {
+) -> Result<(Records, PreparationReport), FetchError> {
     let mut restore = Restore::begin(ports, request, sentinel).await?;
     let restored = tokio::select! {
         biased;
@@ -127,11 +157,12 @@ async fn fill(
     if !restore.is_elsewhere() {
         // Nothing is left to release. A copy in its place stays whatever comes: hours of copying are not thrown away for a wrong
         // setting, and a second run prepares it.
-        let kept = restore.finish().await;
-        return Ok((kept, prepare(request, sentinel, OriginalLocations::Ours).await?));
+        let recovery = await_recovery(ports, request, sentinel).await;
+        let restore = restore.finish().await;
+        return Ok((Records { restore, recovery }, prepare(request, sentinel, OriginalLocations::Ours).await?));
     }
     match prepare(request, sentinel, OriginalLocations::Ours).await {
-        Ok(prepared) => Ok((restore.finish().await, prepared)),
+        Ok(prepared) => Ok((Records { restore: restore.finish().await, recovery: None }, prepared)),
         Err(error) => Err(restore.take_back(error).await),
     }
 }

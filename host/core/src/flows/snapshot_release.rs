@@ -1,7 +1,8 @@
 //! Releases a restore: what a provider mounted, cloned or attached for it is given back, and its record goes.
 //!
 //! Never under a running server, and never from another host unless the operator says that the host is gone: a volume that is taken
-//! from under a server loses its last writes. What was restored into its place by copying is nobody's to remove but the operator's.
+//! from under a server loses its last writes. What was restored into its place by copying is nobody's to remove but the operator's; to
+//! release it says that it needs its backup and the WAL no more, and that may be said while its server runs.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,13 @@ pub struct ReleaseReport {
 
 /// Releases. A restore that nobody has recorded, or that an earlier run has released, is a success with an empty report.
 pub async fn snapshot_release(ports: &Ports<'_>, request: &ReleaseRequest) -> Result<ReleaseReport, ReleaseError> {
-    let (records, mut unreadable) = ports.restores().all().await?;
+    let (mut records, mut unreadable) = ports.restores().all().await?;
+    let (copies, unreadable_copies) = ports.restores().recoveries().await?;
+    unreadable.extend(unreadable_copies);
+    let is_copy = |record: &RestoreRecord| copies.iter().any(|copy| copy.token == record.token);
+    let restored: Vec<Token> = records.iter().map(|record| record.token.clone()).collect();
+    // A restore that was killed at its very end is recorded as both.
+    records.extend(copies.iter().filter(|copy| !restored.contains(&copy.token)).cloned());
     let meant = request.choose(records)?;
     // A record that cannot be read may be the one that is meant.
     if let (true, Some(error)) = (meant.is_empty(), unreadable.pop()) {
@@ -64,14 +71,21 @@ pub async fn snapshot_release(ports: &Ports<'_>, request: &ReleaseRequest) -> Re
     }
     for record in &meant {
         check_host(record, request)?;
-        check_unused(record, request)?;
+        if restored.contains(&record.token) {
+            check_unused(record, request)?;
+        }
     }
     let mut report = ReleaseReport::default();
     for record in meant {
         tracing::info!(restore = record.token.0, backup = %record.backup, "releasing");
-        match release(ports, &record).await {
-            Ok(links) => report.removed_links.extend(links),
-            Err(source) => return Err(ReleaseError::NotReleased { token: record.token, source }),
+        if restored.contains(&record.token) {
+            match release(ports, &record).await {
+                Ok(links) => report.removed_links.extend(links),
+                Err(source) => return Err(ReleaseError::NotReleased { token: record.token, source }),
+            }
+        }
+        if is_copy(&record) {
+            ports.restores().forget_recovery(&record).await?;
         }
         report.released.push(record);
     }

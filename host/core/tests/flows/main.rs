@@ -18,6 +18,7 @@ mod lying_store;
 mod policy;
 mod readiness;
 mod reconcile;
+mod recoveries;
 mod restore_elsewhere;
 mod restore_refusals;
 mod several_providers;

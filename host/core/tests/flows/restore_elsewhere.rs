@@ -15,8 +15,8 @@ use stillframe_core::catalog::{Backup, Permanence, RestoreRecord, Restores};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    BackupSelector, FetchError, FetchReport, FetchRequest, Isolation, MissingWal, ReleaseError, ReleaseHosts, ReleaseReport,
-    ReleaseRequest, RestoreSelector, snapshot_fetch, snapshot_release,
+    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, Isolation, MissingWal, ReleaseError, ReleaseHosts,
+    ReleaseReport, ReleaseRequest, RestoreSelector, snapshot_fetch, snapshot_release,
 };
 use stillframe_core::postgres::{Lsn, SystemIdentifier, Tablespace};
 use stillframe_core::provider::{DataPathName, ProviderFault, Token};
@@ -87,6 +87,7 @@ impl Site {
             wal_directory: None,
             isolation: Isolation::Required,
             missing_wal: MissingWal::Refused,
+            announcement: Announcement::Required,
             scan: 100,
             token: Token("0123456789abcdef0123456789abcdef".to_owned()),
             snapshot_roots: Vec::new(),
@@ -111,6 +112,12 @@ impl Site {
         let (records, unreadable) = Restores::new(&self.house.store, &self.house.layout).all().await.unwrap();
         assert!(unreadable.is_empty(), "{unreadable:?}");
         records
+    }
+
+    pub(crate) async fn recoveries(&self) -> Vec<RestoreRecord> {
+        let (copies, unreadable) = Restores::new(&self.house.store, &self.house.layout).recoveries().await.unwrap();
+        assert!(unreadable.is_empty(), "{unreadable:?}");
+        copies
     }
 
     /// Nothing is restored that no record tells of.

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use stillframe_core::catalog::{Backup, Catalog, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::Classify;
-use stillframe_core::flows::{BackupSelector, FetchError, FetchRequest, Isolation, MissingWal, PushRequest, snapshot_fetch};
+use stillframe_core::flows::{
+    Announcement, BackupSelector, FetchError, FetchRequest, Isolation, MissingWal, PushRequest, snapshot_fetch,
+};
 use stillframe_core::postgres::{Lsn, TimelineId};
 use stillframe_core::provider::{ProviderFault, Token};
 use stillframe_core::store::{Key, Store};
@@ -34,6 +36,7 @@ pub(crate) fn request(directory: &tempfile::TempDir, selector: BackupSelector, t
         missing_wal: MissingWal::Refused,
         scan: 100,
         token: Token("restore".to_owned()),
+        announcement: Announcement::Required,
         snapshot_roots: Vec::new(),
         hostname: "db2".to_owned(),
     }

@@ -10,7 +10,7 @@ use super::error::{Stop, judge};
 use super::workplace::Room;
 use super::{DrillError, DrillRequest, isolation, recovery, target};
 use crate::catalog::{Backup, CheckFinding, DrillCheck, DrillOutcome};
-use crate::flows::{BackupSelector, FetchRequest, Isolation, MissingWal, Ports, SEGMENTS_TO_READ, snapshot_fetch};
+use crate::flows::{Announcement, BackupSelector, FetchRequest, Isolation, MissingWal, Ports, SEGMENTS_TO_READ, snapshot_fetch};
 use crate::postgres::{Lsn, PrivateServer, ServerLimits, ServerOrder, ServerPrograms, ShutdownMode};
 
 /// WAL is fetched when it is asked for: a process that fetches ahead would outlive the drill by half a minute.
@@ -121,6 +121,7 @@ impl<'a> Attempt<'a> {
             missing_wal: MissingWal::Refused,
             scan: SEGMENTS_TO_READ,
             token: self.room.token.clone(),
+            announcement: Announcement::Required,
             snapshot_roots: self.request.snapshot_roots.clone(),
             hostname: self.request.hostname.clone(),
         })

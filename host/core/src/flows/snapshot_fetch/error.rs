@@ -46,6 +46,12 @@ pub enum FetchError {
     /// The operator interrupted.
     #[error("interrupted")]
     Interrupted,
+    /// The store does not let it be recorded.
+    #[error("the restore cannot be recorded in the store")]
+    NotAnnounced(#[source] CatalogError),
+    /// What must be released one day has to be recorded, and the operator wants no record.
+    #[error("the provider `{0}` mounts or clones what it restores, which must be recorded until it is released")]
+    NeedsRecord(ProviderName),
     /// The destination belongs to a restore that has not been released.
     #[error("`{}` is in use by a restore of the backup `{backup}`", destination.display())]
     AlreadyRestored {
@@ -309,7 +315,7 @@ const STRETCHES_IN_A_MESSAGE: usize = 5;
 impl Classify for FetchError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Catalog(error) => error.class(),
+            Self::Catalog(error) | Self::NotAnnounced(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Provider(error) => error.class(),
             Self::Inspect(error) => error.class(),
@@ -338,6 +344,11 @@ impl Classify for FetchError {
             Self::Lost(_) | Self::Interrupted => {
                 "the destination and the directories of the tablespaces may be incomplete; empty them and run again"
             }
+            Self::NotAnnounced(error) => {
+                let advice = "a store that may only be read needs --unannounced, with which no deletion waits for the restore";
+                return Some(error.hint().map_or_else(|| advice.to_owned(), |hint| format!("{hint}; {advice}")));
+            }
+            Self::NeedsRecord(_) => "restore with rights to write to the store, and without --unannounced",
             Self::AlreadyRestored { destination, .. } => {
                 return Some(format!("release it first: `stillframe snapshot-release {}`", destination.display()));
             }

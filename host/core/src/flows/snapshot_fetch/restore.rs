@@ -1,14 +1,15 @@
 //! Lets the providers fill the destination, and every tablespace's directory beside it.
 //!
 //! The restore is announced in the store before any provider is asked, for what a provider mounts or clones must be known to somebody
-//! until it is released. When it fails or is interrupted, everything is taken back; what cannot be stays recorded.
+//! until it is released; where the operator has no right to write, a copy is all that is made. When it fails or is interrupted,
+//! everything is taken back; what cannot be stays recorded.
 
 use super::elsewhere;
 use super::places::{self, Place};
-use super::{FetchError, FetchRequest};
+use super::{Announcement, FetchError, FetchRequest};
 use crate::catalog::{BackupSet, RestoreRecord, RestoredDirectory, RestoredPart, Sentinel};
-use crate::error::chain;
-use crate::flows::release::release;
+use crate::error::{Classify, ErrorClass, chain};
+use crate::flows::release::{release, release_parts};
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::PgControl;
 use crate::provider::{DataPathName, ProviderError, RestoreDirectory, RestoreRequest, Token};
@@ -19,6 +20,8 @@ pub(super) struct Restore<'a> {
     sentinel: &'a Sentinel,
     places: Vec<Place>,
     record: RestoreRecord,
+    /// Whether the store has the record.
+    is_announced: bool,
     /// How many providers have been asked.
     asked: usize,
 }
@@ -48,10 +51,16 @@ impl<'a> Restore<'a> {
         for part in &record.parts {
             ports.providers.open(&part.provider).await?;
         }
-        let mut restore = Self { ports, sentinel, places: Vec::new(), record, asked: 0 };
-        // It may be announced all the same when that fails.
-        if let Err(error) = restore.announce(request, &places).await {
-            return Err(restore.take_back(error).await);
+        let is_announced = request.announcement == Announcement::Required;
+        let mut restore = Self { ports, sentinel, places: Vec::new(), record, is_announced, asked: 0 };
+        match restore.announce(request, &places).await {
+            Ok(()) => {}
+            // It was refused, so that nothing is there to take back.
+            Err(FetchError::NotAnnounced(error)) if error.class() == ErrorClass::Config => {
+                return Err(FetchError::NotAnnounced(error));
+            }
+            // It may be announced all the same.
+            Err(error) => return Err(restore.take_back(error).await),
         }
         // From here on the directories are ours to make, and to put back.
         let made = places::make(&places);
@@ -65,7 +74,9 @@ impl<'a> Restore<'a> {
     /// Announces the restore, and looks then whether somebody else is at the same place, or deletes the backup: both of them write
     /// first and look afterwards, so that one of the two sees the other.
     async fn announce(&self, request: &FetchRequest, places: &[Place]) -> Result<(), FetchError> {
-        self.ports.restores().announce(&self.record).await?;
+        if self.is_announced {
+            self.ports.restores().announce(&self.record).await.map_err(FetchError::NotAnnounced)?;
+        }
         refuse_if_restored(self.ports, request, places, Some(&self.record.token)).await?;
         self.refuse_if_deleted().await
     }
@@ -104,6 +115,9 @@ impl<'a> Restore<'a> {
             }
             // Before the first link is made, so that whoever releases knows which links are ours.
             if self.is_elsewhere() {
+                if !self.is_announced {
+                    return Err(FetchError::NeedsRecord(self.record.parts[number].provider.clone()));
+                }
                 self.ports.restores().update(&self.record).await?;
             }
         }
@@ -123,6 +137,9 @@ impl<'a> Restore<'a> {
         let is_elsewhere = |part: &RestoredPart| part.directories.iter().any(|directory| directory.elsewhere().is_some());
         let parts = self.record.parts.len();
         self.record.parts.retain(is_elsewhere);
+        if !self.is_announced {
+            return None;
+        }
         let written = match self.record.parts.len() {
             0 => self.ports.restores().remove(&self.record).await,
             kept if kept < parts => self.ports.restores().update(&self.record).await,
@@ -141,7 +158,8 @@ impl<'a> Restore<'a> {
         self.ports.progress.report(&Step::begun(Phase::Undo));
         let all = std::mem::take(&mut self.record.parts);
         self.record.parts = all.into_iter().take(self.asked).collect();
-        let released = release(self.ports, &self.record).await;
+        let released =
+            if self.is_announced { release(self.ports, &self.record).await } else { release_parts(self.ports, &self.record).await };
         match released {
             Ok(_) => {
                 places::put_back(&self.places);
