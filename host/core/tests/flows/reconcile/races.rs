@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stillframe_core::catalog::Permanence;
+use stillframe_core::catalog::{Catalog, Permanence};
 use stillframe_core::flows::{
     Case, Outcome, Ports, ReconcileError, ReconcileRequest, apply_reconcile, plan_reconcile, snapshot_push,
 };
@@ -59,6 +59,21 @@ async fn what_came_into_a_record_after_it_was_shown_is_left_alone() {
     // And so is what is another case by the time that the lease is there.
     let report = apply(&house, &house.store, &shown).await;
     assert_eq!(report.deeds[0].outcome.as_ref().unwrap(), &Outcome::Changed);
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_taken_back_after_it_was_shown_is_not_finished() {
+    let house = House::new().await;
+    let name = backup(&house, 1, 3).await.sentinel.name;
+    let catalog = Catalog::new(&house.store, &house.layout);
+    let _created = catalog.condemn(&name, now(&house)).await.unwrap();
+    let shown = plan(&house).await;
+    assert_eq!(summary(&shown), [(Case::Condemned, Some("finish-deletion"))]);
+    catalog.pardon(&name).await.unwrap();
+    let report = apply(&house, &house.store, &shown).await;
+    assert_eq!(report.deeds[0].outcome.as_ref().unwrap(), &Outcome::Changed, "{report:?}");
+    assert!(house.contents().await.find(&name).is_some_and(|backup| !backup.is_condemned));
+    assert_eq!(house.handles().len(), 1, "its snapshot is there");
 }
 
 /// Behind a clock that is off by two days, `reconcile` finishes a backup that still runs.
