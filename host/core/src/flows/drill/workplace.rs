@@ -252,6 +252,8 @@ impl Room {
                 remove(&entry.path())?;
             }
         }
+        // What a power failure brings back must be marked as ours.
+        files::sync_directory(&self.directory)?;
         files::remove_file_if_present(&self.directory.join(MARK))?;
         remove(&self.directory)
     }
