@@ -98,7 +98,7 @@ fn a_role_without_rights_is_told_the_grants_that_it_lacks() {
 }
 
 #[test]
-fn missing_wal_and_a_stopped_server_are_alarms_and_an_unusable_store_is_unknown() {
+fn missing_wal_and_a_stopped_server_are_alarms_and_an_unusable_store_is_one_and_an_unusable_configuration_is_unknown() {
     let mut site = Site::with_small_segments().start();
     let name = site.backup(&[]);
     let first = site.show(&name)["first_wal_file"].as_str().unwrap().to_owned();
@@ -113,7 +113,10 @@ fn missing_wal_and_a_stopped_server_are_alarms_and_an_unusable_store_is_unknown(
 
     fs::rename(site.place("store"), site.place("store-away")).unwrap();
     let line = site.stillframe.run(["check", "--nagios"]);
-    assert_eq!(line.code(), Some(3), "{}", line.stdout);
-    assert!(line.stdout.starts_with("STILLFRAME UNKNOWN - "), "{}", line.stdout);
-    assert_eq!(site.stillframe.run(["check"]).code(), Some(3));
+    assert!(line.code() == Some(2) && line.stdout.starts_with("STILLFRAME CRITICAL - store: "), "{line}");
+    assert_eq!(site.stillframe.run(["check"]).code(), Some(2));
+    let unreadable = site.configured(|config| config.value("store", "no_such_key", 1));
+    let line = unreadable.run(["check", "--nagios"]);
+    assert!(line.code() == Some(3) && line.stdout.starts_with("STILLFRAME UNKNOWN - "), "{line}");
+    assert_eq!(unreadable.run(["check"]).code(), Some(3));
 }

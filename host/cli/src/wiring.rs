@@ -20,7 +20,7 @@ use stillframe_core::flows::{Ports, Progress, ProviderChoice, ProviderSource, Pu
 use stillframe_core::postgres::Connection;
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName, Token};
 use stillframe_core::spool::AheadSettings;
-use stillframe_core::store::Store;
+use stillframe_core::store::{Store, StoreError};
 use stillframe_postgres::{ConnectSettings, Environment};
 use stillframe_runtime::{Runtime, RuntimeSettings};
 
@@ -51,6 +51,11 @@ impl World {
     pub async fn open(common: &Common) -> Result<Self, Failure> {
         let variables = variables();
         let config = Config::load(common.config.as_deref(), &variables)?;
+        Ok(Self::of(config, variables).await?)
+    }
+
+    /// Opens the store that a configuration names.
+    pub async fn of(config: Config, variables: Variables) -> Result<Self, StoreError> {
         let store = stillframe_store::open(&config.store).await?;
         let layout = Layout::new(config.cluster.clone());
         let archiving = archiving::settings(&config.archive);

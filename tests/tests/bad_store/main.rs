@@ -7,6 +7,7 @@
 //! |---|---|---|---|---|---|---|
 //! | full, no inodes | disks: room for so many pages | `wal_faults` | `wal_faults` | disks: room is made | disks: afterwards | – |
 //! | read-only disk | disks | `wal_faults` | disks | disks | disks | disks |
+//! | dead disk (EIO) | real storage: `dying_disk` | the same | the same | the same | the same | the same |
 //! | no rights to write, delete, list | rights | rights, `object_store` | rights | rights | rights | rights |
 //! | 500, 503, 507 | slow: passing and lasting | `object_store`, store's repetition | slow | slow | slow | – |
 //! | silent, trickling | slow: ends, backup mode too | slow | slow | slow | slow | – |

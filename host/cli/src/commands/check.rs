@@ -6,21 +6,22 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use stillframe_core::flows::ProviderChoice;
-use stillframe_core::flows::check::{CheckRequest, CheckedServer, Failed, Finding, RoundTrip, Verdict, check, worst};
+use stillframe_core::flows::check::{CheckRequest, CheckedServer, Failed, Finding, RoundTrip, Subject, Verdict, check, worst};
 use stillframe_core::paths::{KernelFiles, LocalPaths, Locator};
 use stillframe_core::provider::ProviderName;
 use stillframe_core::retention::RetentionRule;
 
 use crate::common::Common;
+use crate::config::Config;
 use crate::exit::Failure;
 use crate::output::{count, print, print_failure};
 use crate::parse;
-use crate::wiring::{World, new_token};
+use crate::wiring::{World, new_token, variables};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Creates a restore point on the server and switches to a new WAL segment, unless --no-round-trip. Changes nothing else.\n\
-    Exit codes, as monitors read them: 0 all well, 1 a warning, 2 critical, 3 the configuration or the store could not be opened."
+    Exit codes, as monitors read them: 0 all well, 1 a warning, 2 critical, 3 the configuration could not be read."
 )]
 pub struct Options {
     /// The provider to check, as for `snapshot-push`
@@ -92,7 +93,13 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
 }
 
 async fn look(common: &Common, options: &Options) -> Result<Vec<Finding>, Failure> {
-    let world = World::open(common).await?;
+    let variables = variables();
+    let config = Config::load(common.config.as_deref(), &variables)?;
+    // Nothing is archived and nothing can be restored: that is known well enough.
+    let world = match World::of(config, variables).await {
+        Ok(world) => world,
+        Err(error) => return Ok(vec![Finding::failed(Subject::Store, &error)]),
+    };
     let providers = match world.providers.choose(options.provider.as_ref(), &world.config) {
         Ok(choice) => choice,
         Err(error) if options.provider.is_some() => return Err(error.into()),
@@ -165,7 +172,6 @@ fn one_line(findings: &[Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use stillframe_core::flows::check::Subject;
 
     use super::*;
 

@@ -113,7 +113,8 @@ impl Finding {
     }
 
     /// What an error means for this part: that it does not work.
-    pub(super) fn failed(subject: Subject, error: &impl Classify) -> Self {
+    /// What could not be looked at, or is not as it must be.
+    pub fn failed(subject: Subject, error: &impl Classify) -> Self {
         Failed::of(error).critical(subject)
     }
 }

@@ -1,5 +1,7 @@
-//! btrfs and XFS on loop devices, from the backup to the last snapshot that goes, and after a kill and a loss.
+//! btrfs and XFS on loop devices, from the backup to the last snapshot that goes, and after a kill, a loss and a dead disk.
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+
+mod dying_disk;
 
 use std::path::Path;
 
