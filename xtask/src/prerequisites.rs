@@ -66,6 +66,8 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
         need(is_on_path("zstd"), || "zstd"),
         // A connection through a pooler must be recognised as one.
         need(is_on_path("pgbouncer"), || "pgbouncer"),
+        // Hosts whose clocks are wrong.
+        need(is_on_path("faketime"), || "faketime"),
         // What a person sees on a terminal.
         need(is_on_path("script"), || "bsdutils"),
         // Extents are shared on file systems of their own, which only root can mount; disks of a simulated cloud are such ones, and the
