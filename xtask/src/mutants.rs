@@ -3,7 +3,7 @@
 //! A mistake is a patch below the crash harness, with a line about what is wrong and one that names the test. Each costs a build of the
 //! core and of one test binary, so that this is a chore of its own; that every patch still applies is an ordinary test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,16 +97,31 @@ fn read(patch: PathBuf) -> Result<Mutation, Failure> {
 fn copy_tree(root: &Path, tree: &Path) -> Result<(), Failure> {
     let listed =
         captured(Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]).current_dir(root))?;
+    let mut known = BTreeSet::new();
     for name in listed.split('\0').filter(|name| !name.is_empty()) {
         let (from, to) = (root.join(name), tree.join(name));
         // Removed, and not committed yet.
         let Ok(content) = fs::read(&from) else { continue };
+        known.insert(to.clone());
         if fs::read(&to).is_ok_and(|found| found == content) {
             continue;
         }
         let failed = || Failure::io(format!("write `{}`", to.display()));
         fs::create_dir_all(to.parent().unwrap_or(tree)).map_err(failed())?;
         fs::write(&to, content).map_err(failed())?;
+    }
+    remove_all_but(&known, tree)
+}
+
+/// What was there for an earlier run is no part of the tree any more.
+fn remove_all_but(known: &BTreeSet<PathBuf>, directory: &Path) -> Result<(), Failure> {
+    for entry in fs::read_dir(directory).map_err(Failure::io(format!("list `{}`", directory.display())))?.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_all_but(known, &path)?;
+        } else if !known.contains(&path) {
+            fs::remove_file(&path).map_err(Failure::io(format!("remove `{}`", path.display())))?;
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! What could go wrong: a nightly rule takes the WAL from under a recovery that runs for hours; a copy that nobody needs keeps its
 //! backup for ever; a store that may only be read restores nothing; a clone is made that no record tells of.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use stillframe_core::retention::{PlanError, RetentionRule};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{InjectedFault, WatchedStore, Watcher};
 
-use crate::hooked_store::Operation;
+use crate::hooked_store::{Operation, hooked};
 use crate::house::segment;
 use crate::restore_elsewhere::{Process, Site};
 
@@ -68,6 +69,17 @@ async fn a_backup_of_which_a_copy_recovers_is_not_deleted_by_name_either() {
     assert_eq!(site.release_of(by_token).await.unwrap().released.len(), 1);
     site.house.delete(&rule).await.unwrap();
     assert!(!is_listed(&site).await);
+}
+
+#[tokio::test]
+async fn a_copy_is_recorded_before_the_record_of_its_restore_goes() {
+    let site = Site::restoring_in_place().await;
+    let seen = AtomicUsize::new(0);
+    let look = async { seen.store(site.recoveries().await.len(), Ordering::Relaxed) };
+    let store = hooked(&site.house.store, Operation::Delete, "/01234567-89abcdef-01234567-89abcdef.json", look);
+    site.fetch(&store).await.unwrap();
+    assert_eq!(seen.load(Ordering::Relaxed), 1, "a deletion in between takes the WAL otherwise");
+    assert!(site.records().await.is_empty());
 }
 
 #[tokio::test]
