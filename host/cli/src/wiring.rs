@@ -56,7 +56,7 @@ impl World {
 
     /// Opens the store that a configuration names.
     pub async fn of(config: Config, variables: Variables) -> Result<Self, StoreError> {
-        let store = stillframe_store::open(&config.store).await?;
+        let store = Box::pin(stillframe_store::open(&config.store)).await?;
         let layout = Layout::new(config.cluster.clone());
         let archiving = archiving::settings(&config.archive);
         let providers = ConfiguredProviders::new(config.runtime.clone(), config.providers.clone());
