@@ -35,7 +35,17 @@ pub(crate) fn by_handle<H: Command>(zfs: &Zfs<'_, H>, handle: &Handle) -> Result
 /// The sets with this token: one, unless somebody has used it for two names.
 fn of_token<H: Command>(zfs: &Zfs<'_, H>, token: &str) -> Result<Vec<Set>, Error> {
     let marked = all(zfs)?.into_iter().filter(|(_, mark)| mark.token == token).map(|(snapshot, _)| snapshot);
-    set::read(zfs, &marked.collect::<Vec<_>>())
+    let sets = set::read(zfs, &marked.collect::<Vec<_>>())?;
+    match sets.iter().find(|set| set.record.handle.token != token) {
+        Some(set) => Err(said_two_things(set, "token")),
+        None => Ok(sets),
+    }
+}
+
+/// Asked twice, the snapshots of a set were different ones.
+fn said_two_things(set: &Set, property: &str) -> Error {
+    let name = &set.record.handle.name;
+    Error::Internal(format!("the properties `stillframe:...` of `{name}` were changed: they name another {property}"))
 }
 
 pub(crate) fn list_sets<H: Command>(zfs: &Zfs<'_, H>, owner: &str, cursor: Option<&str>) -> Result<SetPage, Error> {
@@ -54,10 +64,8 @@ pub(crate) fn list_sets<H: Command>(zfs: &Zfs<'_, H>, owner: &str, cursor: Optio
     let snapshots: Vec<String> = marks.iter().filter(|(_, mark)| is_meant(mark)).map(|(snapshot, _)| snapshot.clone()).collect();
     let mut sets = set::read(zfs, &snapshots)?;
     sets.retain(|set| order.iter().any(|(_, key)| *key == place(set).1));
-    // Asked twice, the snapshots said two things.
     if let Some(set) = sets.iter().find(|set| set.record.encoded_owner().as_ref() != Some(&owner)) {
-        let name = &set.record.handle.name;
-        return Err(Error::Internal(format!("the properties `stillframe:...` of `{name}` were changed: they name another owner")));
+        return Err(said_two_things(set, "owner"));
     }
     sets.sort_unstable_by_key(place);
     Ok(SetPage { sets: sets.iter().map(|set| set.describe(zfs.config)).collect(), next })

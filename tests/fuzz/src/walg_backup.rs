@@ -12,6 +12,10 @@ use crate::store::{layout, put, settled};
 pub fn target(data: &[u8]) -> Verdict {
     let mut input = Input::new(data);
     let name = input.text();
+    // What lies deeper is no sentinel of theirs either.
+    if name.contains('/') {
+        return Verdict::Refused;
+    }
     let (sentinel, metadata) = input.parts();
     let (store, layout) = (MemoryStore::default(), layout());
     if !put(&store, &format!("basebackups_005/{name}_backup_stop_sentinel.json"), sentinel) {
