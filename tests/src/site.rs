@@ -199,6 +199,12 @@ impl Site {
         self.recover(name)
     }
 
+    /// Says that what was restored to a place of this name needs its backup no more.
+    #[track_caller]
+    pub fn release(&self, name: &str) {
+        self.stillframe.succeed(["snapshot-release", &self.place(name).display().to_string()]);
+    }
+
     /// Starts a server on a restored place, and waits until it takes writes.
     #[track_caller]
     pub fn recover(&self, name: &str) -> Cluster {

@@ -41,7 +41,7 @@ fn rows_in(site: &Site, place: &str, arguments: &[&str]) -> String {
     let mut restored = site.restore(place, &all);
     let rows = restored.value("SELECT count(*) FROM t");
     restored.stop(StopMode::Fast);
-    site.stillframe.succeed(["snapshot-release", &site.place(place).display().to_string()]);
+    site.release(place);
     rows
 }
 

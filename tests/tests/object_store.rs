@@ -35,6 +35,7 @@ fn goes_through_its_life(site: &Site) {
     let restored = site.restore("restored", &arguments);
     assert_eq!(restored.value("SELECT count(*) FROM t"), "20");
     site.stillframe.succeed(["wal-verify", "--deep"]);
+    site.release("restored");
 
     let second = site.backup(&[]);
     site.stillframe.succeed(["delete", "target", &name, "--confirm"]);

@@ -204,6 +204,7 @@ impl Liars {
         let restored = self.site.recover(&place);
         assert_eq!(restored.value("SELECT count(*) FROM t"), "1000");
         drop(restored);
+        self.site.release(&place);
         fs::remove_dir_all(self.site.place(&place)).unwrap();
         fs::remove_dir_all(self.site.place(&tablespace)).unwrap();
     }
