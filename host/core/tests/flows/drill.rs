@@ -13,7 +13,7 @@ use stillframe_core::store::Store;
 use stillframe_core::testing::{FakeReplay, FaultyStore, ProviderCall, ProviderFailure, When};
 
 use crate::drill_range::{Range, SEGMENT, failure, rooms};
-use crate::house::{segment, segment_key};
+use crate::house::{as_a_process, segment, segment_key};
 use crate::snapshot_push::AtPoll;
 
 #[tokio::test]
@@ -321,11 +321,6 @@ async fn an_interruption_at_any_moment_leaves_nothing_and_takes_no_proof_away() 
         moment = after(moment);
     }
     assert!(interruptions > 10, "{interruptions}");
-}
-
-/// Runs it as a process of its own would: when this returns, no thread of it is left.
-fn as_a_process<Done>(work: impl Future<Output = Done>) -> Done {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }
 
 #[test]

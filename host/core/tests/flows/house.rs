@@ -33,6 +33,11 @@ pub(crate) fn start_of_time() -> Timestamp {
     "2026-11-21T08:00:00Z".parse().unwrap()
 }
 
+/// Runs a flow as a process of its own would: when this returns, no thread of it is left, be it finished or killed.
+pub(crate) fn as_a_process<Done>(work: impl Future<Output = Done>) -> Done {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+}
+
 /// Whoever pushes from this data directory.
 pub(crate) fn pusher(data_directory: &Path) -> Pusher<'_> {
     Pusher { data_directory, name: "db1", guarding: Guarding::Refuse }

@@ -23,7 +23,7 @@ use stillframe_core::provider::{DataPathName, ProviderFault, Token};
 use stillframe_core::store::Store;
 use stillframe_core::testing::{FaultyStore, InjectedFault, Operation, ProviderCall, ProviderFailure, WatchedStore, Watcher, When};
 
-use crate::house::House;
+use crate::house::{House, as_a_process};
 use crate::snapshot_push::AtPoll;
 
 const SEGMENT: u32 = 10;
@@ -294,26 +294,30 @@ impl Watcher for HangsBefore {
     }
 }
 
-#[tokio::test]
-async fn after_a_kill_anywhere_the_record_is_enough_to_release_everything() {
+#[test]
+fn after_a_kill_anywhere_the_record_is_enough_to_release_everything() {
     for write in 0..3 {
         for hang in [None, Some(When::Before), Some(When::After)] {
-            let site = Site::new().await;
+            let site = as_a_process(Site::new());
             let store = WatchedStore::new(&site.house.store, HangsBefore { write, writes: AtomicUsize::new(0) });
             if let Some(when) = hang {
                 site.house.provider().fail_next(ProviderCall::Restore, ProviderFailure::Hang(when));
             }
             let situation = format!("killed before write {write}, the provider hangs: {hang:?}");
-            tokio::select! {
-                biased;
-                () = AtPoll(500) => {}
-                result = site.fetch(&store) => assert!(write == 2 && hang.is_none(), "{situation}: {result:?}"),
-            }
-            site.assert_accounted(&situation).await;
-            site.release().await.unwrap();
-            site.assert_nothing(&situation).await;
-            // Twice is as good as once.
-            assert!(site.release().await.unwrap().released.is_empty());
+            as_a_process(async {
+                tokio::select! {
+                    biased;
+                    () = AtPoll(500) => {}
+                    result = site.fetch(&store) => assert!(write == 2 && hang.is_none(), "{situation}: {result:?}"),
+                }
+            });
+            as_a_process(async {
+                site.assert_accounted(&situation).await;
+                site.release().await.unwrap();
+                site.assert_nothing(&situation).await;
+                // Twice is as good as once.
+                assert!(site.release().await.unwrap().released.is_empty());
+            });
             if site.path("new").exists() {
                 assert_eq!(std::fs::read_dir(site.path("new")).unwrap().count(), 0, "{situation}: free for the next one");
             }
