@@ -55,7 +55,7 @@ fn directories_of_two_providers_are_one_backup_that_is_restored_and_deleted_as_a
     restored.sql("INSERT INTO there VALUES (0); CHECKPOINT");
     assert_eq!(site.cluster.value("SELECT count(*) FROM there"), "200", "the original is untouched");
     let listed = site.stillframe.succeed(["--json", "backup-list"]).json();
-    assert_eq!(listed["restores"], serde_json::json!([]), "copies in their places need no release");
+    assert_eq!(listed["restores"], serde_json::json!([]), "copies in their places occupy nothing of the storage system");
     let place = site.place("restored").display().to_string();
     let released = site.stillframe.succeed(["--json", "snapshot-release", &place]).json();
     assert_eq!(released["released"][0]["providers"], serde_json::json!([]), "only the hold on the backup was there: {released}");
