@@ -36,8 +36,9 @@ fn runner(filter: Option<&str>) -> Command {
         if !is_root() {
             println!("NOT RUN: what mounts disks of a simulated EC2, in `ebs` and `ec2_simulator`; run this as root for it");
             println!("NOT RUN: the torture on btrfs, in `btrfs`; run this as root for it");
-            let mounts =
-                "binary(ebs) or (binary(ec2_simulator) and test(/^disks::/)) or (package(stillframe-torture) and binary(btrfs))";
+            println!("NOT RUN: the pages of the book, in `book`, each on a machine of its own; run this as root for it");
+            let mounts = "binary(ebs) or (binary(ec2_simulator) and test(/^disks::/)) or (binary(book) and test(/^chapters::/)) \
+                 or (package(stillframe-torture) and binary(btrfs))";
             command.arg("-E").arg(format!("not ({mounts})"));
         }
         command.args(filter);
