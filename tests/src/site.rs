@@ -86,6 +86,7 @@ impl SiteBuilder {
         let config = if self.has_hardlink { hardlink(config) } else { config };
         let config = config.default_value("store", "url", format!("file://{}", directory.join("store").display()));
         let config = config.default_value("archive", "spool", directory.join("spool").display().to_string());
+        let config = config.default_value("session", "directory", directory.join("sessions").display().to_string());
         config.write(directory.path());
         for (name, value) in &self.variables {
             stillframe = stillframe.env(name, value);

@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     archive_accept, backup_lock, backup_mark, backup_show, can_restore, check, config_show, delete, drill, provider, reconcile,
-    snapshot_fetch, snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify, window,
+    session, snapshot_fetch, snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
+    window,
 };
 use crate::common::Common;
 use crate::progress::Choice;
@@ -17,6 +18,7 @@ use crate::progress::Choice;
     check: 0 all well, 1 a warning, 2 critical, 3 could not check.\n\
     wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
     drill: 6 the backup failed it.\n\
+    session status: 1 the session is void. session end: 4 it is void, another code means that it can be repeated.\n\
     can-restore: 1 no, 3 not proven. window: 1 nothing can be recovered.\n\
     130: interrupted twice; `reconcile` or `snapshot-release` removes what is left.")]
 pub struct Args {
@@ -74,6 +76,9 @@ pub enum Command {
     Drill(drill::Options),
     /// Settle what interruptions left: snapshots without a record, and records without a snapshot; a dry run unless --confirm
     Reconcile(reconcile::Options),
+    /// Hold backup mode for a tool that cuts or copies by itself: begin, end, status, abort
+    #[command(subcommand)]
+    Session(session::Command),
     /// Show the configuration, or make one of the settings of WAL-G
     #[command(subcommand)]
     Config(config_show::Command),

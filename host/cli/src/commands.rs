@@ -13,6 +13,7 @@ pub mod delete;
 pub mod drill;
 pub mod provider;
 pub mod reconcile;
+pub mod session;
 pub mod snapshot_fetch;
 pub mod snapshot_push;
 pub mod snapshot_release;
@@ -65,6 +66,7 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::Reconcile(options) => multi_threaded(reconcile::run(common, &options, json)),
         Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
         Command::Drill(options) => multi_threaded(drill::run(common, &options, json)),
+        Command::Session(command) => multi_threaded(session::run(common, &command, json)),
         Command::Config(config_show::Command::Show) => config_show::run(common, json),
         Command::Config(config_show::Command::Import(options)) => config_import::run(&options, json),
         Command::Provider(command) => multi_threaded(provider::run(common, &command, json)),

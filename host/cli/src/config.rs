@@ -15,6 +15,7 @@ mod provider;
 mod reader;
 mod retention;
 mod secrets;
+mod session;
 mod source;
 mod store;
 pub mod walg;
@@ -39,6 +40,7 @@ pub use error::ConfigError;
 pub use keys::{KEYS, overrules};
 pub use provider::{ProviderConfig, bundled};
 pub use secrets::has_private_key;
+pub use session::SessionConfig;
 pub use source::{Origin, Value, Variables, host_name};
 
 use source::Gathered;
@@ -71,6 +73,8 @@ pub struct Config {
     pub deadlines: PushDeadlines,
     /// How backups are proven.
     pub drill: DrillConfig,
+    /// How sessions for outside tools are held.
+    pub session: SessionConfig,
     /// What `delete policy` keeps; none when nobody has said.
     pub retention: Option<RetentionPolicy>,
     /// How components are run.
@@ -144,6 +148,7 @@ impl Config {
                 ready: seconds(&read, "backup.ready_timeout_secs")?,
             },
             drill: drill::read(&read)?,
+            session: session::read(&read)?,
             retention: retention::read(&read)?,
             runtime: RuntimeSettings {
                 engine: match read.text("runtime.engine").as_deref() {

@@ -6,7 +6,7 @@
 mod check;
 pub mod client;
 mod connection;
-mod notify;
+pub mod notify;
 mod protocol;
 mod service;
 mod socket;
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 pub use check::ConfigurationId;
 pub use connection::Limits;
 pub use service::{Service, WalService};
-pub use socket::{Socket, SocketError};
+pub use socket::{Socket, SocketError, is_trusted};
 
 use notify::Watchdog;
 

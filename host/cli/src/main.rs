@@ -14,6 +14,7 @@ mod exit;
 mod output;
 mod parse;
 mod progress;
+mod session;
 mod wiring;
 
 use std::process::ExitCode;

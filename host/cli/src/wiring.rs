@@ -19,6 +19,7 @@ use stillframe_core::clock::{Clock, SystemClock};
 use stillframe_core::flows::{Ports, Progress, ProviderChoice, ProviderSource, Pusher};
 use stillframe_core::postgres::Connection;
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName, Token};
+use stillframe_core::session_directory::SessionId;
 use stillframe_core::spool::AheadSettings;
 use stillframe_core::store::{Store, StoreError};
 use stillframe_postgres::{ConnectSettings, Environment};
@@ -142,6 +143,11 @@ pub fn lease_request(command: &str) -> LeaseRequest {
 /// A fresh token: 128 random bits.
 pub fn new_token() -> Result<Token, Failure> {
     Ok(Token(format!("{:032x}", u128::from_ne_bytes(random()?))))
+}
+
+/// A fresh id for a session: nobody guesses 128 random bits.
+pub fn new_session_id() -> Result<SessionId, Failure> {
+    Ok(SessionId::new(random()?))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

@@ -46,7 +46,7 @@ pub use lock::BackupLock;
 pub use name::{BackupName, InvalidBackupName};
 pub use passport::{Passport, PassportPart, PassportProblem};
 pub use restores::{RECOVERY_TIME, RestoreRecord, RestoredDirectory, RestoredPart, Restores};
-pub use sentinel::{BackupPath, BackupSet, BackupVolume, Consistency, Permanence, Sentinel};
+pub use sentinel::{BackupPath, BackupSet, BackupVolume, Consistency, OutsideCopy, Permanence, Sentinel};
 pub use state::BackupState;
 pub use walg::{InvalidWalGName, WalGBackup, WalGContents, WalGName};
 
@@ -215,6 +215,22 @@ impl<'a> Catalog<'a> {
         let condemned = self.store.head(&self.layout.record(name, Record::Condemned)).await?;
         let intent = self.store.head(&self.layout.record(name, Record::Intent)).await?;
         Ok(condemned.is_some() || intent.is_none())
+    }
+
+    /// The bytes that [`Self::publish`] would write, for whoever has to keep them until then.
+    pub fn render(&self, sentinel: &Sentinel) -> Result<Bytes, CatalogError> {
+        sentinel.to_bytes(&self.sentinel_key(&sentinel.name))
+    }
+
+    /// Reads what [`Self::render`] gave.
+    pub fn parse(&self, name: &BackupName, body: &[u8]) -> Result<Sentinel, CatalogError> {
+        Sentinel::from_bytes(&self.sentinel_key(name), name, body)
+    }
+
+    /// What was announced of a backup; none when it was not, or when that is over.
+    pub async fn intent(&self, name: &BackupName) -> Result<Option<Intent>, CatalogError> {
+        let Some(body) = self.read(name, Record::Intent).await? else { return Ok(None) };
+        Intent::from_bytes(&self.layout.record(name, Record::Intent), name, &body).map(Some)
     }
 
     /// Whether the backup has been published.

@@ -15,6 +15,7 @@ mod readiness;
 mod reconcile;
 mod release;
 mod removal;
+mod session;
 mod snapshot_fetch;
 mod snapshot_push;
 mod snapshot_release;
@@ -45,6 +46,10 @@ pub use reconcile::{
     apply_reconcile, plan_reconcile,
 };
 pub use release::ReleaseFault;
+pub use session::{
+    HeldSession, LONGEST_SESSION, SessionEnd, SessionError, SessionRequest, StoppedSession, begin_session, forget_session,
+    published_session,
+};
 pub use snapshot_fetch::{
     Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, snapshot_fetch,
 };

@@ -16,6 +16,7 @@ pub mod paths;
 pub mod postgres;
 pub mod provider;
 pub mod retention;
+pub mod session_directory;
 pub mod spool;
 pub mod store;
 #[cfg(feature = "testing")]

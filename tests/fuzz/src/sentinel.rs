@@ -74,5 +74,6 @@ pub(crate) fn intent(sentinel: &Sentinel) -> Intent {
         expires_at: sentinel.started_at,
         hostname: sentinel.hostname.clone(),
         process: None,
+        is_outside: false,
     }
 }

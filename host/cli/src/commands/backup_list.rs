@@ -10,7 +10,7 @@ use serde::Serialize;
 use stillframe_core::catalog::{Backup, Catalog, RestoreRecord, Restores, WalGBackup};
 use stillframe_core::flows::settle_states;
 
-use super::view::{BackupView, RestoreView, WalGView, providers, remarks, walg_remarks};
+use super::view::{BackupView, OUTSIDE, RestoreView, WalGView, providers, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::{bytes, or_dash, print, table};
@@ -35,6 +35,7 @@ struct IntentView {
     expires_at: String,
     provider: String,
     providers: Vec<String>,
+    is_outside: bool,
     hostname: String,
 }
 
@@ -61,6 +62,7 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
                 expires_at: intent.expires_at.to_string(),
                 provider: intent.requests.last().map(|request| request.provider.to_string()).unwrap_or_default(),
                 providers: intent.requests.iter().map(|request| request.provider.to_string()).collect(),
+                is_outside: intent.is_outside,
                 hostname: intent.hostname.clone(),
             })
             .collect(),
@@ -84,7 +86,8 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
         let begun = contents.intents.iter();
         rows.extend(begun.map(|intent| {
             let providers: Vec<String> = intent.requests.iter().map(|request| request.provider.to_string()).collect();
-            unfinished_row(&intent.name.to_string(), "snapshot", &providers.join(", "))
+            let providers = if intent.is_outside { OUTSIDE.to_owned() } else { providers.join(", ") };
+            unfinished_row(&intent.name.to_string(), "snapshot", &providers)
         }));
         let mut text = if rows.is_empty() {
             "no backups".to_owned()

@@ -143,6 +143,10 @@ fn describe(backup: &Backup, restores: &[RestoreRecord], recoveries: &[RestoreRe
     ];
     lines.extend(sentinel.paths.iter().map(|path| format!("directory          {} {}", path.name, path.path.display())));
     lines.extend(sentinel.sets.iter().flat_map(|set| volumes(backup, set)));
+    if let Some(copy) = &sentinel.outside {
+        let ids = if copy.snapshot_ids.is_empty() { "not told".to_owned() } else { copy.snapshot_ids.join(", ") };
+        lines.push(format!("outside copy       {ids}; the tool that made it restores and deletes it"));
+    }
     lines.extend(backup.drill.iter().flat_map(drill_lines));
     if let Some(data) = &sentinel.user_data {
         lines.push(format!("user data          {data}"));

@@ -43,7 +43,8 @@ pub struct Options {
     pub progress: ProgressOptions,
 }
 
-fn json_value(text: &str) -> Result<serde_json::Value, String> {
+/// Reads a value that the operator keeps with a backup.
+pub fn json_value(text: &str) -> Result<serde_json::Value, String> {
     serde_json::from_str(text).map_err(|error| format!("{error}; a text needs its own quotes: '\"nightly\"'"))
 }
 

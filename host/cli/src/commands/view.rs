@@ -5,7 +5,7 @@ pub mod drill;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use stillframe_core::catalog::{Backup, BackupState, Consistency, Permanence, RestoreRecord, WalGBackup};
+use stillframe_core::catalog::{Backup, BackupState, Consistency, OutsideCopy, Permanence, RestoreRecord, WalGBackup};
 use stillframe_core::flows::BackupKind;
 use stillframe_core::postgres::{WalRange, WalSegment, WalSegmentSize};
 
@@ -36,6 +36,8 @@ pub struct BackupView {
     /// Of PGDATA; `providers` has all.
     provider: String,
     providers: Vec<String>,
+    /// What an outside tool has copied; null when a provider has cut.
+    outside: Option<OutsideCopy>,
     state: &'static str,
     failure: Option<String>,
     locked_until: Option<String>,
@@ -70,6 +72,7 @@ impl From<&Backup> for BackupView {
             from_standby: sentinel.from_standby,
             provider: sentinel.sets.last().map(|set| set.provider.to_string()).unwrap_or_default(),
             providers: sentinel.sets.iter().map(|set| set.provider.to_string()).collect(),
+            outside: sentinel.outside.clone(),
             state: backup.state.as_str(),
             failure: match &backup.state {
                 BackupState::Failed(reason) => Some(reason.clone()),
@@ -102,8 +105,14 @@ pub fn remarks(backup: &Backup, restores: &[RestoreRecord]) -> String {
     ])
 }
 
+/// What stands in the place of a provider where an outside tool has copied.
+pub const OUTSIDE: &str = "(outside)";
+
 /// All providers of a backup, in cutting order.
 pub fn providers(backup: &Backup) -> String {
+    if backup.sentinel.outside.is_some() {
+        return OUTSIDE.to_owned();
+    }
     backup.sentinel.sets.iter().map(|set| set.provider.to_string()).collect::<Vec<_>>().join(", ")
 }
 

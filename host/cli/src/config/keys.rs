@@ -30,7 +30,7 @@ const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, mean
 const MAX_BACKUPS: u64 = 100_000;
 
 /// All keys, in the order in which `config show` lists them; those of one section stand together.
-pub const KEYS: [KeyInfo; 55] = [
+pub const KEYS: [KeyInfo; 57] = [
     key("cluster.name", Text, None, "prefix of this cluster's objects in the store"),
     key("cluster.pgdata", Path, None, "data directory of the server"),
     key("cluster.conninfo", Conninfo, None, "how to connect to the server, as for psql"),
@@ -86,6 +86,13 @@ pub const KEYS: [KeyInfo; 55] = [
     ),
     key("backup.archive_timeout_secs", Number(1, MAX_SECONDS), Some("600"), "longest wait for the WAL of a backup"),
     key("backup.ready_timeout_secs", Number(1, MAX_SECONDS), Some("86400"), "longest wait for the storage system"),
+    key("session.directory", Path, None, "where sessions for outside tools are kept, by default in the user's state directory"),
+    key(
+        "session.timeout_secs",
+        Number(0, MAX_SECONDS),
+        Some("86400"),
+        "how long a session holds backup mode when nobody ends it; 0 for no limit",
+    ),
     key("drill.directory", Path, None, "where drills restore and recover: a directory of its own, which nobody else may write to"),
     key("drill.bindir", Path, None, "directory of the programs of PostgreSQL, by default that of the backup's version"),
     key("drill.user", Text, Some("postgres"), "superuser of the cluster, for the checks of a drill"),

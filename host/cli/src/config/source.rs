@@ -82,6 +82,9 @@ pub(super) fn gather(path: &Path, mut document: toml::Table, variables: &Variabl
     let defaults = KEYS.iter().filter_map(|key| Some((key.name.to_owned(), key.default?)));
     let mut values: BTreeMap<String, Value> = defaults.map(|(key, default)| (key, Value::new(default, Origin::Default))).collect();
 
+    if let Some(state) = user_state(variables) {
+        values.insert("session.directory".to_owned(), Value::new(format!("{state}/sessions"), Origin::Default));
+    }
     if let Some(cache) = user_cache(variables) {
         values.insert("archive.spool".to_owned(), Value::new(format!("{cache}/spool"), Origin::Default));
         // Beside each other: the engine clears its cache of whatever it does not know.
@@ -123,6 +126,16 @@ fn user_cache(variables: &Variables) -> Option<String> {
     let base = match (variables.get("XDG_CACHE_HOME"), variables.get("HOME")) {
         (Some(cache), _) if cache.starts_with('/') => cache.clone(),
         (_, Some(home)) if home.starts_with('/') => format!("{}/.cache", home.trim_end_matches('/')),
+        _ => return None,
+    };
+    Some(format!("{base}/stillframe"))
+}
+
+/// Where the user's programs keep what they cannot make again, and nobody clears.
+fn user_state(variables: &Variables) -> Option<String> {
+    let base = match (variables.get("XDG_STATE_HOME"), variables.get("HOME")) {
+        (Some(state), _) if state.starts_with('/') => state.clone(),
+        (_, Some(home)) if home.starts_with('/') => format!("{}/.local/state", home.trim_end_matches('/')),
         _ => return None,
     };
     Some(format!("{base}/stillframe"))

@@ -8,8 +8,8 @@ use sd_notify::{NotifyState, notify};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-/// Says that the socket answers.
-pub(super) fn ready() {
+/// Says that what was started is there: the socket answers, or backup mode is held.
+pub fn ready() {
     drop(tell(NotifyState::Ready));
 }
 

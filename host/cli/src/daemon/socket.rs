@@ -103,7 +103,7 @@ impl Classify for SocketError {
 }
 
 /// Whether our own user, or root, is at the other end: on another user's word WAL would be archived, recycled or called absent.
-pub(super) fn is_trusted(stream: impl AsFd) -> io::Result<bool> {
+pub fn is_trusted(stream: impl AsFd) -> io::Result<bool> {
     let peer = socket_peercred(stream)?.uid;
     Ok(peer == geteuid() || peer.is_root())
 }

@@ -39,6 +39,8 @@ pub struct Intent {
     pub hostname: String,
     /// The process that takes it; none in one of an older version.
     pub process: Option<IntentProcess>,
+    /// Whether an outside tool cuts or copies: then no provider is asked for anything.
+    pub is_outside: bool,
 }
 
 /// The process that takes a backup, by which it is known on its own machine whether it can still go on.
@@ -76,6 +78,8 @@ struct Stored {
     hostname: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     process: Option<IntentProcess>,
+    #[serde(default, rename = "outside", skip_serializing_if = "std::ops::Not::not")]
+    is_outside: bool,
 }
 
 impl Intent {
@@ -107,6 +111,7 @@ impl Intent {
             expires_at: self.expires_at,
             hostname: self.hostname.clone(),
             process: self.process.clone(),
+            is_outside: self.is_outside,
         };
         codec::to_bytes(key, &stored)
     }
@@ -121,8 +126,8 @@ impl Intent {
             return Err(inconsistent(format!("it is about `{}`", stored.name)));
         }
         // Who settles it would find nothing to delete, and forget what was cut.
-        if stored.requests.is_empty() {
-            return Err(inconsistent("it names no provider".to_owned()));
+        if stored.requests.is_empty() != stored.is_outside {
+            return Err(inconsistent("it names providers and an outside tool, or neither".to_owned()));
         }
         Ok(Self {
             name: stored.name,
@@ -135,6 +140,7 @@ impl Intent {
             expires_at: stored.expires_at,
             hostname: stored.hostname,
             process: stored.process,
+            is_outside: stored.is_outside,
         })
     }
 }

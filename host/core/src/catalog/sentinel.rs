@@ -50,6 +50,14 @@ pub struct BackupPath {
     pub path: PathBuf,
 }
 
+/// What a tool other than ours holds of a backup: the host held backup mode while that tool cut or copied.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutsideCopy {
+    /// What the operator says by which the tool knows it; may be empty.
+    pub snapshot_ids: Vec<String>,
+}
+
 /// What one provider holds of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +141,8 @@ pub struct Sentinel {
     pub consistency: Consistency,
     /// Whether the server was a standby.
     pub from_standby: bool,
+    /// The copy is not ours: then there are no sets, and nobody here can restore or delete it.
+    pub outside: Option<OutsideCopy>,
 }
 
 impl Sentinel {
@@ -145,6 +155,9 @@ impl Sentinel {
     /// Bytes of data in all snapshots, where the providers know all of them.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
+        if self.outside.is_some() {
+            return None;
+        }
         total_bytes(self.sets.iter().flat_map(|set| &set.snapshot.members).map(|member| member.size_bytes))
     }
 
@@ -175,7 +188,7 @@ impl Sentinel {
         if !self.paths.iter().any(|path| path.name == DataPathName::Data) {
             return Err("it names no data directory".to_owned());
         }
-        check_sets(&self.sets, &self.paths)
+        check_sets(&self.sets, &self.paths, self.outside.as_ref())
     }
 
     pub(super) fn to_bytes(&self, key: &Key) -> Result<Bytes, CatalogError> {
@@ -199,13 +212,18 @@ impl Sentinel {
         if !stored.paths.iter().any(|path| path.name == DataPathName::Data) {
             return Err(inconsistent("it names no data directory".to_owned()));
         }
-        check_sets(&stored.sets, &stored.paths).map_err(inconsistent)?;
+        check_sets(&stored.sets, &stored.paths, stored.outside.as_ref()).map_err(inconsistent)?;
         Ok(stored.into())
     }
 }
 
 /// A restore takes each directory from the volume that holds it: none may be missing, and none be there twice.
-fn check_sets(sets: &[BackupSet], paths: &[BackupPath]) -> Result<(), String> {
+fn check_sets(sets: &[BackupSet], paths: &[BackupPath], outside: Option<&OutsideCopy>) -> Result<(), String> {
+    match (outside, sets.len()) {
+        (Some(_), 0) => return Ok(()),
+        (Some(_), count) => return Err(format!("an outside tool has its copy, and {count} providers have it as well")),
+        (None, _) => {}
+    }
     // Of an older version, which had one set and did not say more.
     if let [only] = sets
         && only.volumes.is_empty()
@@ -278,6 +296,8 @@ struct Stored {
     consistency: Consistency,
     #[serde(rename = "FromStandby")]
     from_standby: bool,
+    #[serde(rename = "Outside", default, skip_serializing_if = "Option::is_none")]
+    outside: Option<OutsideCopy>,
 }
 
 impl From<&Sentinel> for Stored {
@@ -307,6 +327,7 @@ impl From<&Sentinel> for Stored {
             paths: sentinel.paths.clone(),
             consistency: sentinel.consistency,
             from_standby: sentinel.from_standby,
+            outside: sentinel.outside.clone(),
         }
     }
 }
@@ -333,6 +354,7 @@ impl From<Stored> for Sentinel {
             paths: stored.paths,
             consistency: stored.consistency,
             from_standby: stored.from_standby,
+            outside: stored.outside,
         }
     }
 }

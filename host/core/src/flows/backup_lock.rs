@@ -47,6 +47,9 @@ async fn change(ports: &Ports<'_>, name: &BackupName, action: LockAction) -> Res
         return Err(LockError::Condemned(name.clone()));
     }
     check(backup, action, now)?;
+    if backup.sentinel.outside.is_some() {
+        return Err(LockError::Outside(name.clone()));
+    }
     // Every provider is asked whether it can before the first one does: a backup that is locked in part is deleted in part.
     let mut sets: Vec<(Arc<dyn Provider>, &BackupSet)> = Vec::with_capacity(backup.sentinel.sets.len());
     for set in &backup.sentinel.sets {
@@ -127,6 +130,9 @@ pub enum LockError {
         /// The provider.
         provider: ProviderName,
     },
+    /// An outside tool made the copy.
+    #[error("the copy of the backup `{0}` was made by an outside tool, and is not ours to lock")]
+    Outside(BackupName),
     /// The end of the lock is over.
     #[error("a lock until {until} has ended: it is {now}")]
     Past {
@@ -160,9 +166,12 @@ impl Classify for LockError {
             Self::Lease(error) => error.class(),
             Self::Provider(error) => error.class(),
             Self::Past { .. } => ErrorClass::Usage,
-            Self::NoSuchBackup(_) | Self::Condemned(_) | Self::CannotLock { .. } | Self::Earlier { .. } | Self::Kept { .. } => {
-                ErrorClass::Refused
-            }
+            Self::NoSuchBackup(_)
+            | Self::Condemned(_)
+            | Self::CannotLock { .. }
+            | Self::Outside(_)
+            | Self::Earlier { .. }
+            | Self::Kept { .. } => ErrorClass::Refused,
         }
     }
 
@@ -173,6 +182,7 @@ impl Classify for LockError {
             Self::Provider(error) => return error.hint(),
             Self::NoSuchBackup(_) => "see the names with `stillframe backup-list`",
             Self::Condemned(_) => "its snapshot may be gone already; take a new backup",
+            Self::Outside(_) => "lock it with that tool, and mark the backup as permanent: `stillframe backup-mark`",
             Self::CannotLock { .. } => "mark it as permanent, which keeps our own rules from deleting it: `stillframe backup-mark`",
             Self::Past { .. } => "give a moment that is still to come",
             Self::Earlier { .. } => "a later moment prolongs it; to shorten it, release it first",

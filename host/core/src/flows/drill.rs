@@ -202,15 +202,23 @@ async fn choose(ports: &Ports<'_>, request: &DrillRequest) -> Result<Backup, Dri
     let mut contents = ports.catalog().contents().await?;
     super::settle_states(ports, &mut contents).await;
     match &request.backup {
-        Some(name) => contents.find(name).cloned().ok_or_else(|| FetchError::NoSuchBackup(name.clone()).into()),
+        Some(name) => {
+            let backup = contents.find(name).cloned().ok_or_else(|| FetchError::NoSuchBackup(name.clone()))?;
+            match &backup.sentinel.outside {
+                // Nothing is wrong with it: it must not be recorded as failed.
+                Some(copy) => Err(FetchError::Outside { name: name.clone(), snapshot_ids: copy.snapshot_ids.join("`, `") }.into()),
+                None => Ok(backup),
+            }
+        }
         None => newest(&contents, ports.clock.now()).cloned().ok_or_else(|| FetchError::NoBackups.into()),
     }
 }
 
-/// The newest of the newest cluster in this place that is ready and stays.
+/// The newest of the newest cluster in this place that is ready and stays, and that a provider can restore.
 fn newest(contents: &CatalogContents, now: Timestamp) -> Option<&Backup> {
+    let is_ours = |backup: &&Backup| backup.sentinel.outside.is_none();
     let stay = contents.backups.iter().filter(|backup| !backup.is_condemned && backup.state == BackupState::Ready);
-    oldest_first(stay, |backup| backup.sentinel.age(), now).pop()
+    oldest_first(stay.filter(is_ours), |backup| backup.sentinel.age(), now).pop()
 }
 
 /// A drill within a living cluster's directories would be part of its next backup, or worse.

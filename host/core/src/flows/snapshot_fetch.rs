@@ -113,6 +113,9 @@ pub async fn snapshot_fetch(
     let occupation = check_destination(request, sentinel)?;
 
     let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
+    if let (true, Some(copy)) = (restored_by_provider, &sentinel.outside) {
+        return Err(FetchError::Outside { name: sentinel.name.clone(), snapshot_ids: copy.snapshot_ids.join("`, `") });
+    }
     let (records, preparation) = if restored_by_provider {
         // A snapshot that can never be restored must not cost an attempt.
         ready::check(ports, sentinel).await?;

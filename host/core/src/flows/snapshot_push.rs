@@ -5,16 +5,16 @@
 //! When a step fails or the operator interrupts, backup mode has ended and what was cut is deleted, or stays under its intent. Several
 //! providers cut one after the other in one span of backup mode.
 
-mod announce;
+pub(super) mod announce;
 pub(super) mod assign;
 pub(super) mod cover;
-mod cut;
+pub(super) mod cut;
 mod error;
 mod labels;
-mod leftovers;
-mod preflight;
-mod undo;
-mod wait;
+pub(super) mod leftovers;
+pub(super) mod preflight;
+pub(super) mod undo;
+pub(super) mod wait;
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub use assign::{PathRule, PathSelector, ProviderChoice};
 use cut::Cut;
 pub use error::PushError;
 use preflight::{Part, Prepared};
+use wait::Awaited;
 
 /// What to back up, and how.
 #[derive(Debug, Clone)]
@@ -133,7 +134,7 @@ pub async fn snapshot_push(
 }
 
 /// Runs a step until it is done or the operator interrupts. Dropping the step ends backup mode, since it owns the session.
-async fn stoppable<T>(
+pub(super) async fn stoppable<T>(
     step: impl Future<Output = Result<T, PushError>>,
     interrupted: Pin<&mut (impl Future<Output = ()> + Send)>,
 ) -> Result<T, PushError> {
@@ -158,7 +159,9 @@ async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prep
         primary.create_restore_point_and_switch(request.name.as_str()).await?;
     }
     // Without start…stop in the archive the set cannot be restored: the stop record is written after the cut.
-    wait::until_archived(ports, &mut cut, request, prepared).await?;
+    let deadline = request.deadlines.archive;
+    wait::until_archived(ports, &Awaited::of(&prepared.facts, cut.start_lsn, cut.stop_lsn, deadline), Some(&mut *cut.connection))
+        .await?;
     wait::until_ready(ports, &mut cut, request, prepared).await?;
     // Everybody who deletes WAL reckons with the intent until it expires, and not one second longer. Who expires it behind another
     // clock gives the backup up before, which the publication finds.
@@ -192,6 +195,7 @@ fn sentinel(request: &PushRequest, prepared: &Prepared, cut: Cut) -> Sentinel {
         paths: paths.map(|path| BackupPath { name: path.name.clone(), role: path.role, path: path.path.clone() }).collect(),
         consistency,
         from_standby: facts.in_recovery,
+        outside: None,
     }
 }
 

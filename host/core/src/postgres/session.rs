@@ -8,9 +8,6 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::postgres::{CheckpointMode, Connection, ConnectionError, Lsn, StoppedBackup};
 
-/// How often the session proves that it lives: a lost one is noticed now and not at the stop, hours later.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-
 /// How long an aborted backup waits for an orderly stop before it just closes the connection.
 const ABORT_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -22,6 +19,9 @@ pub struct BackupSession {
 }
 
 impl BackupSession {
+    /// How often the session proves that it lives: a lost one is noticed now and not at the stop, hours later.
+    pub const PING_INTERVAL: Duration = Duration::from_secs(10);
+
     /// Enters backup mode.
     pub async fn start(
         mut connection: Box<dyn Connection>,
@@ -41,11 +41,16 @@ impl BackupSession {
     /// Pings for ever; returns only when the session is lost, and with it backup mode.
     pub async fn keep_alive(&mut self, clock: &dyn Clock) -> ConnectionError {
         loop {
-            clock.sleep(PING_INTERVAL).await;
-            if let Err(error) = self.connection.ping().await {
+            clock.sleep(Self::PING_INTERVAL).await;
+            if let Err(error) = self.ping().await {
                 return error;
             }
         }
+    }
+
+    /// Proves that the session lives, and backup mode with it. Whoever drops this before it ends gives the session up.
+    pub async fn ping(&mut self) -> Result<(), ConnectionError> {
+        self.connection.ping().await
     }
 
     /// Leaves backup mode and gives the connection back.

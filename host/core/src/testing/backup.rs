@@ -71,6 +71,7 @@ pub fn published_backup(number: u32) -> Backup {
         paths: vec![BackupPath { name: DataPathName::Data, role: DataRole::Data, path: data_directory }],
         consistency: Consistency::Atomic,
         from_standby: false,
+        outside: None,
     };
     Backup::published(sentinel)
 }

@@ -21,6 +21,7 @@ mod reconcile;
 mod recoveries;
 mod restore_elsewhere;
 mod restore_refusals;
+mod session;
 mod several_providers;
 mod snapshot_fetch;
 mod snapshot_push;

@@ -244,6 +244,7 @@ impl World {
             expires_at: at(server.hours + expires),
             hostname: "db1".to_owned(),
             process: None,
+            is_outside: false,
         });
     }
 

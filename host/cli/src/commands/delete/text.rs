@@ -65,7 +65,13 @@ fn backup_row(decision: &Decision) -> Vec<String> {
         (true, false, true) => "; stands alone",
         _ => "",
     };
-    row(reason.keeps(), backup.sentinel.name.to_string(), backup.sentinel.size_bytes(), format!("{reason}{alone}"))
+    let outside = match &backup.sentinel.outside {
+        Some(copy) if !reason.keeps() => {
+            format!("; the outside tool's copy stays, delete it there: {}", copy.snapshot_ids.join(", "))
+        }
+        _ => String::new(),
+    };
+    row(reason.keeps(), backup.sentinel.name.to_string(), backup.sentinel.size_bytes(), format!("{reason}{alone}{outside}"))
 }
 
 fn wal_row(run: WalRun<'_>) -> Vec<String> {

@@ -85,6 +85,7 @@ async fn adopt(ports: &Ports<'_>, asked: &LeaseRequest, lease: &Lease<'_>, senti
         expires_at: now.saturating_add(ADOPTION).unwrap_or(now),
         hostname: asked.host.clone(),
         process: asked.process_space.clone().map(|space| IntentProcess { id: asked.process_id, space }),
+        is_outside: false,
     };
     catalog.begin(&intent).await?;
     match publish(ports, lease, sentinel).await {

@@ -79,6 +79,7 @@ impl<'a> Rebuilder<'a> {
             sets: snapshots,
             paths: passport.paths,
             from_standby: passport.from_standby,
+            outside: None,
         };
         sentinel.check().map_err(Obstacle::Never)?;
         self.prove_archived(&sentinel).await?;

@@ -43,6 +43,14 @@ pub enum FetchError {
     /// A background task died.
     #[error("the preparation died")]
     Lost(#[source] tokio::task::JoinError),
+    /// An outside tool made the copy, and nobody else can restore it.
+    #[error("the copy of the backup `{name}` was made by an outside tool, which has to restore it (`{snapshot_ids}`)")]
+    Outside {
+        /// The backup.
+        name: BackupName,
+        /// What the operator said of the copy.
+        snapshot_ids: String,
+    },
     /// The operator interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -405,6 +413,9 @@ impl Classify for FetchError {
                 "restore where the private key is: set `identity_file` or `identity_command` in [archive]"
             }
             Self::NotIsolated(_) => "use an isolated backup; for a test, add --allow-not-isolated",
+            Self::Outside { .. } => {
+                "let that tool put its copy into this directory, then run this again: what lies there is prepared in its place"
+            }
             Self::RelativeDestination(_) => "give it with a leading `/`",
             Self::InsideSnapshots { .. } => "choose a directory elsewhere: starting a server there would change the snapshot",
             Self::Running { .. } => "never restore over a running server; stop it, or choose another directory",

@@ -11,7 +11,7 @@ use crate::catalog::{CatalogError, Intent, Lease};
 use crate::flows::Ports;
 
 /// Writes the intent under the lease, and gives the lease back.
-pub(super) async fn announce(
+pub(in crate::flows) async fn announce(
     ports: &Ports<'_>,
     lease: Lease<'_>,
     request: &PushRequest,

@@ -76,7 +76,7 @@ async fn cut_all(ports: &Ports<'_>, start: Lsn, prepared: &Prepared) -> Result<V
 }
 
 /// Waits for an answer of the server no longer than this; giving up closes the session, and with it backup mode.
-async fn within<T>(
+pub(in crate::flows) async fn within<T>(
     ports: &Ports<'_>,
     deadline: Duration,
     answer: impl Future<Output = Result<T, ConnectionError>>,
@@ -88,7 +88,7 @@ async fn within<T>(
 }
 
 /// A promotion in the middle voids the backup: its WAL would lie on two timelines.
-fn check_server(before: &ServerFacts, after: &ServerFacts) -> Result<(), PushError> {
+pub(in crate::flows) fn check_server(before: &ServerFacts, after: &ServerFacts) -> Result<(), PushError> {
     if before.timeline != after.timeline || before.in_recovery != after.in_recovery {
         return Err(PushError::Promoted { before: before.timeline, after: after.timeline });
     }
@@ -123,7 +123,11 @@ pub(super) fn check_members(set: &SnapshotSet) -> Result<(), PushError> {
 }
 
 /// The files are kept byte for byte; here they are only compared with what is known otherwise.
-fn check_label(start: Lsn, stopped: &StoppedBackup, prepared: &Prepared) -> Result<(BackupLabel, TablespaceMap), PushError> {
+pub(in crate::flows) fn check_label(
+    start: Lsn,
+    stopped: &StoppedBackup,
+    prepared: &Prepared,
+) -> Result<(BackupLabel, TablespaceMap), PushError> {
     let label = BackupLabel::parse(stopped.label_file.clone()).map_err(|error| PushError::Label(error.to_string()))?;
     if label.start() != start {
         return Err(PushError::Label(format!("it starts at {}, and the server said {start}", label.start())));

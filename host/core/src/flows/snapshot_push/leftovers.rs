@@ -19,7 +19,7 @@ use crate::provider::SetReference;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What was left.
-pub(super) struct Leftovers {
+pub(in crate::flows) struct Leftovers {
     /// Announced and never published.
     interrupted: Vec<Intent>,
     /// Beside a sentinel.
@@ -28,7 +28,7 @@ pub(super) struct Leftovers {
 
 impl Leftovers {
     /// Those of this host that nobody can go on with. What others left is theirs to see to.
-    pub(super) fn of(contents: &CatalogContents, request: &PushRequest, now: Timestamp) -> Self {
+    pub(in crate::flows) fn of(contents: &CatalogContents, request: &PushRequest, now: Timestamp) -> Self {
         let here = request.lease.process_space.as_deref();
         let is_ours = |intent: &&Intent| intent.hostname == request.hostname;
         let stale = contents.stale_intents.iter().filter(is_ours).filter(|intent| intent.is_abandoned(now, here));
@@ -39,7 +39,7 @@ impl Leftovers {
     }
 
     /// Settles what can be settled at once, and says what cannot.
-    pub(super) async fn settle(&self, ports: &Ports<'_>, lease: &LeaseRequest) {
+    pub(in crate::flows) async fn settle(&self, ports: &Ports<'_>, lease: &LeaseRequest) {
         if self.interrupted.is_empty() && self.stale.is_empty() {
             return;
         }

@@ -22,28 +22,28 @@ const STEPS_AROUND_THE_CUT: u32 = 4;
 const SLACK: Duration = Duration::from_hours(1);
 
 /// A backup that can begin.
-pub(super) struct Prepared {
-    pub(super) facts: ServerFacts,
-    pub(super) paths: Vec<DataPath>,
+pub(in crate::flows) struct Prepared {
+    pub(in crate::flows) facts: ServerFacts,
+    pub(in crate::flows) paths: Vec<DataPath>,
     /// One for each provider, in cutting order.
-    pub(super) parts: Vec<Part>,
-    pub(super) intent: Intent,
+    pub(in crate::flows) parts: Vec<Part>,
+    pub(in crate::flows) intent: Intent,
     /// When its time is over, by a clock that nobody sets.
-    pub(super) ends_at: Duration,
+    pub(in crate::flows) ends_at: Duration,
     /// What earlier backups of this host left in the catalog.
-    pub(super) left: Leftovers,
+    pub(in crate::flows) left: Leftovers,
     /// What other backups are made of.
-    pub(super) known: KnownSnapshots,
+    pub(in crate::flows) known: KnownSnapshots,
 }
 
 /// What one provider cuts.
-pub(super) struct Part {
-    pub(super) provider: Arc<dyn Provider>,
-    pub(super) create: CreateRequest,
+pub(in crate::flows) struct Part {
+    pub(in crate::flows) provider: Arc<dyn Provider>,
+    pub(in crate::flows) create: CreateRequest,
     /// Whether the provider was asked to cut: before that there is nothing to undo, and nothing to ask it about.
-    pub(super) create_was_called: AtomicBool,
+    pub(in crate::flows) create_was_called: AtomicBool,
     /// Handle of what it has cut, once it has said so.
-    pub(super) created: OnceLock<String>,
+    pub(in crate::flows) created: OnceLock<String>,
 }
 
 /// Proves everything that can be proven without a side effect.
@@ -84,7 +84,7 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
     Ok(Prepared { facts, paths, parts: ordered, intent, ends_at, left, known: KnownSnapshots::of(&contents) })
 }
 
-async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {
+pub(in crate::flows) async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {
     // A standby does not archive by itself; its primary does, and the archive is watched in the end.
     if facts.in_recovery {
         if server.primary.is_none() && facts.archive_mode != ArchiveMode::Always {
@@ -134,7 +134,7 @@ fn handle_of(set: &BackupSet) -> SetReference {
 }
 
 /// When every deadline has passed.
-fn lifetime(request: &PushRequest, cuts: usize) -> Duration {
+pub(in crate::flows) fn lifetime(request: &PushRequest, cuts: usize) -> Duration {
     let deadlines = request.deadlines;
     // Each provider's cut has the deadline for itself, as have the flush, the start of backup mode, its end, and the look afterwards.
     let cuts = deadlines.cut.saturating_mul(u32::try_from(cuts).unwrap_or(u32::MAX).saturating_add(STEPS_AROUND_THE_CUT));
@@ -142,7 +142,13 @@ fn lifetime(request: &PushRequest, cuts: usize) -> Duration {
     waits.into_iter().fold(SLACK, Duration::saturating_add)
 }
 
-fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered: &[Part], lifetime: Duration) -> Intent {
+pub(in crate::flows) fn intent(
+    ports: &Ports<'_>,
+    request: &PushRequest,
+    facts: &ServerFacts,
+    ordered: &[Part],
+    lifetime: Duration,
+) -> Intent {
     let begun_at = ports.clock.now();
     let requests =
         ordered.iter().map(|part| IntendedSet { provider: part.provider.name().clone(), token: part.create.token.clone() });
@@ -158,5 +164,6 @@ fn intent(ports: &Ports<'_>, request: &PushRequest, facts: &ServerFacts, ordered
         expires_at: begun_at.saturating_add(lifetime).unwrap_or(begun_at),
         hostname: request.hostname.clone(),
         process: process.map(|space| IntentProcess { id: request.lease.process_id, space }),
+        is_outside: ordered.is_empty(),
     }
 }

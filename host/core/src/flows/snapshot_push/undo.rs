@@ -18,7 +18,7 @@ use crate::provider::{Deletion, SetReference};
 const DELETION_POLLS: (Duration, u32) = (Duration::from_secs(2), 60);
 
 /// Deletes what was cut; gives the error that the operator must see.
-pub(super) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushError) -> PushError {
+pub(in crate::flows) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause: PushError) -> PushError {
     let name = &prepared.intent.name;
     if is_finished(ports, prepared).await {
         tracing::warn!(backup = %name, "it is published, so that nothing of it is undone: {}", chain(&cause));
@@ -46,7 +46,7 @@ async fn is_finished(ports: &Ports<'_>, prepared: &Prepared) -> bool {
 }
 
 /// Removes the intent of a backup of which nothing is left.
-pub(super) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushError) -> PushError {
+pub(in crate::flows) async fn withdraw(ports: &Ports<'_>, name: &BackupName, cause: PushError) -> PushError {
     match ports.catalog().remove_intent(name).await {
         Ok(()) => cause,
         Err(removal) => {

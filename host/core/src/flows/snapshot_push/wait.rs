@@ -8,7 +8,9 @@ use super::preflight::{Part, Prepared};
 use super::{PushError, PushRequest, Readiness};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::{Phase, Ports, Step};
-use crate::postgres::{ArchiverStatus, WalFileName, WalRange, WalSegment, WalSegmentSize};
+use crate::postgres::{
+    ArchiverStatus, Connection, Lsn, ServerFacts, SystemIdentifier, WalFileName, WalRange, WalSegment, WalSegmentSize,
+};
 use crate::provider::{Member, MemberState, SetReference, SnapshotSet, total_bytes};
 
 /// First and longest pause between two looks.
@@ -20,25 +22,42 @@ const EXPLANATION_DEADLINE: Duration = Duration::from_secs(10);
 /// How often in a row the archiver must be seen calm: what it is refused, it says within these looks.
 const CALM_LOOKS: u32 = 5;
 
-/// Waits until every segment of the backup is in the archive, readable and this cluster's.
-pub(super) async fn until_archived(
+/// The WAL of a backup that shall come into the archive.
+pub(in crate::flows) struct Awaited {
+    pub(in crate::flows) range: WalRange,
+    pub(in crate::flows) size: WalSegmentSize,
+    pub(in crate::flows) cluster: SystemIdentifier,
+    /// Whether the server is a standby, whose own archiver says nothing of it.
+    pub(in crate::flows) in_recovery: bool,
+    pub(in crate::flows) deadline: Duration,
+}
+
+impl Awaited {
+    /// What a backup of this server needs from its start to its stop.
+    pub(in crate::flows) fn of(facts: &ServerFacts, start: Lsn, stop: Lsn, deadline: Duration) -> Self {
+        let size = facts.segment_size;
+        let range = WalRange::of_backup(facts.timeline, start, stop, size);
+        Self { range, size, cluster: facts.system_identifier, in_recovery: facts.in_recovery, deadline }
+    }
+}
+
+/// Waits until every segment of the backup is in the archive, readable and this cluster's. The server is asked how its archiver gets
+/// on, as long as there is a session.
+pub(in crate::flows) async fn until_archived(
     ports: &Ports<'_>,
-    cut: &mut Cut,
-    request: &PushRequest,
-    prepared: &Prepared,
+    awaited: &Awaited,
+    mut connection: Option<&mut (dyn Connection + 'static)>,
 ) -> Result<(), PushError> {
-    let facts = &prepared.facts;
-    let size = facts.segment_size;
-    let range = WalRange::of_backup(facts.timeline, cut.start_lsn, cut.stop_lsn, size);
+    let Awaited { range, size, cluster, in_recovery, deadline } = *awaited;
     let mut missing: VecDeque<WalSegment> = range.segments().collect();
     let total = missing.len() as u64;
     tracing::info!(segments = missing.len(), "waiting for the WAL of the backup in the archive");
     ports.progress.report(&Step { done: Some(0), total: Some(total), ..Step::begun(Phase::Archive) });
-    let mut wait = Wait::new(ports, request.deadlines.archive);
+    let mut wait = Wait::new(ports, deadline);
     let mut calm_looks = 0;
     loop {
         while let Some(next) = missing.front() {
-            match ports.archive().holds_segment(*next, size, facts.system_identifier).await {
+            match ports.archive().holds_segment(*next, size, cluster).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 // The archive has until the deadline, and so has its store.
@@ -50,20 +69,19 @@ pub(super) async fn until_archived(
             }
             missing.pop_front();
         }
-        let archiver = archiver(ports, cut).await;
+        let archiver = archiver(ports, connection.as_deref_mut()).await;
         let last_failed = archiver.as_ref().filter(|status| status.is_failing).and_then(|status| status.last_failed_wal.clone());
         let position = archiver.map_or(Position::Passed, |status| Position::of(&status, range, size));
         calm_looks = if position == Position::Calm { calm_looks + 1 } else { 0 };
-        let has_passed = facts.in_recovery || position == Position::Passed || calm_looks >= CALM_LOOKS;
+        let has_passed = in_recovery || position == Position::Passed || calm_looks >= CALM_LOOKS;
         if missing.is_empty() && has_passed {
             return Ok(());
         }
-        let waited = request.deadlines.archive;
         let next = missing.front().map(|segment| segment.file_name(size));
         if wait.is_over(ports) {
             return Err(match next {
-                Some(missing) => PushError::NotArchived { missing, waited, last_failed },
-                None => PushError::NotArchivedByServer { waited, last_failed },
+                Some(missing) => PushError::NotArchived { missing, waited: deadline, last_failed },
+                None => PushError::NotArchivedByServer { waited: deadline, last_failed },
             });
         }
         ports.progress.report(&Step {
@@ -107,9 +125,10 @@ impl Position {
 }
 
 /// What the server says about its archiver; none when it does not answer. The backup is good without the session.
-async fn archiver(ports: &Ports<'_>, cut: &mut Cut) -> Option<ArchiverStatus> {
+async fn archiver(ports: &Ports<'_>, connection: Option<&mut (dyn Connection + 'static)>) -> Option<ArchiverStatus> {
+    let connection = connection?;
     tokio::select! {
-        status = cut.connection.archiver() => status.ok(),
+        status = connection.archiver() => status.ok(),
         () = ports.clock.sleep(EXPLANATION_DEADLINE) => None,
     }
 }
