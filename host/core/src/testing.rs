@@ -14,7 +14,7 @@ mod store;
 mod wal;
 
 pub use backup::published_backup;
-pub use clock::ManualClock;
+pub use clock::{HastyClock, ManualClock};
 pub use connection::{FakeConnection, FakeServer};
 pub(crate) use fuse::change_file;
 pub use fuse::{Effect, Failure, Fault, FileWatch, Fuse, Spot};

@@ -1,4 +1,4 @@
-//! A clock that stands still until somebody sleeps: then it has passed at once.
+//! A clock that stands still until somebody sleeps, when it has passed at once; and one that follows the real time, but runs fast.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 
 /// A clock whose time passes by sleeping, without waiting. Clones are the same clock.
 ///
@@ -61,5 +61,39 @@ impl Clock for ManualClock {
             tokio::task::yield_now().await;
         }
         self.advance(duration);
+    }
+}
+
+/// The real time since it was made, so many times as fast: for what goes on in threads and files, where no sleep can stand for time.
+///
+/// It begins a second ahead, so that files that were just written are settled.
+#[derive(Debug, Clone, Copy)]
+pub struct HastyClock {
+    begin: Timestamp,
+    begin_uptime: Duration,
+    speed: u32,
+}
+
+impl HastyClock {
+    /// Begins now.
+    #[must_use]
+    pub fn begin(speed: u32) -> Self {
+        let begin = SystemClock.now().saturating_add(Duration::from_secs(1)).unwrap_or(Timestamp::MAX);
+        Self { begin, begin_uptime: SystemClock.uptime(), speed: speed.max(1) }
+    }
+}
+
+#[async_trait]
+impl Clock for HastyClock {
+    fn now(&self) -> Timestamp {
+        self.begin.saturating_add(self.uptime()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn uptime(&self) -> Duration {
+        SystemClock.uptime().saturating_sub(self.begin_uptime).saturating_mul(self.speed)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        SystemClock.sleep(duration / self.speed).await;
     }
 }

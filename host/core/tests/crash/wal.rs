@@ -11,6 +11,7 @@ use stillframe_core::flows::{Guarding, Ports, Pusher, WalFetched, wal_fetch, wal
 use stillframe_core::postgres::Lsn;
 use stillframe_core::provider::DataPathName;
 use stillframe_core::spool::AheadSettings;
+use stillframe_core::testing::HastyClock;
 
 use crate::harness::{Flow, exhaust};
 use crate::seams::Seams;
@@ -195,6 +196,9 @@ struct WalPrefetch;
 
 const SERVED: u32 = 3;
 
+/// What cannot be fetched makes it wait half a minute for a server that takes nothing: a third of a second of a real one.
+const HASTE: u32 = 100;
+
 impl WalPrefetch {
     /// Returns when the window is full.
     async fn filled(world: &World) {
@@ -223,7 +227,8 @@ impl Flow for WalPrefetch {
     }
 
     async fn run(&self, world: &World, seams: &Seams<'_>, _attempt: u8) -> Result<(), String> {
-        let (ports, settings) = (ports(seams), settings(world, true));
+        let clock = HastyClock::begin(HASTE);
+        let (ports, settings) = (Ports { clock: &clock, ..seams.ports() }, settings(world, true));
         let fetched = wal_fetch(&ports, &settings, &segment(SERVED).to_string(), &destination(world)).await;
         let (fetched, next) = fetched.map_err(|error| format!("{error:?}"))?;
         assert_ne!(fetched, WalFetched::Absent, "absence_is_proven_before_exit_1");
