@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::cluster::BUILT_IN_SEGMENT_MIB;
 use crate::site::SEGMENT_DIGITS;
-use crate::{Account, Cluster, ConfigFile, Running, ScratchDirectory, SmallDisk, Stillframe, file_name, files};
+use crate::{Account, Cluster, ConfigFile, Running, ScratchDirectory, SmallDisk, Stillframe, file_name, files, tested_major};
 
 /// Begins the names of files that no key can name: what a writer has not finished, and the mark of a store.
 const HIDDEN: char = '.';
@@ -37,20 +38,24 @@ impl Backlog {
     /// Fills each with so many percent of noise and of words.
     #[track_caller]
     fn write_each(segment_mib: u32, count: usize, content: impl Fn(usize) -> (u64, u64)) -> Self {
+        // Before 11, their size is built into the server.
+        let segment_mib = if tested_major() >= 11 { segment_mib } else { BUILT_IN_SEGMENT_MIB };
         // An empty command: segments become ready, and the server waits for somebody who takes them.
-        let mut cluster = Cluster::builder(15)
+        let mut cluster = Cluster::builder(tested_major())
             .wal_segment_size(segment_mib)
             .archive_command("")
             .setting("autovacuum", "off")
             .setting("wal_compression", "off")
             .start();
         let session = cluster.session();
+        // The cheapest source of noise that the server has without an extension.
+        let is_cheap = tested_major() >= 13;
+        let noise_of_16_bytes = if is_cheap { "uuid_send(gen_random_uuid())" } else { "decode(md5(random()::text), 'hex')" };
         for number in 0..count {
             let (noise, words) = content(number);
             let bytes = |percent: u64| u64::from(segment_mib) * (1 << 20) * percent / 100;
-            // `gen_random_uuid` fills 16 bytes at a time and is the cheapest source of noise that every server has.
             session.sql(&format!(
-                "SELECT pg_logical_emit_message(false, 'noise', string_agg(uuid_send(gen_random_uuid()), ''::bytea)) FROM generate_series(1, {});
+                "SELECT pg_logical_emit_message(false, 'noise', string_agg({noise_of_16_bytes}, ''::bytea)) FROM generate_series(1, {});
                  SELECT pg_logical_emit_message(false, 'words', repeat('all work and no play ', {}));
                  SELECT pg_switch_wal()",
                 bytes(noise) / 16 + 1,

@@ -7,8 +7,10 @@ mod template;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use builder::BUILT_IN_SEGMENT_MIB;
 pub use builder::ClusterBuilder;
 pub use server::StopMode;
 pub(crate) use server::free_port;
@@ -32,6 +34,7 @@ pub struct Cluster {
     port: u16,
     planned_tablespaces: Vec<PathBuf>,
     variables: Vec<(String, String)>,
+    socket_directory: PathBuf,
     scratch: ScratchDirectory,
 }
 
@@ -52,7 +55,8 @@ impl Cluster {
     }
 
     fn with_directory(scratch: ScratchDirectory, data_directory: PathBuf, postgres: Postgres) -> Self {
-        Account::unprivileged().create_directory(&scratch.join("s"));
+        let socket_directory = scratch.join("s");
+        Account::unprivileged().create_directory(&socket_directory);
         Self {
             server: None,
             postgres,
@@ -60,6 +64,7 @@ impl Cluster {
             port: free_port(),
             planned_tablespaces: Vec::new(),
             variables: Vec::new(),
+            socket_directory,
             scratch,
         }
     }
@@ -81,10 +86,9 @@ impl Cluster {
     /// Starts the server; says what it logged when it ends before it answers.
     pub fn try_start(&mut self) -> Result<(), String> {
         assert!(self.server.is_none(), "the server runs already");
-        let socket_directory = self.socket_directory();
         let log_file = self.log_file();
         let (server, port) =
-            Server::start(&self.postgres, &self.data_directory, &socket_directory, &log_file, self.port, &self.variables)?;
+            Server::start(&self.postgres, &self.data_directory, &self.socket_directory, &log_file, self.port, &self.variables)?;
         self.server = Some(server);
         self.port = port;
         for (index, location) in std::mem::take(&mut self.planned_tablespaces).iter().enumerate() {
@@ -164,6 +168,12 @@ impl Cluster {
         panic!("`{statement}` did not become true: {last:?}\n{}", self.log());
     }
 
+    /// Size of a segment of its WAL.
+    #[track_caller]
+    pub fn wal_segment_bytes(&self) -> u64 {
+        self.value("SELECT pg_size_bytes(current_setting('wal_segment_size'))").parse().expect("a number")
+    }
+
     /// Ends the current segment, which has a record of its own at least; gives its name.
     #[track_caller]
     pub fn switch_wal(&self) -> String {
@@ -177,6 +187,19 @@ impl Cluster {
         self.wait_until(&format!("SELECT last_archived_wal >= '{file}' FROM pg_stat_archiver"));
     }
 
+    /// Ends the recovery of a standby, as an operator does; the server answers before it takes writes.
+    #[track_caller]
+    pub fn promote(&self) {
+        if self.postgres.major >= 12 {
+            self.sql("SELECT pg_promote()");
+            return;
+        }
+        let mut promote = Command::new(self.postgres.program("pg_ctl"));
+        promote.args(["promote", "-D"]).arg(&self.data_directory).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
+        let status = Account::unprivileged().run_as(&mut promote).status();
+        assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "pg_ctl promote failed: {status:?}");
+    }
+
     /// Waits until a recovery has ended and the server takes writes.
     #[track_caller]
     pub fn wait_until_recovered(&self) {
@@ -185,7 +208,13 @@ impl Cluster {
 
     /// Connection string through the Unix socket, as superuser.
     pub fn conninfo(&self) -> String {
-        format!("host={} port={} user=postgres dbname=postgres", self.socket_directory().display(), self.port)
+        self.conninfo_to("postgres")
+    }
+
+    /// The same to another database.
+    pub fn conninfo_to(&self, database: &str) -> String {
+        let (directory, database) = (quoted(&self.socket_directory.display().to_string()), quoted(database));
+        format!("host={directory} port={} user=postgres dbname={database}", self.port)
     }
 
     /// Connection string through the loopback interface, as superuser.
@@ -199,8 +228,8 @@ impl Cluster {
     }
 
     /// The directory of the server's Unix socket.
-    pub fn socket_directory(&self) -> PathBuf {
-        self.scratch.join("s")
+    pub fn socket_directory(&self) -> &Path {
+        &self.socket_directory
     }
 
     /// The data directory.
@@ -245,6 +274,12 @@ impl Cluster {
     fn log_file(&self) -> PathBuf {
         self.scratch.join("log")
     }
+}
+
+/// A value of a connection string; what needs no quotes has none.
+fn quoted(value: &str) -> String {
+    let is_plain = !value.is_empty() && !value.contains([' ', '\'', '\\']);
+    if is_plain { value.to_owned() } else { format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'")) }
 }
 
 impl Drop for Cluster {

@@ -41,7 +41,7 @@ pub use object_store::{BUCKET, Dialect, FaultProxy, Loss, ObjectStoreServer, Own
 pub use places::{ScratchDirectory, compiled_cache, file_name, files, set_mode};
 pub use processes::{CommandLines, Found, is_alive, runs_the_binary};
 pub use random::Random;
-pub use server_binaries::Postgres;
+pub use server_binaries::{Postgres, majors, tested_major};
 pub use site::{Site, SiteBuilder};
 pub use small_disk::{SmallDisk, with_own_mounts};
 pub use sql::{Row, Session};

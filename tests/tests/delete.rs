@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use stillframe_tests::{Account, Site, Stillframe, copy_tree, set_mode};
+use stillframe_tests::{Account, Site, Stillframe, copy_tree, set_mode, tested_major};
 
 /// Attempts to kill a process at one moment.
 const MAX_ATTEMPTS: usize = 50;
 
 /// A server with a table, and nothing that writes by itself.
 fn site() -> Site {
-    let site = Site::builder(15).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
+    let site = Site::builder(tested_major()).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
     site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i");
     site.switch_wal();
     site

@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use stillframe_tests::Site;
+use stillframe_tests::{Site, tested_major};
 
 /// A server with a table that grows by a thousand rows before each backup.
 fn site(backups: usize) -> (Site, Vec<String>) {
-    let site = Site::builder(15).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
+    let site = Site::builder(tested_major()).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
     site.cluster.sql("CREATE TABLE t (i int)");
     let names = (0..backups).map(|number| backup(&site, if number == 1 { &["--permanent"] } else { &[] })).collect();
     (site, names)

@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use stillframe_tests::{Account, Cluster, ConfigFile, Postgres, ScratchDirectory, Stillframe, StopMode, copy_tree, is_alive};
+use stillframe_tests::{
+    Account, Cluster, ClusterBuilder, ConfigFile, Postgres, ScratchDirectory, Stillframe, StopMode, copy_tree, is_alive, majors,
+    tested_major,
+};
 
 #[test]
 fn every_major_version_starts_and_says_its_version() {
@@ -16,8 +19,15 @@ fn every_major_version_starts_and_says_its_version() {
 }
 
 #[test]
+fn the_version_under_test_starts_and_says_its_version() {
+    let cluster = Cluster::builder(tested_major()).start();
+    let number: u32 = cluster.value("SHOW server_version_num").parse().unwrap();
+    assert_eq!(number / 10_000, tested_major());
+}
+
+#[test]
 fn a_dropped_cluster_leaves_neither_a_process_nor_a_file() {
-    let mut cluster = Cluster::builder(15).tablespaces(2).create();
+    let mut cluster = Cluster::builder(tested_major()).tablespaces(2).create();
     let scratch = cluster.scratch().path().to_owned();
     assert_eq!(fs::metadata(cluster.data_directory()).unwrap().uid(), Account::unprivileged().uid);
     cluster.start();
@@ -31,7 +41,7 @@ fn a_dropped_cluster_leaves_neither_a_process_nor_a_file() {
 
 #[test]
 fn a_killed_cluster_recovers_on_its_next_start() {
-    let mut cluster = Cluster::builder(15).start();
+    let mut cluster = Cluster::builder(tested_major()).start();
     cluster.sql("CREATE TABLE survivors AS SELECT 1 AS number");
     cluster.kill9();
     cluster.start();
@@ -43,14 +53,14 @@ fn a_killed_cluster_recovers_on_its_next_start() {
 
 #[test]
 fn a_copy_can_be_adopted_on_another_port() {
-    let mut original = Cluster::builder(12).start();
+    let mut original = Cluster::builder(tested_major()).start();
     original.sql("CREATE TABLE kept AS SELECT 7 AS number");
     original.stop(StopMode::Fast);
     let scratch = ScratchDirectory::create();
     let copy = scratch.join("copy");
     copy_tree(original.data_directory(), &copy);
     original.start();
-    let mut adopted = Cluster::adopt(&copy, 12);
+    let mut adopted = Cluster::adopt(&copy, tested_major());
     adopted.start();
     assert_ne!(adopted.port(), original.port());
     assert_eq!(adopted.value("SELECT number FROM kept"), "7");
@@ -60,14 +70,14 @@ fn a_copy_can_be_adopted_on_another_port() {
 
 #[test]
 fn a_server_that_cannot_start_says_why() {
-    let mut cluster = Cluster::builder(15).setting("shared_buffers", "many").create();
+    let mut cluster = Cluster::builder(tested_major()).setting("shared_buffers", "many").create();
     let log = cluster.try_start().unwrap_err();
     assert!(log.contains("shared_buffers"), "{log}");
 }
 
 #[test]
 fn standbys_of_old_and_new_versions_follow_their_primary() {
-    for major in [10, 12, 15] {
+    for major in majors(&[10, 12, 15]) {
         let primary = Cluster::builder(major).start();
         let mut standby = Cluster::standby_of(&primary);
         standby.start();
@@ -78,13 +88,24 @@ fn standbys_of_old_and_new_versions_follow_their_primary() {
 }
 
 #[test]
-fn segment_sizes_and_system_identifiers_are_as_asked_for() {
-    let identifier = "SELECT system_identifier FROM pg_control_system()";
-    let small = Cluster::builder(15).wal_segment_size(1).start();
+fn segment_sizes_are_as_asked_for() {
+    let small = Cluster::builder(tested_major()).wal_segment_size(1).start();
     assert_eq!(small.value("SHOW wal_segment_size"), "1MB");
-    let (one, other) = (Cluster::builder(15).start(), Cluster::builder(15).start());
+}
+
+#[test]
+fn checksums_are_as_asked_for() {
+    let checksums = |builder: ClusterBuilder| builder.create().start().value("SHOW data_checksums");
+    assert_eq!(checksums(Cluster::builder(tested_major())), "on");
+    assert_eq!(checksums(Cluster::builder(tested_major()).without_checksums()), "off");
+}
+
+#[test]
+fn system_identifiers_are_as_asked_for() {
+    let identifier = "SELECT system_identifier FROM pg_control_system()";
+    let (one, other) = (Cluster::builder(tested_major()).start(), Cluster::builder(tested_major()).start());
     assert_eq!(one.value(identifier), other.value(identifier));
-    let distinct = Cluster::builder(15).fresh_initdb().start();
+    let distinct = Cluster::builder(tested_major()).fresh_initdb().start();
     assert_ne!(one.value(identifier), distinct.value(identifier));
 }
 
@@ -92,7 +113,7 @@ fn segment_sizes_and_system_identifiers_are_as_asked_for() {
 fn a_server_dies_with_its_test_process() {
     // The test executable runs itself: the child starts a server, says its process, and is killed.
     if let Ok(answer) = std::env::var("STILLFRAME_HARNESS_CHILD") {
-        let cluster = Cluster::builder(15).start();
+        let cluster = Cluster::builder(tested_major()).start();
         // Complete or absent, so that the reader sees no half of it.
         let unfinished = format!("{answer}.unfinished");
         fs::write(&unfinished, format!("{}\n{}", cluster.pid(), cluster.scratch().path().display())).unwrap();
@@ -123,7 +144,7 @@ fn a_server_dies_with_its_test_process() {
 
 #[test]
 fn the_binary_runs_as_the_unprivileged_user_with_a_configuration_that_it_can_read() {
-    let cluster = Cluster::builder(15).create();
+    let cluster = Cluster::builder(tested_major()).create();
     let scratch = ScratchDirectory::create();
     let config = ConfigFile::new()
         .cluster("main", &cluster)

@@ -7,10 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stillframe_tests::{Account, Site, Stillframe};
+use stillframe_tests::{Account, Site, Stillframe, tested_major};
 
 fn site() -> Site {
-    let site = Site::builder(15).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
+    let site = Site::builder(tested_major()).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
     site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i");
     site.switch_wal();
     site

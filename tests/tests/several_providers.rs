@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use stillframe_tests::{Account, ScratchDirectory, Site};
+use stillframe_tests::{Account, ScratchDirectory, Site, tested_major};
 
 /// Names of the sets in the directory of a provider.
 fn sets(root: &Path) -> Vec<String> {
@@ -20,7 +20,7 @@ fn directories_of_two_providers_are_one_backup_that_is_restored_and_deleted_as_a
     let elsewhere = ScratchDirectory::create();
     let (wal, root) = (elsewhere.join("wal"), elsewhere.join("second snapshots"));
     Account::unprivileged().create_directory(&root);
-    let mut site = Site::builder(15).cluster(|cluster| cluster.wal_at(&wal).tablespaces(1)).start();
+    let mut site = Site::builder(tested_major()).cluster(|cluster| cluster.wal_at(&wal).tablespaces(1)).start();
     let location = site.cluster.scratch().join("ts1");
     site.reconfigure(|config| {
         let config = config.value("provider.second", "plugin", "hardlink");
@@ -69,7 +69,7 @@ fn directories_of_two_providers_are_one_backup_that_is_restored_and_deleted_as_a
 
 #[test]
 fn progress_in_json_makes_every_line_of_standard_error_an_object() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let finished = site.stillframe.succeed(["--json", "snapshot-push", "--progress", "json"]);
     assert_eq!(finished.json()["state"], "ready", "the result is on standard output");
     let events: Vec<serde_json::Value> =

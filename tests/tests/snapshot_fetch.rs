@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use stillframe_tests::{Account, Cluster, Postgres, Site, StopMode, copy_tree};
+use stillframe_tests::{Account, Cluster, Postgres, Site, StopMode, copy_tree, majors, tested_major};
 
 /// The versions on which every claim is tested; the seal is tested on all.
 const MAJORS: [u32; 3] = [12, 15, 18];
@@ -44,7 +44,7 @@ fn counts(cluster: &Cluster) -> Vec<String> {
 
 #[test]
 fn after_a_point_in_time_recovery_no_row_from_after_the_target_appears() {
-    for major in MAJORS {
+    for major in majors(&MAJORS) {
         let site = Site::start(major);
         site.cluster.sql("CREATE TABLE history AS SELECT 'before the backup' AS what FROM generate_series(1, 1000)");
         let name = site.backup(&[]);
@@ -68,7 +68,7 @@ fn after_a_point_in_time_recovery_no_row_from_after_the_target_appears() {
 /// The test above must be able to fail: with hard links to the live files it does.
 #[test]
 fn a_tree_of_hard_links_to_the_live_files_holds_data_from_the_future() {
-    let site = Site::builder(15)
+    let site = Site::builder(tested_major())
         .value("provider.hardlink", "method", "cp-al")
         .value("provider.hardlink", "allow_not_isolated", true)
         .start();
@@ -109,7 +109,7 @@ fn table_in_snapshot_holds(site: &Site, name: &str, words: &str) -> bool {
 
 #[test]
 fn label_and_map_are_restored_byte_for_byte_and_two_tablespaces_survive() {
-    for major in MAJORS {
+    for major in majors(&MAJORS) {
         let mut site = Site::builder(major).cluster(|cluster| cluster.tablespaces(2)).start();
         site.cluster.sql("CREATE TABLE one (i int) TABLESPACE ts1; CREATE TABLE two (i int) TABLESPACE ts2");
         site.cluster.sql("INSERT INTO one SELECT generate_series(1, 100); INSERT INTO two SELECT generate_series(1, 200)");
@@ -171,14 +171,14 @@ fn archived_backup_history(site: &Site) -> String {
 
 #[test]
 fn a_restored_copy_without_its_label_cannot_start() {
-    for major in Postgres::available_majors() {
+    for major in majors(&Postgres::available_majors()) {
         let site = Site::start(major);
         site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 10) AS i");
         let name = site.backup(&[]);
         let finished = site.fetch("restored", &[&name, "--archiving", "off"]);
         assert!(finished.is_success(), "PostgreSQL {major}: {finished}");
         let (label, aside) = (site.place("restored/backup_label"), site.place("label"));
-        let request = site.place(if major >= 12 { "restored/recovery.signal" } else { "restored/recovery.conf" });
+        let request = site.place("restored").join(site.cluster.postgres().recovery_request());
         let request_aside = site.place("request");
         fs::rename(&label, &aside).unwrap();
         // Neither with the request for recovery nor without it, nor with WAL in place.
@@ -206,7 +206,7 @@ fn a_restored_copy_without_its_label_cannot_start() {
 
 #[test]
 fn a_restore_into_a_live_or_a_foreign_directory_is_refused_and_changes_nothing() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     site.cluster.sql("CREATE TABLE t AS SELECT 1 AS i");
     let name = site.backup(&[]);
     let live = site.cluster.data_directory().to_str().unwrap().to_owned();
@@ -215,7 +215,7 @@ fn a_restore_into_a_live_or_a_foreign_directory_is_refused_and_changes_nothing()
     assert!(refused.stderr.contains("a server runs on"), "{refused}");
     assert_eq!(site.cluster.value("SELECT count(*) FROM t"), "1");
 
-    let other = Cluster::builder(15).fresh_initdb().create();
+    let other = Cluster::builder(tested_major()).fresh_initdb().create();
     let refused = site.stillframe.run(["snapshot-fetch", other.data_directory().to_str().unwrap(), &name]);
     assert_eq!(refused.code(), Some(4), "{refused}");
     assert!(refused.stderr.contains("holds the cluster"), "{refused}");
@@ -234,7 +234,7 @@ fn a_restore_into_a_live_or_a_foreign_directory_is_refused_and_changes_nothing()
 
 #[test]
 fn what_the_operator_mounted_is_prepared_in_place() {
-    for major in MAJORS {
+    for major in majors(&MAJORS) {
         let site = Site::start(major);
         site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 10) AS i");
         let name = site.backup(&[]);
@@ -252,7 +252,7 @@ fn what_the_operator_mounted_is_prepared_in_place() {
             let finished = site.fetch("mounted", &[&name, "--archiving", "off"]);
             assert!(finished.is_success(), "PostgreSQL {major}: {finished}");
         }
-        let settings = site.place(if major >= 12 { "mounted/postgresql.auto.conf" } else { "mounted/recovery.conf" });
+        let settings = site.place("mounted").join(site.cluster.postgres().recovery_settings());
         let settings = fs::read_to_string(settings).unwrap();
         assert_eq!(settings.matches("restore_command").count(), 1, "{settings}");
         assert!(!site.place("mounted/standby.signal").exists() && !site.place("mounted/pg_replslot/old").exists());
@@ -263,7 +263,7 @@ fn what_the_operator_mounted_is_prepared_in_place() {
 
 #[test]
 fn a_wal_directory_elsewhere_is_never_emptied() {
-    let mut site = Site::start(15);
+    let mut site = Site::start(tested_major());
     site.cluster.stop(StopMode::Fast);
     let (inside, outside) = (site.cluster.data_directory().join("pg_wal"), site.place("wal"));
     fs::rename(&inside, &outside).unwrap();
@@ -285,7 +285,7 @@ fn a_wal_directory_elsewhere_is_never_emptied() {
 
 #[test]
 fn the_restored_server_archives_on_a_timeline_of_its_own() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     site.cluster.sql("CREATE TABLE t AS SELECT 1 AS i");
     let name = site.backup(&[]);
     site.switch_wal();
@@ -304,7 +304,7 @@ fn the_restored_server_archives_on_a_timeline_of_its_own() {
 
 #[test]
 fn a_cluster_with_small_segments_is_restored() {
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1)).start();
+    let site = Site::builder(tested_major()).cluster(|cluster| cluster.wal_segment_size(1)).start();
     site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 100000) AS i");
     let name = site.backup(&[]);
     site.cluster.sql("INSERT INTO t SELECT generate_series(1, 100000)");

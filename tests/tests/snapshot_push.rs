@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stillframe_tests::{Cluster, Session, Site, StopMode};
+use stillframe_tests::{Cluster, Session, Site, StopMode, majors, tested_major};
 
 /// What must hold after a push ended in whatever way.
 #[track_caller]
@@ -19,7 +19,7 @@ fn assert_clean(site: &Site) {
 
 #[test]
 fn backups_with_every_option_are_listed() {
-    for major in [12, 15, 18] {
+    for major in majors(&[12, 15, 18]) {
         let site = Site::start(major);
         let plain = site.backup(&[]);
         let marked = site.backup(&["--permanent", "--add-user-data", r#"{"ticket": 7}"#]);
@@ -35,7 +35,7 @@ fn backups_with_every_option_are_listed() {
 
 #[test]
 fn a_later_backup_shares_the_files_that_have_not_changed() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     // Files younger than the safety margin are copied: after some backups the oldest ones are old enough.
     let shares = (0..50).any(|_| {
         let version = site.place("snapshots").join(site.backup(&[])).join("data/PG_VERSION");
@@ -48,7 +48,7 @@ fn a_later_backup_shares_the_files_that_have_not_changed() {
 #[test]
 fn an_interrupted_push_leaves_no_backup_mode_no_sentinel_and_no_snapshot() {
     for terminate in [false, true] {
-        let site = Site::start(15);
+        let site = Site::start(tested_major());
         // The archive is away, so that the push waits after the cut for as long as it takes.
         site.cluster.append_setting("archive_command", "false");
         site.cluster.reload();
@@ -71,7 +71,7 @@ fn an_interrupted_push_leaves_no_backup_mode_no_sentinel_and_no_snapshot() {
 #[test]
 fn a_push_that_is_interrupted_at_the_cut_leaves_nothing_or_a_backup() {
     for line in ["entering backup mode", "cutting", "left backup mode"] {
-        let site = Site::start(15);
+        let site = Site::start(tested_major());
         // The provider marks its directory with its first set, and cannot tell an unmarked one from one that is not mounted.
         let first = site.backup(&[]);
         let mut running = site.stillframe.spawn(["snapshot-push", "--provider", "hardlink"]);
@@ -88,7 +88,7 @@ fn a_push_that_is_interrupted_at_the_cut_leaves_nothing_or_a_backup() {
 
 #[test]
 fn a_killed_push_leaves_no_backup_mode_and_no_snapshot_without_an_intent() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let mut running = site.stillframe.spawn(["snapshot-push", "--provider", "hardlink"]);
     running.wait_for_stderr("left backup mode");
     running.kill9();
@@ -105,7 +105,7 @@ fn a_killed_push_leaves_no_backup_mode_and_no_snapshot_without_an_intent() {
 
 #[test]
 fn a_push_whose_connection_dies_leaves_no_backup_mode_no_sentinel_and_no_snapshot() {
-    let site = Site::builder(15).value("backup", "checkpoint", "spread").start();
+    let site = Site::builder(tested_major()).value("backup", "checkpoint", "spread").start();
     site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 100000) AS i");
     let mut running = site.stillframe.spawn(["snapshot-push", "--provider", "hardlink"]);
     running.wait_for_stderr("entering backup mode");
@@ -119,7 +119,7 @@ fn a_push_whose_connection_dies_leaves_no_backup_mode_no_sentinel_and_no_snapsho
 
 #[test]
 fn a_server_that_stops_in_the_middle_ends_the_push_with_an_error() {
-    let mut site = Site::start(15);
+    let mut site = Site::start(tested_major());
     site.cluster.append_setting("archive_command", "false");
     site.cluster.reload();
     let mut running = site.stillframe.spawn(["snapshot-push", "--provider", "hardlink"]);
@@ -133,7 +133,7 @@ fn a_server_that_stops_in_the_middle_ends_the_push_with_an_error() {
 
 #[test]
 fn a_push_whose_wal_is_not_archived_fails_with_the_reason_and_leaves_nothing() {
-    let site = Site::builder(15).value("backup", "archive_timeout_secs", 2).start();
+    let site = Site::builder(tested_major()).value("backup", "archive_timeout_secs", 2).start();
     site.cluster.append_setting("archive_command", "false");
     site.cluster.reload();
     site.cluster.wait_until("SELECT setting = 'false' FROM pg_settings WHERE name = 'archive_command'");
@@ -146,7 +146,7 @@ fn a_push_whose_wal_is_not_archived_fails_with_the_reason_and_leaves_nothing() {
 
 #[test]
 fn a_server_that_does_not_archive_is_refused_with_what_to_set() {
-    let mut site = Site::start(15);
+    let mut site = Site::start(tested_major());
     site.cluster.append_setting("archive_mode", "off");
     site.cluster.restart();
     let finished = site.stillframe.run(["snapshot-push", "--provider", "hardlink"]);
@@ -157,7 +157,7 @@ fn a_server_that_does_not_archive_is_refused_with_what_to_set() {
 
 #[test]
 fn a_role_without_rights_is_told_which_grants_it_needs_and_they_suffice() {
-    for major in [12, 15, 18] {
+    for major in majors(&[12, 15, 18]) {
         let site = Site::start(major);
         site.cluster.sql("CREATE ROLE backup LOGIN");
         let conninfo = site.cluster.conninfo().replace("user=postgres", "user=backup");
@@ -174,8 +174,8 @@ fn a_role_without_rights_is_told_which_grants_it_needs_and_they_suffice() {
 
 #[test]
 fn a_data_directory_of_another_cluster_is_refused() {
-    let site = Site::start(15);
-    let other = Cluster::builder(15).fresh_initdb().create();
+    let site = Site::start(tested_major());
+    let other = Cluster::builder(tested_major()).fresh_initdb().create();
     let finished = site.stillframe.clone().env("STILLFRAME_CLUSTER_PGDATA", other.data_directory()).run([
         "snapshot-push",
         "--provider",
@@ -188,7 +188,7 @@ fn a_data_directory_of_another_cluster_is_refused() {
 
 #[test]
 fn a_standby_is_backed_up_when_its_primary_can_be_asked_to_switch() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i");
     let mut standby = Cluster::standby_of(&site.cluster);
     standby.start();
@@ -219,7 +219,10 @@ fn a_standby_is_backed_up_when_its_primary_can_be_asked_to_switch() {
 
 #[test]
 fn a_backup_under_load_spans_segments_and_is_restored() {
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1)).value("backup", "archive_timeout_secs", 60).start();
+    let site = Site::builder(tested_major())
+        .cluster(|cluster| cluster.small_segments())
+        .value("backup", "archive_timeout_secs", 60)
+        .start();
     site.cluster.sql("CREATE TABLE t (i int, filling text)");
     let (conninfo, is_over) = (site.cluster.conninfo(), AtomicBool::new(false));
     let name = std::thread::scope(|scope| {
@@ -245,7 +248,10 @@ fn a_backup_under_load_spans_segments_and_is_restored() {
 
 #[test]
 fn a_backup_that_spans_segments_ends_on_a_server_that_falls_idle() {
-    let site = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1)).value("backup", "archive_timeout_secs", 60).start();
+    let site = Site::builder(tested_major())
+        .cluster(|cluster| cluster.small_segments())
+        .value("backup", "archive_timeout_secs", 60)
+        .start();
     site.cluster.sql("CREATE TABLE t (i int)");
     let session = site.cluster.session();
     let spans = (0..20).any(|_| {

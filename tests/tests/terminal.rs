@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stillframe_tests::{Account, Site, Terminal};
+use stillframe_tests::{Account, Site, Terminal, tested_major};
 
 const PUSH: &str = "snapshot-push --provider hardlink";
 /// The bar of the step at which the gate stops a backup; the log says it in other words.
@@ -62,7 +62,7 @@ fn assert_clean(site: &Site, screen: &[String]) {
 
 #[test]
 fn the_bar_goes_on_while_nothing_happens_and_leaves_nothing_behind() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let (screen, written) = backup_on_a_terminal(&site, 100, "", &["cutting  hardlink", BAR, "  1 s", "  2 s"]);
     assert_clean(&site, &screen);
     assert!(screen.iter().any(|row| row.contains("INFO published")), "{screen:#?}");
@@ -72,7 +72,7 @@ fn the_bar_goes_on_while_nothing_happens_and_leaves_nothing_behind() {
 
 #[test]
 fn a_bar_on_a_narrow_terminal_never_wraps() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let (screen, written) = backup_on_a_terminal(&site, 40, "", &[BAR, "  1 s"]);
     assert_clean(&site, &screen);
     let bars: Vec<&str> = written.split(WIPE).filter(|drawn| drawn.starts_with(BAR)).collect();
@@ -81,7 +81,7 @@ fn a_bar_on_a_narrow_terminal_never_wraps() {
 
 #[test]
 fn ctrl_c_wipes_the_bar_away_and_says_what_was_undone() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let gate = Gate::close(&site);
     let mut terminal = Terminal::run(&site.stillframe, PUSH, 100, "");
     terminal.wait_for(BAR).interrupt();
@@ -97,7 +97,7 @@ fn ctrl_c_wipes_the_bar_away_and_says_what_was_undone() {
 
 #[test]
 fn a_terminal_that_understands_no_escapes_gets_plain_lines() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let (screen, written) = backup_on_a_terminal(&site, 100, "TERM=dumb", &["in the archive"]);
     assert!(!written.contains('\u{1b}'), "{written}");
     assert!(screen.iter().any(|row| row.contains("INFO published")), "{screen:#?}");
@@ -106,7 +106,7 @@ fn a_terminal_that_understands_no_escapes_gets_plain_lines() {
 
 #[test]
 fn without_colour_the_bar_stays() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let (screen, written) = backup_on_a_terminal(&site, 100, "NO_COLOR=1", &[BAR, "  1 s"]);
     assert_clean(&site, &screen);
     assert!(!written.replace(WIPE, "").contains('\u{1b}'), "{written}");
@@ -114,14 +114,14 @@ fn without_colour_the_bar_stays() {
 
 #[test]
 fn a_pipe_gets_plain_lines_and_no_bar() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let piped = site.stillframe.succeed(PUSH.split(' '));
     assert!(piped.says("published") && !piped.says("\u{1b}") && !piped.says("\r"), "{piped}");
 }
 
 #[test]
 fn progress_as_json_is_nothing_but_lines_of_json() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let finished = site.stillframe.succeed(PUSH.split(' ').chain(["--progress", "json"]));
     let events: Vec<Value> = finished.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(events.iter().all(|event| event["format_version"] == 1 && event["event"].is_string()), "{finished}");

@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::Path;
 
-use stillframe_tests::{Cluster, Site, Stillframe, file_name, set_mode};
+use stillframe_tests::{Cluster, Site, Stillframe, file_name, majors, set_mode, tested_major};
 
 #[test]
 fn a_segment_comes_back_byte_for_byte_and_is_never_overwritten() {
-    for major in [12, 15, 18] {
+    for major in majors(&[12, 15, 18]) {
         let site = Site::start(major);
         let path = site.archived_segment();
         let before = site.everything();
@@ -23,7 +23,7 @@ fn a_segment_comes_back_byte_for_byte_and_is_never_overwritten() {
 
 #[test]
 fn under_a_mistyped_cluster_name_nothing_is_absent() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let path = site.archived_segment();
     let before = site.everything();
     let mistyped = site.configured(|config| config.value("cluster", "name", "mian"));
@@ -52,7 +52,7 @@ fn under_a_mistyped_cluster_name_nothing_is_absent() {
 
 #[test]
 fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let path = site.archived_segment();
     let (file, target) = (file_name(&path).to_owned(), site.place("target"));
     let fetch = |name: &str| site.stillframe.run(["wal-fetch", name, target.to_str().unwrap()]);
@@ -115,7 +115,7 @@ fn wal_fetch_exits_with_1_only_for_a_proven_absence() {
 
 #[test]
 fn recovery_does_not_end_early_when_the_archive_cannot_be_read() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     site.cluster.sql("CREATE TABLE t AS SELECT generate_series(1, 10) AS i");
     let backup = site.backup(&[]);
     site.cluster.sql("INSERT INTO t SELECT generate_series(1, 10)");
@@ -133,7 +133,7 @@ fn recovery_does_not_end_early_when_the_archive_cannot_be_read() {
 
 #[test]
 fn wal_push_does_not_acknowledge_what_it_cannot_store() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let path = site.archived_segment();
     let archive = site.place("store/main/wal_005");
     for object in fs::read_dir(&archive).unwrap() {
@@ -150,9 +150,9 @@ fn wal_push_does_not_acknowledge_what_it_cannot_store() {
 
 #[test]
 fn a_segment_of_another_cluster_is_refused() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let path = site.archived_segment();
-    let other = Cluster::builder(15).fresh_initdb().create();
+    let other = Cluster::builder(tested_major()).fresh_initdb().create();
     let refused =
         site.stillframe.clone().env("STILLFRAME_CLUSTER_PGDATA", other.data_directory()).run(["wal-push", path.to_str().unwrap()]);
     assert_eq!(refused.code(), Some(4), "{refused}");
@@ -161,7 +161,7 @@ fn a_segment_of_another_cluster_is_refused() {
 
 #[test]
 fn names_that_are_no_wal_files_are_refused() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     for path in ["/etc/passwd", "pg_wal/../postgresql.conf", "000000010000000000000001.zst"] {
         let refused = site.stillframe.run(["wal-push", path]);
         assert_eq!(refused.code(), Some(2), "{refused}");
@@ -171,7 +171,7 @@ fn names_that_are_no_wal_files_are_refused() {
 
 #[test]
 fn the_plain_zstd_tool_reads_the_archive() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let path = site.archived_segment();
     let object = site.place("store/main/wal_005").join(format!("{}.zst", file_name(&path)));
     // The library that the tool is made of, without anything of ours.
@@ -180,7 +180,7 @@ fn the_plain_zstd_tool_reads_the_archive() {
 
 #[test]
 fn wal_push_and_wal_fetch_do_not_start_the_plugin_engine() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let path = site.archived_segment();
     // The engine's first act is to make its cache.
     let cache = site.place("cache-of-the-engine").display().to_string();

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stillframe_tests::{Account, Running, Site, Stillframe, set_mode};
+use stillframe_tests::{Account, Running, Site, Stillframe, set_mode, tested_major};
 
 /// Longest wait for a daemon or an answer of it.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -108,7 +108,7 @@ fn a_server_archives_and_recovers_through_daemons_alone() {
     let its = site.configured(|config| config.value("cluster", "pgdata", place.as_str()));
     let _restoring = daemon(&its, &restoring);
     let command = its.command_line(&format!("wal-fetch --daemon {} %f %p", restoring.display()));
-    let settings = site.place("restored/postgresql.auto.conf");
+    let settings = site.place("restored").join(site.cluster.postgres().recovery_settings());
     let text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, format!("{text}restore_command = '{}'\n", command.replace('\'', "''"))).unwrap();
     let restored = site.recover("restored");
@@ -238,7 +238,7 @@ fn a_living_daemon_keeps_its_socket_and_a_dead_ones_is_replaced() {
 #[test]
 fn a_daemon_of_another_server_is_not_used() {
     let site = site();
-    let other = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).fresh_initdb()).start();
+    let other = Site::builder(tested_major()).cluster(|cluster| cluster.small_segments().fresh_initdb()).start();
     let socket = other.place("daemon.sock");
     let _daemon = daemon(&other.stillframe, &socket);
     let before = other.archived();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use stillframe_tests::{Account, Cluster, Site, StopMode, file_name, files};
+use stillframe_tests::{Account, Cluster, Site, StopMode, file_name, files, tested_major};
 
 /// A server that has archived a few segments, a backup, and a few more.
 struct Installation {
@@ -56,12 +56,13 @@ fn object(site: &Site, file: &str) -> PathBuf {
 #[test]
 fn wal_show_tells_two_timelines_apart_in_a_table_and_in_json() {
     let mut installation = installation();
-    let (_copy, second) = promoted(&mut installation);
+    let (copy, second) = promoted(&mut installation);
+    let size = copy.wal_segment_bytes();
     let site = &installation.site;
     fs::remove_file(object(site, &installation.after[1])).unwrap();
 
     let shown = site.stillframe.succeed(["--json", "wal-show"]).json();
-    assert_eq!((shown["segment_size_bytes"].as_u64(), shown["segment_size_source"].as_str()), (Some(1 << 20), Some("backup")));
+    assert_eq!((shown["segment_size_bytes"].as_u64(), shown["segment_size_source"].as_str()), (Some(size), Some("backup")));
     let timelines = shown["timelines"].as_array().unwrap();
     let numbers: Vec<u64> = timelines.iter().map(|timeline| timeline["timeline"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [1, 2]);
@@ -172,7 +173,7 @@ fn allow_lag_compares_the_archive_with_the_server() {
     assert_eq!(verify(site, "0").code(), Some(4));
     site.stillframe.succeed(["wal-verify"]);
 
-    let other = Site::builder(15).cluster(|cluster| cluster.wal_segment_size(1).fresh_initdb()).start();
+    let other = Site::builder(tested_major()).cluster(|cluster| cluster.small_segments().fresh_initdb()).start();
     let conninfo = other.cluster.conninfo();
     let mistaken =
         site.configured(|config| config.value("cluster", "conninfo", conninfo)).run(["wal-verify", "--allow-lag", "100"]);
@@ -199,7 +200,8 @@ fn base_backups_of_walg_are_listed_as_such_and_keep_their_wal() {
     let installation = installation();
     let site = &installation.site;
     // As WAL-G would have written it after the third segment; decimal positions.
-    let position = |file: &str| u64::from_str_radix(&file[16..], 16).unwrap() << 20;
+    let size = site.cluster.wal_segment_bytes();
+    let position = |file: &str| u64::from_str_radix(&file[16..], 16).unwrap() * size;
     let start = &installation.after[0];
     let name = format!("base_{start}");
     let identifier = site.cluster.value("SELECT system_identifier FROM pg_control_system()");

@@ -12,11 +12,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stillframe_tests::{Cluster, Site};
+use stillframe_tests::{Cluster, Site, tested_major};
 
 /// A server with a table, and nothing that writes by itself.
 fn site() -> Site {
-    let site = Site::builder(15).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
+    let site = Site::builder(tested_major()).cluster(|cluster| cluster.setting("autovacuum", "off")).start();
     site.cluster.sql("CREATE TABLE items AS SELECT i, 'item ' || i AS name FROM generate_series(1, 5000) AS i");
     site.cluster.sql("CREATE INDEX ON items (i)");
     site
@@ -149,7 +149,7 @@ fn case_5_a_restored_server_holds_what_the_primary_held() {
     // What the operator of the original test wrote by hand is there.
     let label = site.show(&second)["backup_label"].as_str().unwrap().to_owned();
     assert_eq!(fs::read_to_string(site.place("restored/backup_label")).unwrap(), label);
-    assert!(site.place("restored/recovery.signal").is_file());
+    assert!(site.place("restored").join(site.cluster.postgres().recovery_request()).is_file());
     let copy = inodes(&site.place("restored"));
     assert!(copy.is_disjoint(&inodes(site.cluster.data_directory())), "the copy shares a file with the primary");
     assert!(copy.is_disjoint(&inodes(&site.place("snapshots"))), "the copy shares a file with a snapshot");

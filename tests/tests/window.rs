@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use stillframe_tests::{Cluster, Finished, Site, StopMode};
+use stillframe_tests::{Cluster, Finished, Site, StopMode, majors};
 
 /// Completes a segment with a transaction in it; gives its name.
 fn segment(server: &Cluster) -> String {
@@ -188,7 +188,7 @@ fn normal(position: &str) -> String {
 
 #[test]
 fn restore_points_and_prepared_transactions_are_found_in_the_wal_of_the_oldest_and_the_newest_version() {
-    for major in [10, 15, 18] {
+    for major in majors(&[10, 15, 18]) {
         let site = Site::builder(major).cluster(|cluster| cluster.setting("max_prepared_transactions", "1")).start();
         site.cluster.sql("CREATE TABLE t (i int); CREATE TABLE gone (i int)");
         site.backup(&[]);

@@ -15,6 +15,7 @@ mod demo;
 mod failure;
 mod fuzz;
 mod lint;
+mod matrix;
 mod mutants;
 mod plugins;
 mod prerequisites;
@@ -42,6 +43,15 @@ enum Command {
         /// Runs only the tests whose names contain this text
         #[arg(long)]
         filter: Option<String>,
+        /// Runs the end-to-end tests on these versions of PostgreSQL instead: `all`, or a list such as `10,14`
+        ///
+        /// The closing lines say of each version how many tests passed, failed, and cannot mean anything on it. A version whose
+        /// server binaries cannot be had, and one on which nothing ran, is a failure.
+        #[arg(long, value_name = "VERSIONS", conflicts_with = "real_storage")]
+        pg: Option<matrix::Versions>,
+        /// Runs only the short ones of them, some twenty on each version
+        #[arg(long, requires = "pg")]
+        short: bool,
         /// Runs the tests on real storage instead: LVM, OpenZFS, btrfs and XFS, in guests where the machine has no such kernel
         ///
         /// Needs root on Debian 12, which gets the packages that are missing. What the machine cannot run is skipped and named in the
@@ -104,8 +114,12 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo => demo::demo(),
-        Command::Test { filter, real_storage: true, expect } => real_storage::test_real_storage(filter.as_deref(), &expect),
-        Command::Test { filter, real_storage: false, .. } => test::test(filter.as_deref()),
+        Command::Test { filter, real_storage: true, expect, .. } => real_storage::test_real_storage(filter.as_deref(), &expect),
+        Command::Test { filter, pg: Some(versions), short, .. } => {
+            let extent = if short { matrix::Extent::Short } else { matrix::Extent::All };
+            matrix::test_on(&versions, extent, filter.as_deref())
+        }
+        Command::Test { filter, .. } => test::test(filter.as_deref()),
         Command::Mutants { only } => mutants::mutants(only.as_deref()),
         Command::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds.max(1)),
         Command::Torture(options) => torture::torture(&options),

@@ -20,6 +20,9 @@ const QUICK_SETTINGS: [(&str, &str); 7] = [
     ("log_error_verbosity", "default"),
 ];
 
+/// The size of a segment of servers before 11, as their packages are compiled.
+pub(crate) const BUILT_IN_SEGMENT_MIB: u32 = 16;
+
 /// What a new cluster shall be.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -32,7 +35,9 @@ pub struct ClusterBuilder {
     wal_directory: Option<PathBuf>,
     tablespace_locations: Vec<PathBuf>,
     initdb_arguments: Vec<String>,
+    has_checksums: bool,
     own_initdb: bool,
+    socket_directory: Option<PathBuf>,
 }
 
 impl ClusterBuilder {
@@ -47,7 +52,9 @@ impl ClusterBuilder {
             wal_directory: None,
             tablespace_locations: Vec::new(),
             initdb_arguments: Vec::new(),
+            has_checksums: true,
             own_initdb: false,
+            socket_directory: None,
         }
     }
 
@@ -62,10 +69,17 @@ impl ClusterBuilder {
         self.setting("archive_mode", "on").setting("archive_command", command)
     }
 
-    /// Chooses a segment size in MiB; from PostgreSQL 11.
+    /// Chooses a segment size in MiB; before PostgreSQL 11 it must be the one that is built in.
     pub fn wal_segment_size(mut self, mib: u32) -> Self {
-        assert!(self.major >= 11, "PostgreSQL {} has its segment size built in", self.major);
-        self.segment_size_mib = Some(mib);
+        let is_option = self.major >= 11;
+        assert!(is_option || mib == BUILT_IN_SEGMENT_MIB, "PostgreSQL {} has its segment size built in", self.major);
+        self.segment_size_mib = is_option.then_some(mib);
+        self
+    }
+
+    /// Chooses the smallest segments that the version has: 1 MiB, or before 11 the 16 MiB that are built in.
+    pub fn small_segments(mut self) -> Self {
+        self.segment_size_mib = (self.major >= 11).then_some(1);
         self
     }
 
@@ -99,6 +113,18 @@ impl ClusterBuilder {
         self.fresh_initdb()
     }
 
+    /// Leaves the checksums of data pages out, which every other cluster has; implies an `initdb` of its own.
+    pub fn without_checksums(mut self) -> Self {
+        self.has_checksums = false;
+        self.fresh_initdb()
+    }
+
+    /// Puts the server's socket into this directory, which stays when the cluster is dropped.
+    pub fn socket_in(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.socket_directory = Some(directory.into());
+        self
+    }
+
     /// Runs `initdb` instead of copying the template, for a system identifier of its own.
     pub fn fresh_initdb(mut self) -> Self {
         self.own_initdb = true;
@@ -112,7 +138,12 @@ impl ClusterBuilder {
         let scratch = ScratchDirectory::create();
         let data_directory = self.data_directory.unwrap_or_else(|| scratch.join("data"));
         if self.own_initdb {
-            template::initdb(&postgres, &data_directory, self.segment_size_mib, &self.initdb_arguments);
+            let mut arguments = self.initdb_arguments;
+            if arguments.is_empty() {
+                arguments.extend(template::USUAL_LOCALE.map(str::to_owned));
+            }
+            arguments.extend(template::checksums(self.major, self.has_checksums));
+            template::initdb(&postgres, &data_directory, self.segment_size_mib, &arguments);
         } else {
             template::copy_to(&postgres, &data_directory, self.segment_size_mib);
         }
@@ -127,6 +158,10 @@ impl ClusterBuilder {
         }
         let mut cluster = Cluster::with_directory(scratch, data_directory, postgres);
         cluster.planned_tablespaces = tablespaces;
+        if let Some(directory) = self.socket_directory {
+            Account::unprivileged().create_directory(&directory);
+            cluster.socket_directory = directory;
+        }
         cluster
     }
 

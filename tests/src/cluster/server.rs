@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DEADLINE, POLL_INTERVAL};
 use crate::children::{bound_command, spawn};
+use crate::server_binaries::note_start;
 use crate::{Account, Postgres, is_alive};
 
 /// Below the ports that the kernel gives to outgoing connections, so that none of these gets in between.
@@ -79,6 +80,7 @@ impl Server {
         Account::unprivileged().run_as(&mut command).envs(variables.iter().map(|(name, value)| (name, value)));
         let mut server = Self { child: spawn(command) };
         if server.becomes_ready(data_directory) {
+            note_start(postgres.major);
             return Ok(server);
         }
         let log = fs::read(log_file).unwrap_or_default();

@@ -7,6 +7,20 @@ use std::process::{Command, Stdio};
 use crate::places::{cache_directory, lock};
 use crate::{Account, Postgres};
 
+/// Locale and encoding of a cluster that is not about these.
+pub(super) const USUAL_LOCALE: [&str; 3] = ["--no-locale", "-E", "UTF8"];
+
+/// The arguments for checksums of data pages: with them, a torn or mixed restore is noticed when it is read.
+pub(super) fn checksums(major: u32, has_checksums: bool) -> Option<String> {
+    let argument = match (has_checksums, major >= 18) {
+        (true, _) => "--data-checksums",
+        (false, true) => "--no-data-checksums",
+        // Before 18, a cluster has none unless it is asked for.
+        (false, false) => return None,
+    };
+    Some(argument.to_owned())
+}
+
 /// Fills a data directory from the template. All copies share one system identifier.
 pub(super) fn copy_to(postgres: &Postgres, data_directory: &Path, segment_size_mib: Option<u32>) {
     let segment_size = segment_size_mib.map_or_else(|| "default".to_owned(), |mib| mib.to_string());
@@ -17,7 +31,8 @@ pub(super) fn copy_to(postgres: &Postgres, data_directory: &Path, segment_size_m
         let unfinished = cache_directory().join(format!("{name}.unfinished"));
         // What a killed `initdb` left is of no use.
         let _absent = fs::remove_dir_all(&unfinished);
-        initdb(postgres, &unfinished, segment_size_mib, &[]);
+        let arguments: Vec<String> = USUAL_LOCALE.map(str::to_owned).into_iter().chain(checksums(postgres.major, true)).collect();
+        initdb(postgres, &unfinished, segment_size_mib, &arguments);
         fs::rename(&unfinished, &template).expect("both lie in the cache");
     }
     drop(held);
@@ -30,11 +45,7 @@ pub(super) fn initdb(postgres: &Postgres, data_directory: &Path, segment_size_mi
     fs::create_dir(data_directory).unwrap_or_else(|error| panic!("cannot create {}: {error}", data_directory.display()));
     account.own(data_directory);
     let mut command = Command::new(postgres.program("initdb"));
-    // Checksums, so that a torn or mixed restore is noticed when it is read.
-    command.args(["-N", "-k", "-A", "trust", "-U", "postgres", "-D"]).arg(data_directory);
-    if arguments.is_empty() {
-        command.args(["--no-locale", "-E", "UTF8"]);
-    }
+    command.args(["-N", "-A", "trust", "-U", "postgres", "-D"]).arg(data_directory);
     command.args(segment_size_mib.map(|mib| format!("--wal-segsize={mib}"))).args(arguments);
     command.env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
     let output = account.run_as(&mut command).output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));

@@ -84,7 +84,8 @@ impl Stillframe {
 
     /// A shell command line that runs it, for `archive_command` and `restore_command`.
     pub fn command_line(&self, arguments: &str) -> String {
-        let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+        // PostgreSQL replaces `%` first, and the shell sees what comes of it.
+        let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('%', "%%").replace('\'', "'\\''"));
         let config = self.config.as_deref().map(|config| format!(" --config {}", quoted(config))).unwrap_or_default();
         format!("{}{config} {arguments}", quoted(binary_path()))
     }

@@ -21,7 +21,7 @@ pub(crate) struct Load {
 impl Load {
     /// Puts load on a cluster; all its tables lie in the first tablespace, and their indexes in the second.
     pub(crate) fn on(cluster: &Cluster) -> Self {
-        let program = cluster.postgres().program("pgbench");
+        let program = cluster.postgres().client("pgbench");
         let server =
             ["-h", cluster.socket_directory().to_str().unwrap(), "-p", &cluster.port().to_string(), "-U", "postgres", "postgres"]
                 .map(str::to_owned);

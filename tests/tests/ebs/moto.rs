@@ -3,7 +3,7 @@
 //! Behind its volumes there is nothing, so nothing is restored, and it knows no locks. It cuts volumes that were excluded as well.
 
 use serde_json::{Value, json};
-use stillframe_tests::{Boto, Disks, ObjectStoreServer, ScratchDirectory, Site, with_own_mounts};
+use stillframe_tests::{Boto, Disks, ObjectStoreServer, ScratchDirectory, Site, tested_major, with_own_mounts};
 
 use crate::machine::{Mounted, PREFIX, allow_sudo, flush, text};
 
@@ -46,7 +46,7 @@ impl MotoSite {
         let volumes = DEVICES.map(&mut attach).to_vec();
         let mounted =
             [("/dev/sdf", "pgdata"), ("/dev/sdg", "pg_wal")].map(|(device, name)| Mounted::new(device, "ext4", scratch.join(name)));
-        let mut builder = Site::builder(15)
+        let mut builder = Site::builder(tested_major())
             .cluster(|cluster| cluster.data_at(mounted[0].join("main")).wal_at(mounted[1].join("wal")).setting("fsync", "on"))
             .value("provider.ebs", "region", REGION)
             .value("provider.ebs", "endpoint", moto.endpoint())

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use stillframe_tests::{Account, Cluster, Disks, Ec2, Finished, ScratchDirectory, Site, SiteBuilder};
+use stillframe_tests::{Account, Cluster, Disks, Ec2, Finished, ScratchDirectory, Site, SiteBuilder, tested_major};
 
 use crate::machine::{Mounted, PREFIX, allow_sudo, flush, mounts_below, text};
 
@@ -60,7 +60,7 @@ impl EbsSite {
         ec2.add_attached_volume(&instance, "/dev/sdj", 1);
         let mounted = VOLUMES.map(|(device, fs_type, name)| Mounted::new(device, fs_type, scratch.join(name)));
         let [data, tables, indexes, wal] = &mounted;
-        let mut builder = Site::builder(15).cluster(|cluster| {
+        let mut builder = Site::builder(tested_major()).cluster(|cluster| {
             let cluster = cluster.data_at(data.join("main")).wal_at(wal.join("wal"));
             let cluster = cluster.tablespace_at(tables.join("ts")).tablespace_at(indexes.join("ts"));
             // Several volumes are cut at one instant, and only what was flushed is certain to be in it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use stillframe_tests::{Account, ConfigFile, Finished, Site, SiteBuilder, Stillframe};
+use stillframe_tests::{Account, ConfigFile, Finished, Site, SiteBuilder, Stillframe, tested_major};
 
 /// What an attack gets that would never end: enough for the calls before it on a busy machine.
 const DEADLINE_SECS: i64 = 3;
@@ -101,7 +101,7 @@ impl Liars {
     }
 
     pub(crate) fn start_as(change: impl FnOnce(SiteBuilder) -> SiteBuilder) -> Self {
-        let builder = Site::builder(15).cluster(|cluster| cluster.tablespaces(1).setting("autovacuum", "off"));
+        let builder = Site::builder(tested_major()).cluster(|cluster| cluster.tablespaces(1).setting("autovacuum", "off"));
         let mut site = change(builder).start();
         let component = installed(&site, &fs::read(component("liar")).unwrap());
         Account::unprivileged().create_directory(&site.place("lies"));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use stillframe_tests::{ConfigFile, Site, Stillframe};
+use stillframe_tests::{ConfigFile, Site, Stillframe, tested_major};
 
 use crate::guests::{component, installed, push, section, sha256};
 use crate::stops::assert_failed;
@@ -12,7 +12,7 @@ const WRONG_SHA256: &str = "0000000000000000000000000000000000000000000000000000
 
 #[test]
 fn what_cannot_be_loaded_is_refused_before_anything_begins() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let bytes_of_it = fs::read(component("hostile")).unwrap();
     let wat = |text: &str| wat::parse_str(text).unwrap();
     let export =
@@ -48,7 +48,7 @@ fn what_cannot_be_loaded_is_refused_before_anything_begins() {
 
 #[test]
 fn a_component_without_its_grant_or_with_another_digest_is_refused_before_anything_begins() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let file = installed(&site, &fs::read(component("hostile")).unwrap());
     let path = file.display().to_string();
     let own = |config: ConfigFile, sha256: &str| {

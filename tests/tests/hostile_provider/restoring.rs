@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use stillframe_tests::{Account, Cluster, Finished, set_mode};
+use stillframe_tests::{Account, Cluster, Finished, set_mode, tested_major};
 
 use crate::guests::{Liars, assert_error};
 
@@ -44,7 +44,7 @@ fn what_was_restored_in_its_place_is_proven_to_be_the_backup() {
     let liars = Liars::start();
     let (name, later) = (liars.backup(), liars.backup());
     let tree = liars.directory(&name).join("trees/data");
-    let foreign = Cluster::builder(15).fresh_initdb().create();
+    let foreign = Cluster::builder(tested_major()).fresh_initdb().create();
     let prepare = |what: &str, from: &Path, change: &dyn Fn(&Path)| {
         let to = liars.lies(what);
         copy(from, &to);
@@ -118,7 +118,7 @@ fn a_place_that_is_not_the_restore_is_refused_and_nothing_leads_there() {
     Account::unprivileged().write(&liars.lies("a-file"), "x");
     symlink(&live, liars.lies("to-the-living")).unwrap();
     symlink("/etc", liars.lies("to-etc")).unwrap();
-    let foreign = Cluster::builder(15).fresh_initdb().create();
+    let foreign = Cluster::builder(tested_major()).fresh_initdb().create();
     copy(foreign.data_directory(), &liars.lies("foreign"));
     for (about, code, words) in [
         ("/etc".to_owned(), 7, "which is not the directory asked for, and does not lie below"),

@@ -1,7 +1,7 @@
 //! A provider that dies, never ends, or answers what the interface forbids: one clear error, no backup mode left behind, nothing
 //! published.
 
-use stillframe_tests::{Finished, Site};
+use stillframe_tests::{Finished, Site, tested_major};
 
 use crate::guests::{provider_that, push};
 
@@ -37,7 +37,7 @@ fn assert_cut_fails(site: &Site, behaviour: &str, code: i32, words: &[&str]) {
 
 #[test]
 fn a_provider_that_does_not_return_is_stopped_at_its_deadline_and_backup_mode_ends() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     for behaviour in ["loop", "host-call-loop", "short-sleep-loop", "sleep"] {
         assert_cut_fails(&site, behaviour, 5, &["it exceeded its deadline of 3 s and was stopped"]);
     }
@@ -46,7 +46,7 @@ fn a_provider_that_does_not_return_is_stopped_at_its_deadline_and_backup_mode_en
 
 #[test]
 fn a_provider_that_dies_is_reported_with_its_last_words_and_backup_mode_ends() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     for (behaviour, words) in [
         ("memory-bomb", "after it wanted more than its memory limit"),
         ("trap", "it was stopped: wasm trap"),
@@ -61,7 +61,7 @@ fn a_provider_that_dies_is_reported_with_its_last_words_and_backup_mode_ends() {
 
 #[test]
 fn an_answer_that_is_too_large_or_breaks_the_interface_is_refused_and_backup_mode_ends() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     for (behaviour, words) in [
         ("huge-handle", "too much data is being copied"),
         ("long-handle", "the handle has 1025 bytes, and 1024 are allowed"),
@@ -84,7 +84,7 @@ fn an_answer_that_is_too_large_or_breaks_the_interface_is_refused_and_backup_mod
 
 #[test]
 fn misbehaviour_before_the_cut_never_enters_backup_mode() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     for (behaviour, function, code, words) in [
         ("loop", "check", 5, "check its configuration: it exceeded its deadline of 3 s"),
         ("panic", "check", 7, "check its configuration: it was stopped"),

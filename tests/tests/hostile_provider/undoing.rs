@@ -1,13 +1,13 @@
 //! Undoing a backup that failed, with a provider that does not help.
 
-use stillframe_tests::Site;
+use stillframe_tests::{Site, tested_major};
 
 use crate::guests::{Liars, assert_error, provider_that, push, push_by};
 
 /// The archive is away, so that a push whose cut was good fails after it; then its provider fails to undo it.
 #[test]
 fn a_provider_that_fails_to_undo_leaves_the_intent_and_the_error_says_so() {
-    let site = Site::builder(15).value("backup", "archive_timeout_secs", 1).start();
+    let site = Site::builder(tested_major()).value("backup", "archive_timeout_secs", 1).start();
     site.cluster.append_setting("archive_command", "false");
     site.cluster.reload();
     site.cluster.wait_until("SELECT setting = 'false' FROM pg_settings WHERE name = 'archive_command'");
@@ -30,7 +30,7 @@ fn a_provider_that_fails_to_undo_leaves_the_intent_and_the_error_says_so() {
 
 #[test]
 fn what_was_cut_is_undone_by_the_handle_that_the_provider_gave_whatever_it_tells_afterwards() {
-    let site = Site::builder(15).value("backup", "archive_timeout_secs", 1).start();
+    let site = Site::builder(tested_major()).value("backup", "archive_timeout_secs", 1).start();
     site.cluster.append_setting("archive_command", "false");
     site.cluster.reload();
     site.cluster.wait_until("SELECT setting = 'false' FROM pg_settings WHERE name = 'archive_command'");

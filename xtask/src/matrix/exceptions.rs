@@ -1,0 +1,56 @@
+//! Tests that cannot mean anything on some versions, and why: each is counted as skipped there, and named.
+
+use std::ops::RangeInclusive;
+
+/// One such test.
+#[derive(Debug)]
+pub(crate) struct Exception {
+    pub(crate) executable: &'static str,
+    pub(crate) name: &'static str,
+    /// The versions on which it runs.
+    pub(crate) versions: RangeInclusive<u32>,
+    pub(crate) why: &'static str,
+}
+
+const SEGMENTS_ARE_BUILT_IN: &str = "the size of a segment is an option of the compiler before 11, and the packages have 16 MiB";
+
+/// All of them.
+pub(crate) const EXCEPTIONS: &[Exception] = &[
+    Exception { executable: "harness", name: "segment_sizes_are_as_asked_for", versions: 11..=18, why: SEGMENTS_ARE_BUILT_IN },
+    Exception {
+        executable: "harness",
+        name: "every_major_version_starts_and_says_its_version",
+        versions: 15..=15,
+        why: "it starts all versions by itself; here `the_version_under_test_starts_and_says_its_version` does",
+    },
+    Exception {
+        executable: "drill",
+        name: "a_broken_page_in_the_snapshot_fails_the_drill_by_name_and_takes_the_proof_away",
+        versions: 15..=15,
+        why: "`pg_checksums` works with the data of its own version only, and the server packages from npm do not bring it",
+    },
+    Exception {
+        executable: "odd_clusters",
+        name: "a_cluster_of_64_mib_segments_is_restored",
+        versions: 11..=18,
+        why: SEGMENTS_ARE_BUILT_IN,
+    },
+    Exception {
+        executable: "odd_clusters",
+        name: "a_server_that_speaks_german_is_understood_by_its_codes",
+        versions: 15..=15,
+        why: "the server packages from npm bring no translated messages",
+    },
+    Exception {
+        executable: "snapshot_fetch",
+        name: "a_cluster_with_small_segments_is_restored",
+        versions: 11..=18,
+        why: SEGMENTS_ARE_BUILT_IN,
+    },
+    Exception {
+        executable: "window",
+        name: "restore_points_transactions_and_the_last_commit_are_those_that_pg_waldump_reads",
+        versions: 15..=15,
+        why: "`pg_waldump` reads the WAL of its own version only, and the server packages from npm do not bring it",
+    },
+];
