@@ -286,6 +286,8 @@ fn the_label_is_printed_even_when_its_wal_is_not_archived_and_another_try_publis
     assert_eq!(first.code(), Some(5), "{first}");
     assert!(first.stdout.starts_with("START WAL LOCATION") && first.says("is not published"), "{first}");
     assert_eq!((state(&site, &id).as_str(), site.backups().len(), site.intents().len()), ("stopped", 0, 1));
+    let aborted = site.stillframe.run(["session", "abort", &id]);
+    assert!(aborted.code() == Some(4) && aborted.says("--discard"), "scripts abort whatever failed: {aborted}");
     let out = site.stillframe.run(["--json", "session", "end", &id]);
     assert_eq!((out.json()["is_published"].as_bool(), out.code()), (Some(false), Some(5)), "{out}");
 
@@ -298,6 +300,19 @@ fn the_label_is_printed_even_when_its_wal_is_not_archived_and_another_try_publis
     let name = site.backups().pop().unwrap();
     assert_eq!(label_of(&site, &name), first.stdout);
     assert_eq!(site.show(&name)["outside"]["snapshot_ids"][0], "vol-1", "what was said first counts until somebody says otherwise");
+}
+
+#[test]
+fn what_waits_for_its_publication_is_forgotten_on_a_word_of_its_own_only() {
+    let mut site = site();
+    site.reconfigure(|config| config.value("backup", "archive_timeout_secs", 1));
+    break_archiving(&site, true);
+    let id = begin(&site, &[]);
+    assert_eq!(end(&site, &id, &[]).code(), Some(5));
+    assert_eq!(site.stillframe.run(["session", "abort", &id]).code(), Some(4));
+    assert_eq!(site.intents().len(), 1);
+    site.stillframe.succeed(["session", "abort", "--discard", &id]);
+    assert_void(&site, &id, "aborted");
 }
 
 #[test]

@@ -20,6 +20,7 @@ chapters! {
     about_this_book: "about-this-book.md",
     check: "check.md",
     quick_start: "quick-start.md",
+    session: "session.md",
 }
 
 #[track_caller]

@@ -38,7 +38,7 @@ pub enum Command {
     /// Show what a session does, or what became of it; all of this host without an id
     Status(Choice),
     /// Leave backup mode and forget the backup; the copy is void
-    Abort(Choice),
+    Abort(AbortOptions),
     /// Own a session; `begin` starts it
     #[command(hide = true)]
     Own,
@@ -53,6 +53,15 @@ pub struct Choice {
     /// The file that `session begin --id-file` wrote
     #[arg(long, value_name = "FILE")]
     id_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct AbortOptions {
+    #[command(flatten)]
+    choice: Choice,
+    /// Forget also a session that has left backup mode in good order, and only waits for its publication
+    #[arg(long)]
+    discard: bool,
 }
 
 #[derive(Debug, Args)]
@@ -84,7 +93,7 @@ pub async fn run(common: &Common, command: &Command, json: bool) -> Result<ExitC
         Command::Hold(options) => hold::run(common, options, json).await,
         Command::End(options) => end::run(common, options, json).await,
         Command::Status(choice) => status::run(common, choice, json).await,
-        Command::Abort(choice) => abort::run(common, choice, json).await,
+        Command::Abort(options) => abort::run(common, options, json).await,
         Command::Own => begin::own(common).await,
     }
 }

@@ -3,6 +3,7 @@
 //! Backup mode belongs to one connection and ends with it. So the session owns the connection from start to stop: dropping it,
 //! wherever that happens, closes the connection and ends backup mode, and a stop on another connection cannot be written.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -38,12 +39,28 @@ impl BackupSession {
         self.start_lsn
     }
 
-    /// Pings for ever; returns only when the session is lost, and with it backup mode.
-    pub async fn keep_alive(&mut self, clock: &dyn Clock) -> ConnectionError {
+    /// Works, and proves meanwhile that the session lives; ends the work when the session is lost, and with it backup mode.
+    ///
+    /// Done in the middle of a ping, the answer of that is waited for: a session of which nobody takes an answer is good for nothing
+    /// more, and the stop would fail.
+    pub async fn alive_during<Done>(
+        &mut self,
+        clock: &dyn Clock,
+        work: impl Future<Output = Done> + Send,
+    ) -> Result<Done, ConnectionError> {
+        let mut work = pin!(work);
         loop {
-            clock.sleep(Self::PING_INTERVAL).await;
-            if let Err(error) = self.ping().await {
-                return error;
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = clock.sleep(Self::PING_INTERVAL) => {}
+            }
+            let mut ping = self.connection.ping();
+            tokio::select! {
+                lives = &mut ping => lives?,
+                done = &mut work => {
+                    ping.await?;
+                    return Ok(done);
+                }
             }
         }
     }

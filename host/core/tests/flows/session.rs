@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use stillframe_core::catalog::{BackupName, Catalog, CatalogError, OutsideCopy, Permanence};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    HeldSession, LONGEST_SESSION, LockAction, LockError, PushError, SessionEnd, SessionError, SessionRequest, StoppedSession,
-    backup_lock, begin_session, forget_session,
+    HeldSession, LONGEST_SESSION, LockAction, LockError, PushError, Server, SessionEnd, SessionError, SessionRequest,
+    StoppedSession, backup_lock, begin_session, forget_session,
 };
-use stillframe_core::postgres::{CheckpointMode, Lsn, TimelineId};
+use stillframe_core::postgres::{
+    ArchiverStatus, BackupSession, CheckpointMode, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, TimelineId,
+};
 use stillframe_core::provider::Token;
 use stillframe_core::retention::RetentionRule;
 use stillframe_core::testing::{FaultyStore, ProviderCall, When, published_backup};
@@ -133,6 +136,64 @@ async fn a_timeout_ends_the_session_and_none_does_not() {
     house.clock.advance(Duration::from_hours(24 * 30));
     held.hold(&ports, AtPoll(300)).await.unwrap();
     held.stop(&ports).await.unwrap().publish(&ports, None, ARCHIVE).await.unwrap();
+}
+
+/// A connection as they really are: one that nobody waits for any more in the middle of a ping is good for nothing.
+struct SlowPing {
+    inner: Box<dyn Connection>,
+    is_waiting: bool,
+}
+
+#[async_trait]
+impl Connection for SlowPing {
+    async fn facts(&mut self) -> Result<ServerFacts, ConnectionError> {
+        self.inner.facts().await
+    }
+
+    async fn start_backup(&mut self, label: &str, checkpoint: CheckpointMode) -> Result<Lsn, ConnectionError> {
+        self.inner.start_backup(label, checkpoint).await
+    }
+
+    async fn stop_backup(&mut self) -> Result<StoppedBackup, ConnectionError> {
+        assert!(!self.is_waiting, "a ping was given up");
+        self.inner.stop_backup().await
+    }
+
+    async fn ping(&mut self) -> Result<(), ConnectionError> {
+        self.is_waiting = true;
+        AtPoll(1_000).await;
+        self.is_waiting = false;
+        self.inner.ping().await
+    }
+
+    async fn missing_grants(&mut self) -> Result<Vec<String>, ConnectionError> {
+        self.inner.missing_grants().await
+    }
+
+    async fn archiver(&mut self) -> Result<ArchiverStatus, ConnectionError> {
+        self.inner.archiver().await
+    }
+
+    async fn create_restore_point_and_switch(&mut self, name: &str) -> Result<Lsn, ConnectionError> {
+        self.inner.create_restore_point_and_switch(name).await
+    }
+}
+
+#[tokio::test]
+async fn an_order_in_the_middle_of_a_ping_does_not_cost_the_session() {
+    for moment in [50, 300, 700, 1_500] {
+        let house = House::new().await;
+        let ports = house.ports(&house.store);
+        let slow = || Box::new(SlowPing { inner: house.server.connect(), is_waiting: false });
+        let server = Server { connection: slow(), ..house.server() };
+        let mut held = begin_session(&ports, server, &request(1, None), std::future::pending()).await.unwrap();
+        held.hold(&ports, AtPoll(moment)).await.unwrap();
+        held.stop(&ports).await.unwrap().publish(&ports, None, ARCHIVE).await.unwrap();
+        // The cut of a provider as well.
+        let mut session = BackupSession::start(slow(), "label", CheckpointMode::Fast).await.unwrap();
+        session.alive_during(&house.clock, AtPoll(moment)).await.unwrap();
+        session.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]

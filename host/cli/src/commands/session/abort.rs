@@ -9,7 +9,7 @@ use stillframe_core::flows::{SessionError, forget_session};
 use stillframe_core::session_directory::{SessionDirectory, SessionRecord, SessionState};
 
 use super::end::{NoAnswer, PATIENCE, PAUSE, note};
-use super::{Choice, without_owner};
+use super::{AbortOptions, without_owner};
 use crate::common::Common;
 use crate::exit::Failure;
 use crate::output::print;
@@ -25,22 +25,27 @@ struct View {
 }
 
 /// Gives it up.
-pub async fn run(common: &Common, choice: &Choice, json: bool) -> Result<ExitCode, Failure> {
+pub async fn run(common: &Common, options: &AbortOptions, json: bool) -> Result<ExitCode, Failure> {
     let world = World::open(common).await?;
     let directory = directory(&world)?;
-    let record = choice.read(&world, &directory)?;
-    let state = abort(&world, &directory, &record).await?;
+    let record = options.choice.read(&world, &directory)?;
+    let state = abort(&world, &directory, &record, options).await?;
     let view = View { session_id: record.id.to_string(), state: state.as_str() };
     print(json, &view, || format!("{} {}", view.session_id, view.state));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn abort(world: &World, directory: &SessionDirectory, record: &SessionRecord) -> Result<SessionState, Failure> {
+async fn abort(
+    world: &World,
+    directory: &SessionDirectory,
+    record: &SessionRecord,
+    options: &AbortOptions,
+) -> Result<SessionState, Failure> {
     let since = Instant::now();
     loop {
         if let Some(_lock) = directory.lock(&record.id)? {
             let found = directory.read(&record.id)?.ok_or_else(|| SessionError::NoSuchSession(record.id.clone()))?;
-            return abort_for_the_dead(world, directory, found).await;
+            return abort_for_the_dead(world, directory, found, options).await;
         }
         match tokio::task::block_in_place(|| ask(&directory.socket(&record.id), &Request::Abort, drop)).map_err(NoAnswer)? {
             Answer::Said(Message::Failed(told)) => return Err(told.into()),
@@ -52,10 +57,19 @@ async fn abort(world: &World, directory: &SessionDirectory, record: &SessionReco
 }
 
 /// The operator's word counts where nothing else tells: after another boot, the intent goes with this.
-async fn abort_for_the_dead(world: &World, directory: &SessionDirectory, found: SessionRecord) -> Result<SessionState, Failure> {
+async fn abort_for_the_dead(
+    world: &World,
+    directory: &SessionDirectory,
+    found: SessionRecord,
+    options: &AbortOptions,
+) -> Result<SessionState, Failure> {
     let record = without_owner(world, directory, found.clone()).await?;
     if record.state == SessionState::Published {
         return Err(SessionError::Published { id: record.id, name: record.backup_name }.into());
+    }
+    // Scripts abort whatever failed, and what is missing may only be its WAL.
+    if record.state == SessionState::Stopped && !options.discard {
+        return Err(SessionError::Stopped(record.id).into());
     }
     forget_session(&world.ports(), &record.backup_name).await?;
     let is_void = found.state.is_void();

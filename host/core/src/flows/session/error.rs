@@ -48,6 +48,9 @@ pub enum SessionError {
         /// The backup.
         name: BackupName,
     },
+    /// It is a backup but for its WAL.
+    #[error("the session `{0}` has left backup mode in good order, and only waits for its publication")]
+    Stopped(SessionId),
     /// The configuration is about something else.
     #[error("the session `{id}` is of the cluster {found}, and the configuration is about {configured}")]
     Elsewhere {
@@ -102,6 +105,7 @@ impl Classify for SessionError {
             Self::NoSuchSession(_)
             | Self::Void { .. }
             | Self::Published { .. }
+            | Self::Stopped(_)
             | Self::Publishing(_)
             | Self::Elsewhere { .. }
             | Self::IdInUse(_) => ErrorClass::Refused,
@@ -133,6 +137,7 @@ impl Classify for SessionError {
                 Some(hint.map_or_else(|| again.to_owned(), |hint| format!("{hint}; {again}")))
             }
             Self::Published { name, .. } => Some(format!("`stillframe delete target {name}` deletes it")),
+            Self::Stopped(_) => Some("publish it with `session end`, or forget it with --discard".to_owned()),
             Self::Elsewhere { .. } => Some("name the configuration of that cluster with --config".to_owned()),
             Self::IdInUse(path) => Some(format!("end or abort it first: `stillframe session abort --id-file {}`", path.display())),
             Self::Silent(_) => Some("look at its log beside its record, or run this again".to_owned()),

@@ -35,8 +35,10 @@ pub(super) async fn cut(
     let mut session = within(ports, deadline, BackupSession::start(connection, request.name.as_str(), request.checkpoint)).await?;
     let start_lsn = session.start_lsn();
     let created = tokio::select! {
-        sets = cut_all(ports, start_lsn, prepared) => sets.map_err(PushError::from),
-        lost = session.keep_alive(ports.clock) => Err(lost.into()),
+        sets = session.alive_during(ports.clock, cut_all(ports, start_lsn, prepared)) => match sets {
+            Ok(sets) => sets.map_err(PushError::from),
+            Err(lost) => Err(lost.into()),
+        },
         () = ports.clock.sleep(deadline) => Err(PushError::CutDeadline(deadline)),
     };
     let sets = match created {
