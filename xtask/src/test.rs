@@ -12,20 +12,21 @@ use crate::workspace::{Workspace, cargo, progress};
 /// Installs what is missing, builds everything and runs all tests; the runner's own lines come last.
 pub(crate) fn test(filter: Option<&str>) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
-    build(&workspace)?;
+    build(&workspace, &[])?;
     if filter.is_none() {
         succeed(with_binary(cargo().args(["test", "--quiet", "--workspace", "--exclude", REAL_STORAGE, "--doc"]), &workspace))?;
     }
     succeed(with_binary(&mut runner(filter), &workspace))
 }
 
-/// Installs what is missing, and builds the binary under test with all components.
-pub(crate) fn build(workspace: &Workspace) -> Result<(), Failure> {
+/// Installs what is missing, and builds all components and, of the workspace, what these arguments of Cargo choose: the binary under
+/// test at least.
+pub(crate) fn build(workspace: &Workspace, chosen: &[&str]) -> Result<(), Failure> {
     for_the_tests()?;
     // The build of the binary makes the bundled components only; the tests use others too.
     workspace.build_components()?;
     progress("compiling the workspace", || {
-        succeed(cargo().args(["build", "--quiet", "--workspace"]).current_dir(&workspace.root))
+        succeed(cargo().args(["build", "--quiet", "--workspace"]).args(chosen).current_dir(&workspace.root))
     })?;
     let binary = workspace.stillframe("debug");
     if binary.is_file() { Ok(()) } else { Err(Failure::new(format!("the build made no `{}`", binary.display()))) }

@@ -55,16 +55,25 @@ impl Workspace {
 
     /// Asks Cargo for the programs of a package, by name.
     pub(crate) fn programs_of(&self, package: &str) -> Result<Vec<String>, Failure> {
+        self.targets_of(package, "bin")
+    }
+
+    /// Asks Cargo for the test executables of a package, by name.
+    pub(crate) fn test_targets_of(&self, package: &str) -> Result<Vec<String>, Failure> {
+        self.targets_of(package, "test")
+    }
+
+    fn targets_of(&self, package: &str, kind: &str) -> Result<Vec<String>, Failure> {
         let metadata = metadata()?;
         let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let found = packages.iter().find(|found| found["name"] == package);
         let targets = found.and_then(|found| found["targets"].as_array()).map(Vec::as_slice).unwrap_or_default();
-        let is_program = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"));
+        let is_such = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|found| found == kind));
         let mut names: Vec<String> =
-            targets.iter().filter(is_program).filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
+            targets.iter().filter(is_such).filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
         names.sort();
         if names.is_empty() {
-            Err(Failure::new(format!("`{package}` has no programs in `{}`", self.root.display())))
+            Err(Failure::new(format!("`{package}` has no target of the kind `{kind}` in `{}`", self.root.display())))
         } else {
             Ok(names)
         }

@@ -16,12 +16,13 @@ use crate::run::{captured, line, works};
 use crate::test::with_binary;
 use crate::workspace::{Workspace, cargo, progress};
 
-/// What the ordinary run of the tests compiles: the end-to-end tests alone would be compiled once more, with fewer features.
+/// Dependencies with the features that the ordinary run of the tests gives them, so that nothing is compiled once more.
 const SELECTION: [&str; 3] = ["--workspace", "--exclude", REAL_STORAGE];
 
 /// Every executable with tests of the package, and the tests in them.
 pub(crate) struct Executables {
     paths: BTreeMap<String, PathBuf>,
+    targets: Vec<String>,
     tests: Vec<Test>,
     has_nextest: bool,
 }
@@ -29,9 +30,11 @@ pub(crate) struct Executables {
 impl Executables {
     /// Compiles them, and asks each what it has.
     pub(crate) fn build(workspace: &Workspace) -> Result<Self, Failure> {
+        let targets = workspace.test_targets_of(PACKAGE)?;
         let mut build = cargo();
         build.args(["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"]).args(SELECTION);
-        let messages = progress("compiling the tests", || captured(with_binary(&mut build, workspace)))?;
+        build.args(targets.iter().flat_map(|target| ["--test", target]));
+        let messages = progress("compiling the end-to-end tests", || captured(with_binary(&mut build, workspace)))?;
         let manifest = workspace.root.join(PACKAGE_DIRECTORY).join("Cargo.toml");
         let paths: BTreeMap<String, PathBuf> = messages.lines().filter_map(|message| executable(message, &manifest)).collect();
         let mut tests = Vec::new();
@@ -40,7 +43,10 @@ impl Executables {
             let names = listed.lines().filter_map(|line| line.strip_suffix(": test"));
             tests.extend(names.map(|name| Test { executable: executable.clone(), name: name.to_owned() }));
         }
-        Ok(Self { paths, tests, has_nextest: works(cargo().args(["nextest", "--version"])) })
+        if paths.len() != targets.len() {
+            return Err(Failure::new(format!("{} of {} executables with tests were built", paths.len(), targets.len())));
+        }
+        Ok(Self { paths, targets, tests, has_nextest: works(cargo().args(["nextest", "--version"])) })
     }
 
     /// All tests there are.
@@ -50,13 +56,32 @@ impl Executables {
 
     /// Runs these, whatever becomes of some of them.
     pub(crate) fn run(&self, workspace: &Workspace, tests: &[Test], variables: &[(&str, String)]) -> Result<Tally, Failure> {
-        let mut commands = if self.has_nextest { vec![nextest(workspace, tests)] } else { self.one_by_one(workspace, tests) };
+        let mut commands = if self.has_nextest { vec![self.nextest(workspace, tests)] } else { self.one_by_one(workspace, tests) };
         let mut tally = Tally { is_success: true, ..Tally::default() };
         for command in &mut commands {
             command.envs(variables.iter().map(|(name, value)| (name, value)));
             tally.is_success &= relay(command, &mut tally)?;
         }
         Ok(tally)
+    }
+
+    /// One run of all; without `--no-fail-fast` it would end with the first failure.
+    fn nextest(&self, workspace: &Workspace, tests: &[Test]) -> Command {
+        let mut by_executable: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for test in tests {
+            by_executable.entry(&test.executable).or_default().push(&test.name);
+        }
+        let among = |(executable, names): (&str, Vec<&str>)| {
+            let names: Vec<String> = names.into_iter().map(|name| format!("test(={name})")).collect();
+            format!("(binary(={executable}) and ({}))", names.join(" or "))
+        };
+        let chosen = by_executable.into_iter().map(among).collect::<Vec<_>>().join(" or ");
+        let mut command = cargo();
+        command.args(["nextest", "run"]).args(SELECTION).args(["--no-fail-fast", "--run-ignored", "all", "--color", "never"]);
+        command.args(self.targets.iter().flat_map(|target| ["--test", target]));
+        command.args(["-E", &format!("package(={PACKAGE}) and ({chosen})")]);
+        with_binary(&mut command, workspace);
+        command
     }
 
     /// Without nextest, each executable runs its own, in the directory in which Cargo would run it.
@@ -83,23 +108,6 @@ fn executable(message: &str, manifest: &Path) -> Option<(String, PathBuf)> {
     let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true && is_of_package;
     let path = message["executable"].as_str().filter(|_| is_test)?;
     Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(path)))
-}
-
-fn nextest(workspace: &Workspace, tests: &[Test]) -> Command {
-    let mut by_executable: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for test in tests {
-        by_executable.entry(&test.executable).or_default().push(&test.name);
-    }
-    let among = |(executable, names): (&str, Vec<&str>)| {
-        let names: Vec<String> = names.into_iter().map(|name| format!("test(={name})")).collect();
-        format!("(binary(={executable}) and ({}))", names.join(" or "))
-    };
-    let chosen = by_executable.into_iter().map(among).collect::<Vec<_>>().join(" or ");
-    let mut command = cargo();
-    command.args(["nextest", "run"]).args(SELECTION).args(["--no-fail-fast", "--run-ignored", "all", "--color", "never"]);
-    command.args(["-E", &format!("package(={PACKAGE}) and ({chosen})")]);
-    with_binary(&mut command, workspace);
-    command
 }
 
 /// Runs it with our output, which the tally reads as well; tells whether it ended with code 0.
