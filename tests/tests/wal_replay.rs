@@ -71,6 +71,8 @@ fn a_recovery_whose_fetches_are_killed_never_promotes_early_and_ends_with_every_
     let before = site.archived().len();
     for _ in 0..SEGMENTS {
         site.cluster.sql("INSERT INTO t SELECT g, md5(g::text || random()::text) FROM generate_series(1, 14000) g");
+        // Where segments are larger than these rows.
+        site.cluster.switch_wal();
     }
     site.switch_wal();
     let written = site.archived().len() - before;
