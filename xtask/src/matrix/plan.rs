@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Extent;
-use super::exceptions::{EXCEPTIONS, Exception};
+use super::exceptions::EXCEPTIONS;
 use super::short::SHORT;
 use crate::account::is_root;
 use crate::failure::Failure;
@@ -53,12 +53,11 @@ impl Plan {
 
 /// A list that names what is not there (any more) tests less than it says.
 fn prove_names(all: &[Test]) -> Result<(), Failure> {
-    let is_there = |executable: &str, name: &str| all.iter().any(|test| test.executable == executable && test.name == name);
-    let listed = SHORT.iter().copied().chain(EXCEPTIONS.iter().map(|exception| (exception.executable, exception.name)));
-    let missing: Vec<String> = listed
-        .filter(|(executable, name)| !is_there(executable, name))
-        .map(|(executable, name)| format!("`{executable} {name}`"))
-        .collect();
+    let is_short = |test: &Test, listed: &(&str, &str)| test.executable == listed.0 && test.name == listed.1;
+    let short = SHORT.iter().filter(|listed| !all.iter().any(|test| is_short(test, listed))).copied();
+    let excepted = EXCEPTIONS.iter().filter(|exception| !all.iter().any(|test| exception.is_about(test)));
+    let unknown = short.chain(excepted.map(|exception| (exception.executable, exception.name)));
+    let missing: Vec<String> = unknown.map(|(executable, name)| format!("`{executable} {name}`")).collect();
     if missing.is_empty() {
         Ok(())
     } else {
@@ -67,8 +66,8 @@ fn prove_names(all: &[Test]) -> Result<(), Failure> {
 }
 
 fn reason_against(test: &Test, version: u32, is_root: bool) -> Option<String> {
-    let is_about = |exception: &&Exception| exception.executable == test.executable && exception.name == test.name;
-    let excepted = EXCEPTIONS.iter().filter(is_about).find(|exception| !exception.versions.contains(&version));
+    let excepted =
+        EXCEPTIONS.iter().filter(|exception| exception.is_about(test)).find(|exception| !exception.versions.contains(&version));
     let mounts = test.executable == "ebs" || (test.executable == "ec2_simulator" && test.name.starts_with("disks::"));
     match excepted {
         Some(exception) => Some(exception.why.to_owned()),
