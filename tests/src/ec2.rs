@@ -27,6 +27,7 @@ use std::time::Duration;
 pub use cloud::Tags;
 pub use disks::Disks;
 pub use faults::Fault;
+pub(crate) use private_devices::cover_dev;
 pub use server::Seen;
 pub use snapshots::{Completion, Snapshot};
 pub use volumes::{Attachment, Volume};

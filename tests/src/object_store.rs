@@ -169,7 +169,11 @@ impl ObjectStoreServer {
     }
 
     fn make_bucket(&self) {
-        let (status, body) = http::request(&self.endpoint, "PUT", &format!("/{BUCKET}"), &[], b"");
+        self.make_bucket_named(BUCKET);
+    }
+
+    pub(crate) fn make_bucket_named(&self, name: &str) {
+        let (status, body) = http::request(&self.endpoint, "PUT", &format!("/{name}"), &[], b"");
         assert_eq!(status, 200, "moto made no bucket: {body}");
     }
 

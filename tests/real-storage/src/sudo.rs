@@ -22,7 +22,8 @@ pub fn allow_as_documented_with(provider: &str, adapt: impl FnOnce(&str) -> Stri
     let text = fs::read_to_string(&document).unwrap_or_else(|error| panic!("{}: {error}", document.display()));
     let block = text.split("```").find(|block| block.contains("ALL=(root) NOPASSWD:"));
     let lines = block.unwrap_or_else(|| panic!("{} has no lines for sudo", document.display()));
-    let lines = lines.strip_prefix("text").unwrap_or(lines);
+    // Behind what the fence says.
+    let (_, lines) = lines.split_once('\n').unwrap_or_default();
     fs::write(FILE, adapt(lines)).unwrap();
     succeed("chmod", &["0440", FILE]);
     succeed("visudo", &["--check", "--file", FILE]);

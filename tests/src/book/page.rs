@@ -12,8 +12,8 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 /// Languages of blocks, each with what a fence may add.
 const LANGUAGES: [(&str, &[&str]); 7] = [
     ("console", &["exit", "until", "not-run"]),
-    ("toml", &["file", "add", "source", "not-run"]),
-    ("sql", &["not-run"]),
+    ("toml", &["file", "add", "instead", "source", "not-run"]),
+    ("sql", &["file", "not-run"]),
     ("ini", &["file", "unit", "not-run"]),
     ("json", &["file"]),
     ("rust", &["source"]),
@@ -50,6 +50,8 @@ pub struct Page {
     pub links: Vec<String>,
     /// Its headings, as plain text.
     pub headings: Vec<String>,
+    /// What it sets in the type of code within its text.
+    pub names: Vec<String>,
 }
 
 /// Where the book is.
@@ -80,6 +82,7 @@ impl Page {
             beginnings: BTreeMap::new(),
             links: Vec::new(),
             headings: Vec::new(),
+            names: Vec::new(),
         };
         let line_of = |offset: usize| text[..offset].matches('\n').count() + 1;
         let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES;
@@ -101,6 +104,9 @@ impl Page {
                 Event::End(TagEnd::Heading(_)) => page.headings.extend(heading.take()),
                 Event::Start(Tag::Link { dest_url, .. }) => page.links.push(dest_url.into_string()),
                 Event::Text(words) | Event::Code(words) => {
+                    if text[range].starts_with('`') {
+                        page.names.push(words.to_string());
+                    }
                     if let Some(block) = &mut open {
                         block.text.push_str(&words);
                     } else if let Some(heading) = &mut heading {

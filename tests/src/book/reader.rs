@@ -96,10 +96,11 @@ impl Reader {
             return if file == CONFIG { self.show_config(Path::new(CONFIG)) } else { Ok(()) };
         }
         match block.language.as_str() {
-            "toml" => self.toml(&text, block.words.contains_key("add")),
+            "toml" => self.toml(&text, &block.words),
             "sql" => self.sql(&text),
             "json" => serde_json::from_str::<serde_json::Value>(&text).map(drop).map_err(|error| error.to_string()),
-            "ini" if !block.words.contains_key("unit") => self.settings(&text),
+            "ini" if block.words.contains_key("unit") => self.unit(&text),
+            "ini" => self.settings(&text),
             "text" if block.words.contains_key("sudoers") => self.sudoers(&text),
             _ => Ok(()),
         }
@@ -131,14 +132,18 @@ impl Reader {
     }
 
     /// A part of the configuration, put into that of the machine: for good, or only to be looked at.
-    fn toml(&mut self, text: &str, is_added: bool) -> Result<(), String> {
+    fn toml(&mut self, text: &str, words: &BTreeMap<String, String>) -> Result<(), String> {
         let part: Table = text.parse().map_err(|error| format!("{error}"))?;
         let mut whole: Table =
             fs::read_to_string(CONFIG).unwrap_or_default().parse().map_err(|error| format!("{CONFIG}: {error}"))?;
         let providers: Vec<String> =
             part.get("provider").and_then(Value::as_table).map(|all| all.keys().cloned().collect()).unwrap_or_default();
-        merge(&mut whole, part);
-        let path = if is_added { PathBuf::from(CONFIG) } else { self.scratch.join("part.toml") };
+        if words.contains_key("instead") {
+            whole.extend(part);
+        } else {
+            merge(&mut whole, part);
+        }
+        let path = if words.contains_key("add") { PathBuf::from(CONFIG) } else { self.scratch.join("part.toml") };
         write(&path, &whole.to_string())?;
         self.show_config(&path)?;
         providers.iter().try_for_each(|name| self.inspect(&path, name, &whole))
@@ -173,6 +178,18 @@ impl Reader {
             self.succeed('$', &format!("{postgres} {config} -c {name}='{bare}' -C {name}"))?;
         }
         Ok(())
+    }
+
+    /// Starts a service as systemd would: its directory below `/run`, its user, its command; waits for the socket that ends the command.
+    fn unit(&mut self, text: &str) -> Result<(), String> {
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let of = |key: &str| value(key).ok_or_else(|| format!("the unit has no `{key}`"));
+        let (user, directory, command) = (of("User")?, of("RuntimeDirectory")?, of("ExecStart")?);
+        let mode = of("RuntimeDirectoryMode")?;
+        self.succeed('#', &format!("install --directory --owner {user} --mode {mode} /run/{directory}"))?;
+        let socket = command.split(' ').next_back().unwrap_or_default();
+        let wait = format!("for turn in $(seq 600); do [ -S {socket} ] && break; sleep 0.1; done; [ -S {socket} ]");
+        self.succeed('$', &format!("{command} & {wait}"))
     }
 
     fn sudoers(&mut self, text: &str) -> Result<(), String> {

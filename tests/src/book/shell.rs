@@ -26,11 +26,13 @@ pub struct Shell {
 impl Shell {
     /// Opens one for a user: root, or the unprivileged user; `scratch` is a directory of its own.
     pub fn open(account: Option<&Account>, home: &Path, variables: &[(String, String)], scratch: &Path) -> Self {
-        let mut command = bound_command("bash", "KILL");
-        command.args(["--noprofile", "--norc"]).env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
-        if let Some(account) = account {
-            account.run_as(&mut command);
+        let other = account.filter(|account| account.differs_from_ours());
+        let mut command = bound_command(if other.is_some() { "setpriv" } else { "bash" }, "KILL");
+        if let Some(account) = other {
+            // With all of its groups, as a login has them: one of Debian's may read the server's private key.
+            command.args(["--reuid", &account.name, "--regid", &account.gid.to_string(), "--init-groups", "bash"]);
         }
+        command.args(["--noprofile", "--norc"]).env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
         command.env("HOME", home).current_dir(home);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = spawn(command);

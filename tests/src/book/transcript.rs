@@ -23,7 +23,9 @@ const REMEMBERED: [&str; 8] = [
     r"\b[0-9a-f]{16}\b",
 ];
 /// Forms of which only the form counts.
-const MEASURED: [&str; 5] = [
+const MEASURED: [&str; 7] = [
+    r"\b\d{4}-\d\d-\d\d\b",
+    r"\bseconds=\d+\.\d+",
     r"\b\d+(?:\.\d+)? (?:ms|s|min|h|d)\b",
     r"\b\d+ MiB of \d+\b",
     r"\b\d+(?:\.\d+)? (?:B|KiB|MiB|GiB)\b",

@@ -13,7 +13,8 @@ use super::reader::{Reader, check_shells};
 use super::shell::run;
 use super::{Page, Shell};
 use crate::children::{bound_command, spawn};
-use crate::{Account, ScratchDirectory, binary_path, places};
+use crate::ec2::cover_dev;
+use crate::{Account, ObjectStoreServer, ScratchDirectory, binary_path, places};
 
 /// Tells the second run of the test that it is on the machine.
 const VARIABLE: &str = "STILLFRAME_OWN_MACHINE";
@@ -23,6 +24,9 @@ const QUICK_START: &str = "quick-start.md";
 const COVERED: [&str; 5] = ["etc", "var", "usr/local", "root", "opt"];
 /// What is empty on a new machine.
 const EMPTY: [&str; 5] = ["run", "srv", "etc/postgresql", "var/lib/postgresql", "var/log/postgresql"];
+
+/// Size of the disk below `/srv`; a file with holes.
+const DISK_BYTES: u64 = 4 << 30;
 
 /// Runs a test on a machine of its own; the name is that of the calling test, and must be right: this is checked.
 #[track_caller]
@@ -55,12 +59,14 @@ pub fn with_own_machine(test: &str, body: impl FnOnce()) {
 pub struct World {
     /// Follows the pages.
     pub reader: Reader,
-    _scratch: ScratchDirectory,
+    // Ends before its files are gone.
+    _bucket: Option<ObjectStoreServer>,
+    scratch: ScratchDirectory,
 }
 
 impl World {
     /// What is not as on a reader's machine.
-    pub const STAND_INS: [(&str, &str); 5] = [
+    pub const STAND_INS: [(&str, &str); 8] = [
         ("target/release/stillframe", "the binary under test, which is the unoptimised build"),
         (
             "~/.cache/stillframe/providers",
@@ -68,6 +74,12 @@ impl World {
         ),
         ("postgresql.conf", "`fsync = off`, no port, shared memory in files: nothing is to survive, and nothing to be left"),
         ("the host", "is called db1, and its file systems are in memory"),
+        ("/srv", "in the world `btrfs`, a loop device with btrfs"),
+        (
+            "S3",
+            "in the world `bucket`, moto with a bucket `backups`, whose address and keys are in the environment, as an instance's are",
+        ),
+        ("systemd", "a page's unit is started by the test: its `RuntimeDirectory`, `User` and `ExecStart`"),
         ("the database", "has one table, `orders`, of 1,000 rows"),
     ];
 
@@ -78,11 +90,28 @@ impl World {
         let scratch = ScratchDirectory::create();
         cover(&scratch);
         install_programs();
-        create_cluster();
-        let mut reader = shells(&scratch);
+        let bucket = (name == "bucket").then(ObjectStoreServer::moto);
+        let variables = bucket.as_ref().map(cloud).unwrap_or_default();
+        create_cluster(&variables);
+        let mut reader = shells(&scratch, &variables);
         check_shells(&mut reader);
-        let world = Self { reader, _scratch: scratch };
-        if name == "machine" { world } else { world.begun_as(name) }
+        let world = Self { reader, _bucket: bucket, scratch };
+        match name {
+            "machine" => world,
+            "bucket" => world.begun_as("archive"),
+            "btrfs" => world.begun_as("archive").with_btrfs(),
+            begun => world.begun_as(begun),
+        }
+    }
+
+    /// A disk of its own below `/srv`.
+    fn with_btrfs(self) -> Self {
+        cover_dev(&self.scratch);
+        let image = self.scratch.join("srv.img");
+        fs::File::create(&image).and_then(|file| file.set_len(DISK_BYTES)).expect("the scratch directory is ours");
+        run(Command::new("mkfs.btrfs").arg("--quiet").arg(&image));
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg("/srv"));
+        self
     }
 
     /// Other pages begin where the quick start has come to.
@@ -136,18 +165,28 @@ fn install_programs() {
     symlink(binary_path(), built.join("stillframe")).expect("it is covered");
 }
 
-fn create_cluster() {
+/// The bucket `backups`, and what an instance of the cloud is given without anybody's doing.
+fn cloud(server: &ObjectStoreServer) -> Vec<(String, String)> {
+    server.make_bucket_named("backups");
+    let own = server.environment().into_iter().filter(|(name, _)| name.starts_with("AWS_"));
+    let variables = own.chain([("AWS_ENDPOINT_URL_S3", server.endpoint().to_owned())]);
+    variables.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn create_cluster(variables: &[(String, String)]) {
     let defaults = "fsync = off\nlisten_addresses = ''\ndynamic_shared_memory_type = mmap\n";
     fs::create_dir_all("/etc/postgresql-common/createcluster.d").expect("it is covered");
     fs::write("/etc/postgresql-common/createcluster.d/book.conf", defaults).expect("it is covered");
     run(Command::new("pg_createcluster").args(["15", "main", "--", "--no-sync"]));
+    let environment: Vec<String> = variables.iter().map(|(name, value)| format!("{name} = '{value}'\n")).collect();
+    fs::write("/etc/postgresql/15/main/environment", environment.concat()).expect("it is covered");
     run(Command::new("pg_ctlcluster").args(["15", "main", "start"]));
     let table = "CREATE TABLE orders (id int PRIMARY KEY, placed_at timestamptz NOT NULL DEFAULT now());
         INSERT INTO orders SELECT generate_series(1, 1000)";
     run(Command::new("runuser").args(["-u", "postgres", "--", "psql", "-X", "-c", table]).current_dir("/"));
 }
 
-fn shells(scratch: &ScratchDirectory) -> Reader {
+fn shells(scratch: &ScratchDirectory, variables: &[(String, String)]) -> Reader {
     let root_only = scratch.join("root");
     let shared = scratch.join("shared");
     let checked = scratch.join("checked");
@@ -158,7 +197,9 @@ fn shells(scratch: &ScratchDirectory) -> Reader {
     let path = |path: &str, user: &str| {
         [("PATH", path), ("LANG", "C.UTF-8"), ("USER", user), ("LOGNAME", user)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec()
+            .into_iter()
+            .chain(variables.iter().cloned())
+            .collect::<Vec<_>>()
     };
     let root = path("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "root");
     let postgres = path("/usr/local/bin:/usr/bin:/bin", "postgres");

@@ -14,7 +14,7 @@ const LOOP_MAJOR: u32 = 7;
 const SHARED: [&str; 2] = ["shm", "pts"];
 
 /// Covers `/dev` with a copy of it, in this mount namespace; gone with the namespace.
-pub(super) fn cover_dev(scratch: &ScratchDirectory) {
+pub(crate) fn cover_dev(scratch: &ScratchDirectory) {
     let cover = scratch.join("dev");
     std::fs::create_dir(&cover).expect("the scratch directory is ours");
     run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "none"]).arg(&cover));

@@ -18,9 +18,27 @@ macro_rules! chapters {
 // A page with blocks has a line here: `contents` looks.
 chapters! {
     about_this_book: "about-this-book.md",
+    btrfs: "providers/btrfs.md",
     check: "check.md",
+    drill: "drill.md",
+    ebs: "providers/ebs.md",
+    encryption: "encryption.md",
+    grants: "grants.md",
+    hardlink: "providers/hardlink.md",
+    lvm: "providers/lvm.md",
+    migrating_from_wal_g: "migrating-from-wal-g.md",
+    object_stores: "object-stores.md",
+    pitr: "pitr.md",
     quick_start: "quick-start.md",
     session: "session.md",
+    reconcile: "reconcile.md",
+    retention: "retention.md",
+    security: "security.md",
+    traps: "traps.md",
+    wal_archive: "wal-archive.md",
+    wal_daemon: "wal-daemon.md",
+    window: "window.md",
+    zfs: "providers/zfs.md",
 }
 
 #[track_caller]

@@ -8,3 +8,4 @@
 mod chapters;
 mod contents;
 mod harness;
+mod rights;
