@@ -16,6 +16,7 @@ mod reader;
 mod retention;
 mod secrets;
 mod session;
+mod session_place;
 mod source;
 mod store;
 pub mod walg;
@@ -41,6 +42,7 @@ pub use keys::{KEYS, overrules};
 pub use provider::{ProviderConfig, bundled};
 pub use secrets::has_private_key;
 pub use session::SessionConfig;
+pub use session_place::SessionPlace;
 pub use source::{Origin, Value, Variables, host_name};
 
 use source::Gathered;
@@ -69,6 +71,8 @@ pub struct Config {
     pub default_provider: Option<ProviderName>,
     /// How the first checkpoint of a backup is written.
     pub checkpoint: CheckpointMode,
+    /// Where backup mode is while the files of a standby are cut.
+    pub session_place: SessionPlace,
     /// How long a backup may take.
     pub deadlines: PushDeadlines,
     /// How backups are proven.
@@ -134,7 +138,8 @@ impl Config {
                 .ok_or(ConfigError::Missing { key: "cluster.name" })?,
             pgdata: read.path("cluster.pgdata"),
             conninfo: read.text("cluster.conninfo").unwrap_or_default(),
-            primary_conninfo: read.text("cluster.primary_conninfo"),
+            // A variable that is empty takes it away: it does not mean the primary of this host.
+            primary_conninfo: read.text("cluster.primary_conninfo").filter(|conninfo| !conninfo.is_empty()),
             store: store::read(&read)?,
             archive: archive::read(&read)?,
             default_provider,
@@ -142,6 +147,7 @@ impl Config {
                 Some("spread") => CheckpointMode::Spread,
                 _ => CheckpointMode::Fast,
             },
+            session_place: SessionPlace::of(read.text("backup.session").as_deref()),
             deadlines: PushDeadlines {
                 cut: seconds(&read, "backup.cut_timeout_secs")?,
                 archive: seconds(&read, "backup.archive_timeout_secs")?,

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout, LeaseRequest, process_space};
 use stillframe_core::clock::{Clock, SystemClock};
-use stillframe_core::flows::{Ports, Progress, ProviderChoice, ProviderSource, Pusher};
+use stillframe_core::flows::{Ports, Primary, Progress, ProviderChoice, ProviderSource, Pusher};
 use stillframe_core::postgres::Connection;
 use stillframe_core::provider::{Provider, ProviderError, ProviderFault, ProviderName, Token};
 use stillframe_core::session_directory::SessionId;
@@ -26,7 +26,7 @@ use stillframe_postgres::{ConnectSettings, Environment};
 use stillframe_runtime::{Runtime, RuntimeSettings};
 
 use crate::common::Common;
-use crate::config::{Config, ConfigError, Origin, ProviderConfig, Variables, host_name};
+use crate::config::{Config, ConfigError, Origin, ProviderConfig, SessionPlace, Variables, host_name};
 use crate::exit::Failure;
 use crate::progress::ShownProgress;
 
@@ -102,6 +102,20 @@ impl World {
     /// Connects to the server of the cluster.
     pub async fn connect(&self) -> Result<Box<dyn Connection>, Failure> {
         self.connect_to(&self.config.conninfo).await
+    }
+
+    /// Connects to the primary of a standby for what it has to do; a server that is none, or is none any more, needs no other.
+    pub async fn primary_of(&self, server: &mut dyn Connection, session: SessionPlace) -> Result<Primary, Failure> {
+        match session {
+            SessionPlace::Primary => match self.connect_to_primary().await? {
+                Some(primary) => Ok(Primary::InBackupMode(primary)),
+                None => Err(ConfigError::Missing { key: "cluster.primary_conninfo" }.into()),
+            },
+            SessionPlace::Server if server.facts().await?.in_recovery => {
+                Ok(self.connect_to_primary().await?.map_or(Primary::Unknown, Primary::EndsSegment))
+            }
+            SessionPlace::Server => Ok(Primary::Unknown),
+        }
     }
 
     /// Connects to the primary, when one is configured.

@@ -54,7 +54,8 @@ pub use snapshot_fetch::{
     Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, snapshot_fetch,
 };
 pub use snapshot_push::{
-    PathRule, PathSelector, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, snapshot_push,
+    PathRule, PathSelector, Primary, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, StandbyError,
+    snapshot_push,
 };
 pub use snapshot_release::{ReleaseError, ReleaseHosts, ReleaseReport, ReleaseRequest, RestoreSelector, snapshot_release};
 pub use wal_fetch::{PrefetchRequest, WalFetchError, WalFetched, wal_fetch, wal_prefetch};

@@ -130,6 +130,10 @@ fn check_cluster(pgdata: &Path, facts: &ServerFacts) -> Result<(), PathError> {
     {
         return Err(PathError::OtherDirectory { path: pgdata.to_owned(), of_server: facts.data_directory.clone() });
     }
+    // Two hosts spell their directories alike: the primary's session would cover a cut of the standby's files that nobody waited for.
+    if control.is_in_recovery() != facts.in_recovery {
+        return Err(PathError::OtherRole { path: pgdata.to_owned(), server_replays: facts.in_recovery });
+    }
     linked_directory(pgdata).map_or(Ok(()), |path| Err(PathError::LinkedDirectory { path }))
 }
 

@@ -15,7 +15,7 @@ mod wal;
 
 pub use backup::published_backup;
 pub use clock::{HastyClock, ManualClock};
-pub use connection::{FakeConnection, FakeServer};
+pub use connection::{FakeConnection, FakeServer, ServerCall};
 pub(crate) use fuse::change_file;
 pub use fuse::{Effect, Failure, Fault, FileWatch, Fuse, Spot};
 pub use locator::FakeLocator;

@@ -51,7 +51,7 @@ fn of_refusal(refusal: &DbError) -> ConnectionFault {
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25P04" => ConnectionFault::Lost(describe(refusal)),
         _ if code.starts_with("08") => ConnectionFault::Lost(describe(refusal)),
         _ if code.starts_with("28") => ConnectionFault::Authentication(describe(refusal)),
-        _ => ConnectionFault::Server { code: code.to_owned(), message: describe(refusal) },
+        _ => ConnectionFault::Server { code: code.to_owned(), message: describe(refusal), hint: refusal.hint().map(str::to_owned) },
     }
 }
 

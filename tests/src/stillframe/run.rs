@@ -139,6 +139,16 @@ impl Running {
         self.signal(Signal::TERM);
     }
 
+    /// Stops it where it is, until it is resumed.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Kills it without any warning.
     pub fn kill9(&self) {
         self.signal(Signal::KILL);

@@ -117,12 +117,19 @@ async fn look(common: &Common, options: &Options) -> Result<Vec<Finding>, Failur
         retention: world.config.retention.clone().map(RetentionRule::Policy),
     };
     let locator = world.config.pgdata().ok().map(|pgdata| LocalPaths { pgdata: pgdata.to_owned(), kernel: KernelFiles::default() });
-    let connection = world
-        .connect()
-        .await
-        .map_err(|failure| Failed { message: failure.chain().join(": "), hint: failure.hint().map(str::to_owned) });
-    let server = CheckedServer { connection, locator: locator.as_ref().map(|locator| locator as &dyn Locator) };
+    let mut connection = world.connect().await.map_err(|failure| failed(&failure));
+    let is_standby = match &mut connection {
+        Ok(server) => server.facts().await.is_ok_and(|facts| facts.in_recovery),
+        Err(_) => false,
+    };
+    let primary = if is_standby { world.connect_to_primary().await } else { Ok(None) };
+    let primary = primary.map_err(|failure| failed(&failure)).transpose();
+    let server = CheckedServer { connection, primary, locator: locator.as_ref().map(|locator| locator as &dyn Locator) };
     Ok(check(&world.ports(), server, &request).await)
+}
+
+fn failed(failure: &Failure) -> Failed {
+    Failed { message: failure.chain().join(": "), hint: failure.hint().map(str::to_owned) }
 }
 
 fn word(verdict: Verdict) -> &'static str {

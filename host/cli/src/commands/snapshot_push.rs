@@ -10,7 +10,7 @@ use stillframe_core::provider::ProviderName;
 
 use super::view::BackupView;
 use crate::common::Common;
-use crate::config::host_name;
+use crate::config::{SessionPlace, host_name};
 use crate::exit::Failure;
 use crate::output::print;
 use crate::progress::ProgressOptions;
@@ -27,6 +27,12 @@ pub struct Options {
     /// counts all the same: where its data lies does not change by a flag.
     #[arg(long, value_parser = |text: &str| ProviderName::try_from(text.to_owned()))]
     provider: Option<ProviderName>,
+    /// Where backup mode is while the files of a standby are cut
+    ///
+    /// By default what `session` under `[backup]` says. With `primary` the backup begins and ends on the primary, and the files are
+    /// cut on the standby once it has replayed the beginning and has a restartpoint there.
+    #[arg(long)]
+    session: Option<SessionPlace>,
     /// Publish as soon as the WAL is archived: `backup-list` asks later whether the snapshots became ready
     #[arg(long)]
     no_wait: bool,
@@ -67,7 +73,9 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         deadlines: world.config.deadlines,
     };
     let locator = LocalPaths { pgdata: world.config.pgdata()?.to_owned(), kernel: KernelFiles::default() };
-    let server = Server { connection: world.connect().await?, primary: world.connect_to_primary().await?, locator: &locator };
+    let mut connection = world.connect().await?;
+    let primary = world.primary_of(&mut *connection, options.session.unwrap_or(world.config.session_place)).await?;
+    let server = Server { connection, primary, locator: &locator };
     let backup = snapshot_push(&world.ports(), server, &request, interrupted(LEFT)).await?;
     print(json, &BackupView::from(&backup), || backup.sentinel.name.to_string());
     Ok(ExitCode::SUCCESS)

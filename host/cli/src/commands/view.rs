@@ -33,6 +33,8 @@ pub struct BackupView {
     is_isolated: bool,
     consistency: Value,
     from_standby: bool,
+    /// Whether the files are those of a standby and the label is its primary's.
+    session_on_primary: bool,
     /// Of PGDATA; `providers` has all.
     provider: String,
     providers: Vec<String>,
@@ -70,6 +72,7 @@ impl From<&Backup> for BackupView {
             is_isolated: sentinel.is_isolated(),
             consistency: serde_json::to_value(sentinel.consistency).unwrap_or_default(),
             from_standby: sentinel.from_standby,
+            session_on_primary: sentinel.session_on_primary(),
             provider: sentinel.sets.last().map(|set| set.provider.to_string()).unwrap_or_default(),
             providers: sentinel.sets.iter().map(|set| set.provider.to_string()).collect(),
             outside: sentinel.outside.clone(),
@@ -100,6 +103,7 @@ pub fn remarks(backup: &Backup, restores: &[RestoreRecord]) -> String {
         (backup.has_failed(), "failed"),
         (!backup.sentinel.is_isolated(), "not isolated"),
         (backup.sentinel.from_standby, "from a standby"),
+        (backup.sentinel.session_on_primary(), "session on its primary"),
         (backup.is_condemned, "being deleted"),
         (copies > 0, &in_use),
     ])

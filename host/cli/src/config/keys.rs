@@ -30,11 +30,11 @@ const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, mean
 const MAX_BACKUPS: u64 = 100_000;
 
 /// All keys, in the order in which `config show` lists them; those of one section stand together.
-pub const KEYS: [KeyInfo; 57] = [
+pub const KEYS: [KeyInfo; 58] = [
     key("cluster.name", Text, None, "prefix of this cluster's objects in the store"),
     key("cluster.pgdata", Path, None, "data directory of the server"),
     key("cluster.conninfo", Conninfo, None, "how to connect to the server, as for psql"),
-    key("cluster.primary_conninfo", Conninfo, None, "how to connect to the primary, when the server is a standby"),
+    key("cluster.primary_conninfo", Conninfo, None, "how to connect to the primary, where the server is a standby"),
     key(
         "store.url",
         StoreUrl,
@@ -78,6 +78,12 @@ pub const KEYS: [KeyInfo; 57] = [
     key("archive.instance", Instance, None, "name of this server among the copies of the cluster, by default its host's"),
     key("backup.provider", Text, None, "provider of a backup that names none"),
     key("backup.checkpoint", Choice(&["fast", "spread"]), Some("fast"), "how the first checkpoint is written: fast or spread"),
+    key(
+        "backup.session",
+        Choice(&["server", "primary"]),
+        Some("server"),
+        "where backup mode is while the files of a standby are cut: on that server, or on its primary",
+    ),
     key(
         "backup.cut_timeout_secs",
         Number(1, MAX_SECONDS),

@@ -82,7 +82,7 @@ fn count(step: &Step) -> Option<String> {
         Phase::DeleteBackups | Phase::DeleteWal => " deleted",
         Phase::Compare => " asked",
         Phase::Reconcile => " settled",
-        Phase::Cut | Phase::Restore | Phase::Recover | Phase::Undo => "",
+        Phase::Follow | Phase::Cut | Phase::Restore | Phase::Recover | Phase::Undo => "",
     };
     Some(format!("{done} of {total}{verb}"))
 }

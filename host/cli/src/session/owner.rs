@@ -23,7 +23,7 @@ use super::order::{Begun, Order};
 use super::protocol::{Message, Request, Stopped, Told};
 use super::{directory, home, settle_killed};
 use crate::common::Common;
-use crate::config::host_name;
+use crate::config::{SessionPlace, host_name};
 use crate::exit::Failure;
 use crate::wiring::{World, lease_request, terminated};
 
@@ -133,7 +133,9 @@ impl Owner {
     async fn begin(&self, request: &SessionRequest) -> Result<HeldSession, Failure> {
         let world = &self.world;
         let locator = LocalPaths { pgdata: world.config.pgdata()?.to_owned(), kernel: KernelFiles::default() };
-        let server = Server { connection: world.connect().await?, primary: world.connect_to_primary().await?, locator: &locator };
+        let mut connection = world.connect().await?;
+        let primary = world.primary_of(&mut *connection, SessionPlace::Server).await?;
+        let server = Server { connection, primary, locator: &locator };
         Ok(begin_session(&world.ports(), server, request, end_of(&self.ended)).await?)
     }
 

@@ -139,7 +139,7 @@ pub struct Sentinel {
     pub paths: Vec<BackupPath>,
     /// Why the parts fit together.
     pub consistency: Consistency,
-    /// Whether the server was a standby.
+    /// Whether the server whose files were cut was a standby.
     pub from_standby: bool,
     /// The copy is not ours: then there are no sets, and nobody here can restore or delete it.
     pub outside: Option<OutsideCopy>,
@@ -178,6 +178,12 @@ impl Sentinel {
         let is_held =
             move |path: &&BackupPath| set.volumes.is_empty() || set.volumes.iter().any(|volume| volume.paths.contains(&path.name));
         self.paths.iter().filter(is_held)
+    }
+
+    /// Whether the files of a standby were cut while backup mode was on its primary: then the label is the primary's.
+    #[must_use]
+    pub fn session_on_primary(&self) -> bool {
+        self.from_standby && !self.backup_label.is_from_standby()
     }
 
     /// Says what contradicts itself in it, as a reader of the catalog would.

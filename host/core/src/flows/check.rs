@@ -5,6 +5,7 @@
 
 mod backups;
 mod finding;
+mod primary;
 mod server;
 mod storage;
 
@@ -49,6 +50,8 @@ pub enum RoundTrip {
 pub struct CheckedServer<'a> {
     /// A session, or why there is none.
     pub connection: Result<Box<dyn Connection>, Failed>,
+    /// The same on the primary of a standby; none when it is no standby, or nobody says where its primary is.
+    pub primary: Option<Result<Box<dyn Connection>, Failed>>,
     /// Finds the server's directories on this machine; none when nobody says where they are.
     pub locator: Option<&'a dyn Locator>,
 }
@@ -67,6 +70,10 @@ pub async fn check(ports: &Ports<'_>, server: CheckedServer<'_>, request: &Check
     if let Some(connection) = &mut connection {
         facts = server::check_server(ports, &mut **connection, &mut findings).await;
     }
+    let mut primary = match &facts {
+        Some(standby) if standby.in_recovery => primary::check_primary(standby, server.primary, &mut findings).await,
+        _ => None,
+    };
     let paths = match (&facts, server.locator) {
         (Some(facts), Some(locator)) => storage::check_paths(ports, locator, facts, &request.providers, &mut findings).await,
         (None, _) => None,
@@ -76,8 +83,13 @@ pub async fn check(ports: &Ports<'_>, server: CheckedServer<'_>, request: &Check
         }
     };
     if let (Some(connection), Some(facts)) = (&mut connection, &facts) {
-        let trip = server::RoundTripOf { facts, paths: paths.as_deref(), round_trip: &request.round_trip };
-        findings.push(trip.check(ports, &mut **connection).await);
+        let round_trip = &request.round_trip;
+        // The files of the primary are on another machine.
+        let finding = match &mut primary {
+            Some((primary, facts)) => server::RoundTripOf { facts, paths: None, round_trip }.check(ports, &mut **primary).await,
+            None => server::RoundTripOf { facts, paths: paths.as_deref(), round_trip }.check(ports, &mut **connection).await,
+        };
+        findings.push(finding);
     }
     backups::check_backups(ports, request, facts.as_ref(), &mut findings).await;
     findings

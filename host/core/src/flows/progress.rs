@@ -34,6 +34,8 @@ pub struct Step {
 /// A step that can last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// A standby reaches the start of a backup.
+    Follow,
     /// The providers cut, inside backup mode.
     Cut,
     /// The WAL of a backup gets into the archive.
@@ -61,6 +63,7 @@ impl Phase {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Follow => "follow",
             Self::Cut => "cut",
             Self::Archive => "archive",
             Self::Ready => "ready",
@@ -78,6 +81,7 @@ impl Phase {
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
+            Self::Follow => "waiting for the standby",
             Self::Cut => "cutting",
             Self::Archive => "waiting for the archive",
             Self::Ready => "waiting for the snapshots",

@@ -16,8 +16,10 @@ pub use error::SessionError;
 
 use crate::catalog::{Backup, BackupName, BackupPath, CatalogError, Consistency, LeaseRequest, OutsideCopy, Permanence, Sentinel};
 use crate::flows::known_snapshots::KnownSnapshots;
+use crate::flows::snapshot_push::archiver::ArchiverRole;
 use crate::flows::snapshot_push::leftovers::Leftovers;
 use crate::flows::snapshot_push::preflight::{self, Prepared};
+use crate::flows::snapshot_push::standby::prove_primary;
 use crate::flows::snapshot_push::wait::{Awaited, until_archived};
 use crate::flows::snapshot_push::{announce, cut, stoppable, undo};
 use crate::flows::{Isolation, Ports, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server};
@@ -131,17 +133,17 @@ async fn prepare(
     request: &SessionRequest,
     push: &PushRequest,
 ) -> Result<Prepared, PushError> {
-    let facts = server.connection.facts().await?;
-    preflight::check_archiving(server, &facts).await?;
+    let (facts, primary) = preflight::ask(server).await?;
+    preflight::check_archiving(server, &facts, primary.as_ref()).await?;
     // A directory that is not where the server says is not where the outside tool looks for it either.
     let paths = server.locator.locate(&facts)?;
     let contents = ports.catalog().contents().await?;
     let left = Leftovers::of(&contents, push, ports.clock.now());
     let waits = [request.limit(), SECOND_TRIES];
-    let lifetime = waits.into_iter().fold(preflight::lifetime(push, 0), Duration::saturating_add);
+    let lifetime = waits.into_iter().fold(preflight::lifetime(push, 0, &server.primary), Duration::saturating_add);
     let ends_at = ports.clock.uptime().saturating_add(lifetime);
     let intent = preflight::intent(ports, push, &facts, &[], lifetime);
-    Ok(Prepared { facts, paths, parts: Vec::new(), intent, ends_at, left, known: KnownSnapshots::default() })
+    Ok(Prepared { facts, primary, paths, parts: Vec::new(), intent, ends_at, left, known: KnownSnapshots::default() })
 }
 
 async fn start(ports: &Ports<'_>, server: Server<'_>, push: &PushRequest, prepared: &Prepared) -> Result<BackupSession, PushError> {
@@ -286,14 +288,22 @@ impl StoppedSession {
         deadline: Duration,
     ) -> Result<Backup, PushError> {
         let Self { sentinel, connection, ends_at } = self;
+        let role = match (sentinel.from_standby, &primary) {
+            (false, _) => ArchiverRole::Archives,
+            (true, Some(_)) => ArchiverRole::Explains,
+            (true, None) => ArchiverRole::Alone,
+        };
         if let Some(mut primary) = primary.filter(|_| sentinel.from_standby) {
+            // A restore point in another cluster would do harm, and help nobody.
+            let facts = primary.facts().await?;
+            prove_primary(sentinel.system_identifier, sentinel.timeline, &facts)?;
             primary.create_restore_point_and_switch(sentinel.name.as_str()).await?;
         }
         let awaited = Awaited {
             range: sentinel.wal_range(),
             size: sentinel.segment_size,
             cluster: sentinel.system_identifier,
-            in_recovery: sentinel.from_standby,
+            role,
             deadline,
         };
         until_archived(ports, &awaited, connection.as_deref_mut()).await?;

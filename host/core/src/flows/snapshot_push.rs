@@ -6,13 +6,16 @@
 //! providers cut one after the other in one span of backup mode.
 
 pub(super) mod announce;
+pub(super) mod archiver;
 pub(super) mod assign;
+mod backup_mode;
 pub(super) mod cover;
 pub(super) mod cut;
 mod error;
 mod labels;
 pub(super) mod leftovers;
 pub(super) mod preflight;
+pub(super) mod standby;
 pub(super) mod undo;
 pub(super) mod wait;
 
@@ -31,6 +34,7 @@ pub use assign::{PathRule, PathSelector, ProviderChoice};
 use cut::Cut;
 pub use error::PushError;
 use preflight::{Part, Prepared};
+pub use standby::{Primary, StandbyError};
 use wait::Awaited;
 
 /// What to back up, and how.
@@ -83,10 +87,10 @@ pub struct PushDeadlines {
 
 /// The server to back up.
 pub struct Server<'a> {
-    /// The session for backup mode.
+    /// The session on the server whose files are cut.
     pub connection: Box<dyn Connection>,
-    /// The primary of a standby: only there can the last segment of the backup be completed.
-    pub primary: Option<Box<dyn Connection>>,
+    /// What the primary of a standby does.
+    pub primary: Primary,
     /// Finds the server's directories on this machine.
     pub locator: &'a dyn Locator,
 }
@@ -153,15 +157,16 @@ async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prep
         flushed = server.locator.flush(&prepared.paths) => flushed?,
         () = ports.clock.sleep(deadline) => return Err(PushError::FlushDeadline(deadline)),
     }
-    let mut cut = cut::cut(ports, server.connection, request, prepared).await?;
-    // On a standby nobody completes the last segment of an idle primary: do it there.
-    if let Some(mut primary) = server.primary {
-        primary.create_restore_point_and_switch(request.name.as_str()).await?;
-    }
+    let (in_backup_mode, ends_segment) = match server.primary {
+        Primary::Unknown => (None, None),
+        Primary::EndsSegment(primary) => (None, Some(primary)),
+        Primary::InBackupMode(primary) => (Some(primary), None),
+    };
+    let (mut cut, session) = cut::cut(ports, server.connection, in_backup_mode, request, prepared).await?;
+    let (mut asked, role) = archiver::choose(ports, session, ends_segment, request, prepared).await?;
     // Without start…stop in the archive the set cannot be restored: the stop record is written after the cut.
-    let deadline = request.deadlines.archive;
-    wait::until_archived(ports, &Awaited::of(&prepared.facts, cut.start_lsn, cut.stop_lsn, deadline), Some(&mut *cut.connection))
-        .await?;
+    let awaited = Awaited::of(&prepared.facts, cut.start_lsn, cut.stop_lsn, role, request.deadlines.archive);
+    wait::until_archived(ports, &awaited, Some(&mut *asked)).await?;
     wait::until_ready(ports, &mut cut, request, prepared).await?;
     // Everybody who deletes WAL reckons with the intent until it expires, and not one second longer. Who expires it behind another
     // clock gives the backup up before, which the publication finds.

@@ -48,6 +48,17 @@ pub enum PathError {
         /// `data_directory` of the server.
         of_server: PathBuf,
     },
+    /// A server that writes, and a directory in which one replays; or the other way round.
+    #[error(
+        "the server of `conninfo` is {}, and `{}` is the data directory of {}",
+        role(*server_replays), path.display(), role(!*server_replays)
+    )]
+    OtherRole {
+        /// The directory.
+        path: PathBuf,
+        /// Whether the server is in recovery.
+        server_replays: bool,
+    },
     /// Data that no server setting puts elsewhere, elsewhere.
     #[error("`{}` is a symbolic link: what it leads to would be missing from the backup", path.display())]
     LinkedDirectory {
@@ -103,6 +114,10 @@ pub enum PathError {
     Died(#[source] tokio::task::JoinError),
 }
 
+fn role(replays: bool) -> &'static str {
+    if replays { "a standby" } else { "a primary" }
+}
+
 impl Classify for PathError {
     fn class(&self) -> ErrorClass {
         match self {
@@ -112,6 +127,7 @@ impl Classify for PathError {
             | Self::NotACluster { .. }
             | Self::OtherCluster { .. }
             | Self::OtherDirectory { .. }
+            | Self::OtherRole { .. }
             | Self::LinkedDirectory { .. }
             | Self::TablespaceLink { .. }
             | Self::MountInside { .. }
@@ -131,6 +147,10 @@ impl Classify for PathError {
                 "check `pgdata` under `[cluster]`"
             }
             Self::OtherCluster { .. } => "`pgdata` and `conninfo` under `[cluster]` must name the same server, on this machine",
+            Self::OtherRole { .. } => {
+                "`conninfo` must name the server of `pgdata`; the primary of a standby belongs into `primary_conninfo` (and a server \
+                 that was promoted or started just now tells it in a moment)"
+            }
             Self::LinkedDirectory { .. } => "only `pg_wal` and tablespaces may lie outside the data directory",
             Self::TablespaceLink { .. } => "run this on the machine of the server; a moved link must be known to the server",
             Self::UnknownTablespace { .. } => {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::error::Classify;
 use crate::postgres::{
     ArchiveMode, Lsn, PgVersion, ServerFacts, SystemIdentifier, Tablespace, TimelineId, WalSegmentSize, control_image,
 };
@@ -41,6 +42,7 @@ impl Machine {
             in_recovery: false,
             timeline: TimelineId::FIRST,
             wal_position: Lsn(0),
+            replayed: None,
             archive_mode: ArchiveMode::On,
             archiver_is_set: true,
             tablespaces: vec![Tablespace { oid: 16384, name: "fast".into(), location: root.join("fast disk/space") }],
@@ -104,6 +106,32 @@ fn refuses_another_cluster_and_a_copy_of_this_one() {
     assert!(matches!(machine.locate(), Err(PathError::OtherCluster { .. })));
     fs::remove_file(machine.in_pgdata("global/pg_control")).unwrap();
     assert!(matches!(machine.locate(), Err(PathError::NotACluster { .. })));
+}
+
+#[test]
+fn refuses_the_files_of_a_standby_for_a_session_on_its_primary_and_the_other_way_round() {
+    let mut machine = Machine::new();
+    // The server is on another host, which has its data at the same path.
+    machine.facts.in_recovery = true;
+    let error = machine.locate().unwrap_err();
+    assert!(matches!(error, PathError::OtherRole { server_replays: true, .. }), "{error}");
+    assert!(error.hint().unwrap().contains("primary_conninfo"));
+    machine.facts.in_recovery = false;
+    let control = control_image(42, 288);
+    fs::write(machine.in_pgdata("global/pg_control"), control_in_recovery(&control)).unwrap();
+    let error = machine.locate().unwrap_err();
+    assert!(matches!(error, PathError::OtherRole { server_replays: false, .. }), "{error}");
+}
+
+/// The same `pg_control`, of a standby.
+fn control_in_recovery(image: &[u8]) -> Vec<u8> {
+    const STATE: usize = 16;
+    const CHECKSUM: usize = 288;
+    let mut bytes = image.to_vec();
+    bytes[STATE] = 5;
+    let checksum = crc32c::crc32c(&bytes[..CHECKSUM]);
+    bytes[CHECKSUM..CHECKSUM + 4].copy_from_slice(&checksum.to_ne_bytes());
+    bytes
 }
 
 #[test]

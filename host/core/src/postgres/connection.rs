@@ -100,6 +100,8 @@ pub enum ConnectionFault {
         code: String,
         /// The server's words.
         message: String,
+        /// What the server advises.
+        hint: Option<String>,
     },
     /// The server answered what this version does not expect.
     #[error("{0}")]
@@ -132,7 +134,8 @@ impl Classify for ConnectionError {
             ConnectionFault::Authentication(_) => Some("check the role, `.pgpass` and pg_hba.conf".to_owned()),
             ConnectionFault::MissingRight { grant, .. } => Some(format!("run as a superuser: {grant}")),
             ConnectionFault::Pooler => Some("connect to the server itself: backup mode belongs to one session".to_owned()),
-            ConnectionFault::TooOld(_) | ConnectionFault::Server { .. } | ConnectionFault::Unexpected(_) => None,
+            ConnectionFault::Server { hint, .. } => hint.clone(),
+            ConnectionFault::TooOld(_) | ConnectionFault::Unexpected(_) => None,
         }
     }
 }

@@ -18,6 +18,7 @@ pub struct BackupLabel {
     start_file: WalFileName,
     checkpoint: Lsn,
     timeline: TimelineId,
+    is_from_standby: bool,
 }
 
 impl BackupLabel {
@@ -42,8 +43,10 @@ impl BackupLabel {
         };
         let timeline = timeline.filter(|timeline| *timeline == start_file.timeline());
         let timeline = timeline.ok_or(InvalidLabel { line: "START TIMELINE" })?;
+        // A primary is called so from 14 on, and a master before.
+        let is_from_standby = line(&text, "BACKUP FROM: ") == Some("standby");
         drop(text);
-        Ok(Self { bytes, start, start_file, checkpoint, timeline })
+        Ok(Self { bytes, start, start_file, checkpoint, timeline, is_from_standby })
     }
 
     /// The file's contents.
@@ -74,6 +77,12 @@ impl BackupLabel {
     #[must_use]
     pub fn timeline(&self) -> TimelineId {
         self.timeline
+    }
+
+    /// Whether backup mode was on a standby: then recovery ends where `pg_control` says, and else at a record in the WAL.
+    #[must_use]
+    pub fn is_from_standby(&self) -> bool {
+        self.is_from_standby
     }
 }
 
@@ -129,6 +138,11 @@ mod tests {
             assert_eq!(label.start_file().to_string(), "0000000300000016000000B3");
             assert_eq!(label.checkpoint(), Lsn(0x16_B374_D8A0));
             assert_eq!(label.timeline().get(), 3);
+            assert!(label.is_from_standby());
+        }
+        for primary in ["primary", "master"] {
+            let text = LABEL_18.replace("FROM: standby", &format!("FROM: {primary}"));
+            assert!(!BackupLabel::parse(text.into_bytes()).unwrap().is_from_standby());
         }
     }
 

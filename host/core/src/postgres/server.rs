@@ -182,6 +182,8 @@ pub struct ServerFacts {
     pub timeline: TimelineId,
     /// Before this no backup that begins now can start: the end of the WAL on a primary, the last restartpoint on a standby.
     pub wal_position: Lsn,
+    /// How far a standby has replayed; none on a primary.
+    pub replayed: Option<Lsn>,
     /// Its `archive_mode`.
     pub archive_mode: ArchiveMode,
     /// Whether `archive_command` or `archive_library` is set.

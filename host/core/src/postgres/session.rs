@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::postgres::{CheckpointMode, Connection, ConnectionError, Lsn, StoppedBackup};
+use crate::postgres::{CheckpointMode, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup};
 
 /// How long an aborted backup waits for an orderly stop before it just closes the connection.
 const ABORT_DEADLINE: Duration = Duration::from_secs(10);
@@ -68,6 +68,11 @@ impl BackupSession {
     /// Proves that the session lives, and backup mode with it. Whoever drops this before it ends gives the session up.
     pub async fn ping(&mut self) -> Result<(), ConnectionError> {
         self.connection.ping().await
+    }
+
+    /// Asks the server how it is meanwhile.
+    pub async fn facts(&mut self) -> Result<ServerFacts, ConnectionError> {
+        self.connection.facts().await
     }
 
     /// Leaves backup mode and gives the connection back.

@@ -1,5 +1,6 @@
 //! A server that knows how many sessions are in backup mode, and connections to it that can be lost at any call.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +27,19 @@ struct State {
     failing_file: Option<String>,
     missing_grants: Vec<String>,
     at_start: Option<Box<dyn FnOnce() + Send>>,
+    before_facts: VecDeque<Box<dyn FnOnce() + Send>>,
+    done: Vec<ServerCall>,
+}
+
+/// A call that changes something on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerCall {
+    /// Enters backup mode.
+    Start,
+    /// Leaves it in order: a primary archives the history file of the backup.
+    Stop,
+    /// Writes a restore point and ends the segment.
+    Switch,
 }
 
 impl FakeServer {
@@ -41,6 +55,7 @@ impl FakeServer {
             in_recovery: false,
             timeline: TimelineId::FIRST,
             wal_position: Lsn(0x30_0028),
+            replayed: None,
             archive_mode: ArchiveMode::On,
             archiver_is_set: true,
             tablespaces: Vec::new(),
@@ -55,6 +70,8 @@ impl FakeServer {
             failing_file: None,
             missing_grants: Vec::new(),
             at_start: None,
+            before_facts: VecDeque::new(),
+            done: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -68,7 +85,7 @@ impl FakeServer {
     /// Opens a session.
     #[must_use]
     pub fn connect(&self) -> Box<dyn Connection> {
-        Box::new(FakeConnection { server: self.clone(), is_in_backup_mode: false, is_lost: false })
+        Box::new(FakeConnection { server: self.clone(), is_in_backup_mode: false, is_lost: false, start: None })
     }
 
     /// Changes what the server says about itself.
@@ -94,6 +111,17 @@ impl FakeServer {
     /// Runs this when the next backup starts.
     pub fn at_start(&self, act: impl FnOnce() + Send + 'static) {
         self.state().at_start = Some(Box::new(act));
+    }
+
+    /// Runs these before the next answers about its state, one before each.
+    pub fn before_facts(&self, acts: impl IntoIterator<Item = Box<dyn FnOnce() + Send>>) {
+        self.state().before_facts = acts.into_iter().collect();
+    }
+
+    /// The calls that have changed something.
+    #[must_use]
+    pub fn done(&self) -> Vec<ServerCall> {
+        self.state().done.clone()
     }
 
     /// Loses the session at its n-th call, counted from 0 over all sessions.
@@ -123,6 +151,8 @@ pub struct FakeConnection {
     server: FakeServer,
     is_in_backup_mode: bool,
     is_lost: bool,
+    /// Of the backup that it has begun.
+    start: Option<Lsn>,
 }
 
 impl FakeConnection {
@@ -157,6 +187,10 @@ impl Drop for FakeConnection {
 impl Connection for FakeConnection {
     async fn facts(&mut self) -> Result<ServerFacts, ConnectionError> {
         self.call("ask for its state")?;
+        let act = self.server.state().before_facts.pop_front();
+        if let Some(act) = act {
+            act();
+        }
         Ok(self.server.state().facts.clone())
     }
 
@@ -169,21 +203,26 @@ impl Connection for FakeConnection {
         self.is_in_backup_mode = true;
         let mut state = self.server.state();
         state.in_backup_mode += 1;
+        state.done.push(ServerCall::Start);
+        self.start = Some(state.facts.wal_position);
         Ok(state.facts.wal_position)
     }
 
     async fn stop_backup(&mut self) -> Result<StoppedBackup, ConnectionError> {
         self.call("stop the backup")?;
         self.leave_backup_mode();
-        let state = self.server.state();
-        let start = state.facts.wal_position;
+        let mut state = self.server.state();
+        state.done.push(ServerCall::Stop);
+        let start = self.start.take().unwrap_or(state.facts.wal_position);
+        let reached = state.facts.replayed.unwrap_or(state.facts.wal_position);
+        let from = if state.facts.in_recovery { "standby" } else { "primary" };
         let label = format!(
             "START WAL LOCATION: {start} (file 000000010000000000000003)\nCHECKPOINT LOCATION: {}\nBACKUP METHOD: streamed\n\
-             BACKUP FROM: primary\nSTART TIME: 2026-11-21 08:00:00 UTC\nLABEL: fake\nSTART TIMELINE: 1\n",
+             BACKUP FROM: {from}\nSTART TIME: 2026-11-21 08:00:00 UTC\nLABEL: fake\nSTART TIMELINE: 1\n",
             Lsn(start.0 + 0x38)
         );
         Ok(StoppedBackup {
-            stop_lsn: Lsn(start.0 + 0x100),
+            stop_lsn: Lsn(start.0 + 0x100).max(reached),
             label_file: label.into_bytes(),
             tablespace_map_file: state.tablespace_map.clone(),
         })
@@ -210,6 +249,8 @@ impl Connection for FakeConnection {
 
     async fn create_restore_point_and_switch(&mut self, _name: &str) -> Result<Lsn, ConnectionError> {
         self.call("switch the WAL")?;
-        Ok(self.server.state().facts.wal_position)
+        let mut state = self.server.state();
+        state.done.push(ServerCall::Switch);
+        Ok(state.facts.wal_position)
     }
 }

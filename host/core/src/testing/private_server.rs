@@ -253,6 +253,6 @@ fn told(order: &ServerOrder) -> Lsn {
 }
 
 fn failed(operation: &'static str, words: &str) -> ConnectionError {
-    let fault = ConnectionFault::Server { code: "XX000".to_owned(), message: words.to_owned() };
+    let fault = ConnectionFault::Server { code: "XX000".to_owned(), message: words.to_owned(), hint: None };
     ConnectionError { server: "fake".to_owned(), operation, fault }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use stillframe_core::error::ErrorClass;
 use stillframe_core::files::FileError;
-use stillframe_core::flows::{NoProgress, Ports, ProviderSource, Server};
+use stillframe_core::flows::{NoProgress, Ports, Primary, ProviderSource, Server};
 use stillframe_core::paths::{Locator, PathError};
 use stillframe_core::postgres::{
     ArchiverStatus, CheckpointMode, Connection, ConnectionError, ConnectionFault, Lsn, ServerFacts, StoppedBackup,
@@ -81,7 +81,7 @@ impl<'a> Seams<'a> {
             server: self.world.server.clone(),
             label: String::new(),
         };
-        Server { connection: Box::new(connection), primary: None, locator: &self.locator }
+        Server { connection: Box::new(connection), primary: Primary::Unknown, locator: &self.locator }
     }
 }
 
@@ -176,7 +176,7 @@ struct FusedConnection {
 
 fn lost(when: When) -> ConnectionError {
     let fault = match when {
-        When::Before => ConnectionFault::Server { code: "XX000".to_owned(), message: "injected fault".to_owned() },
+        When::Before => ConnectionFault::Server { code: "XX000".to_owned(), message: "injected fault".to_owned(), hint: None },
         When::After => ConnectionFault::Lost("injected fault".to_owned()),
     };
     ConnectionError { server: "fake".to_owned(), operation: "do what was asked", fault }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use stillframe_core::flows::check::{CheckRequest, CheckedServer, Failed, Finding, RoundTrip, Subject, Verdict, check, worst};
 use stillframe_core::flows::{NoProgress, Ports, ProviderChoice};
-use stillframe_core::postgres::ArchiveMode;
+use stillframe_core::postgres::{ArchiveMode, Connection};
 use stillframe_core::provider::{ProviderFault, Token};
 use stillframe_core::store::Store;
-use stillframe_core::testing::{FakeLocator, InjectedFault, Operation, ProviderCall, WatchedStore, Watcher};
+use stillframe_core::testing::{
+    FakeLocator, FakeServer, InjectedFault, Operation, ProviderCall, ServerCall, WatchedStore, Watcher,
+};
 
 use crate::house::{House, provider_name, segment_key, start_of_time};
 
@@ -21,7 +23,7 @@ fn request() -> CheckRequest {
 }
 
 async fn checked(house: &House, store: &dyn Store, request: &CheckRequest) -> Vec<Finding> {
-    let server = CheckedServer { connection: Ok(house.server.connect()), locator: Some(&FakeLocator) };
+    let server = CheckedServer { connection: Ok(house.server.connect()), primary: None, locator: Some(&FakeLocator) };
     let ports = Ports { progress: &NoProgress, ..house.ports(store) };
     check(&ports, server, request).await
 }
@@ -84,7 +86,7 @@ async fn a_server_that_does_not_answer_leaves_the_store_and_the_backups_to_be_lo
     let house = House::new().await;
     house.push(&house.request(1)).await.unwrap();
     let failed = Failed { message: "cannot connect".to_owned(), hint: None };
-    let server = CheckedServer { connection: Err(failed), locator: Some(&FakeLocator) };
+    let server = CheckedServer { connection: Err(failed), primary: None, locator: Some(&FakeLocator) };
     let findings = check(&house.ports(&house.store), server, &request()).await;
     assert_eq!(of(&findings, Subject::Server), [(Verdict::Critical, "cannot connect")]);
     assert_eq!(of(&findings, Subject::Backups)[0].0, Verdict::Ok);
@@ -159,4 +161,53 @@ impl Watcher for Breaks {
     async fn before(&self, operation: Operation, _: &str) -> Result<(), InjectedFault> {
         if operation == self.0 { Err(InjectedFault) } else { Ok(()) }
     }
+}
+
+/// What is found on a standby whose restartpoint lies before where its primary is.
+async fn checked_standby(house: &House, primary: Option<Result<Box<dyn Connection>, Failed>>) -> Vec<Finding> {
+    house.server.change(|facts| {
+        facts.in_recovery = true;
+        facts.archive_mode = ArchiveMode::Off;
+        facts.replayed = Some(facts.wal_position);
+    });
+    let server = CheckedServer { connection: Ok(house.server.connect()), primary, locator: Some(&FakeLocator) };
+    check(&house.ports(&house.store), server, &request()).await
+}
+
+#[tokio::test]
+async fn of_a_standby_the_primary_is_looked_at_and_what_archives_is_told_by_it() {
+    let house = House::new().await;
+    house.push(&house.request(1)).await.unwrap();
+    let primary = FakeServer::new(start_of_time());
+    let findings = checked_standby(&house, Some(Ok(primary.connect()))).await;
+    assert_eq!(worst(&findings), Verdict::Ok, "a standby that archives nothing is well: {findings:#?}");
+    for subject in [Subject::Primary, Subject::Archiving, Subject::RoundTrip] {
+        assert_eq!(of(&findings, subject).len(), 1, "{subject:?}: {findings:#?}");
+    }
+    assert_eq!(primary.done(), [ServerCall::Switch], "the round trip is made where a segment can be ended");
+
+    primary.change(|facts| facts.archive_mode = ArchiveMode::Off);
+    let findings = checked_standby(&house, Some(Ok(primary.connect()))).await;
+    assert_eq!(of(&findings, Subject::Archiving), [(Verdict::Critical, "archive_mode = off")]);
+    primary.lack_rights(&["GRANT this;"]);
+    let findings = checked_standby(&house, Some(Ok(primary.connect()))).await;
+    assert_eq!(of(&findings, Subject::Primary)[0].0, Verdict::Critical);
+    assert!(findings.iter().any(|finding| finding.hint.as_deref() == Some("run there as a superuser: GRANT this;")));
+}
+
+#[tokio::test]
+async fn a_primary_that_is_not_named_or_is_another_is_found() {
+    let house = House::new().await;
+    let findings = checked_standby(&house, None).await;
+    assert_eq!(of(&findings, Subject::Primary)[0].0, Verdict::Warning);
+    assert!(of(&findings, Subject::Archiving).is_empty(), "it says nothing about who archives");
+    assert_eq!(of(&findings, Subject::RoundTrip)[0].0, Verdict::Skipped);
+    let foreign = FakeServer::new(start_of_time());
+    foreign.change(|facts| facts.system_identifier.0 += 1);
+    let findings = checked_standby(&house, Some(Ok(foreign.connect()))).await;
+    assert_eq!(of(&findings, Subject::Primary)[0].0, Verdict::Critical);
+    assert!(foreign.done().is_empty(), "nothing is written to another cluster");
+    let failed = Failed { message: "cannot connect".to_owned(), hint: None };
+    let findings = checked_standby(&house, Some(Err(failed))).await;
+    assert_eq!(of(&findings, Subject::Primary), [(Verdict::Critical, "cannot connect")]);
 }

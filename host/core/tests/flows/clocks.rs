@@ -200,7 +200,7 @@ async fn the_latest_backup_is_the_one_that_is_furthest_in_the_wal_whatever_the_c
 #[tokio::test]
 async fn check_judges_the_age_of_the_newest_backup_and_does_not_guess_where_a_clock_was_wrong() {
     let newest = async |house: &House| {
-        let server = CheckedServer { connection: Ok(house.server.connect()), locator: Some(&FakeLocator) };
+        let server = CheckedServer { connection: Ok(house.server.connect()), primary: None, locator: Some(&FakeLocator) };
         let request = CheckRequest {
             providers: ProviderChoice { default: None, rules: Vec::new() },
             round_trip: RoundTrip::LeftOut,

@@ -11,8 +11,8 @@ use stillframe_core::catalog::{
     ArchiveSettings, Backup, BackupName, Catalog, CatalogContents, ClusterName, Layout, LeaseRequest, Permanence, WalArchive,
 };
 use stillframe_core::flows::{
-    DeleteError, DeleteReport, Guarding, Isolation, NoProgress, Ports, ProviderChoice, PushDeadlines, PushError, PushRequest,
-    Pusher, Readiness, Server, apply_delete, plan_delete, snapshot_push,
+    DeleteError, DeleteReport, Guarding, Isolation, NoProgress, Ports, Primary, ProviderChoice, PushDeadlines, PushError,
+    PushRequest, Pusher, Readiness, Server, apply_delete, plan_delete, snapshot_push,
 };
 use stillframe_core::postgres::{CheckpointMode, SystemIdentifier, WalFileName, WalSegmentSize};
 use stillframe_core::provider::{ProviderName, Token};
@@ -157,7 +157,7 @@ impl House {
     }
 
     pub(crate) fn server(&self) -> Server<'static> {
-        Server { connection: self.server.connect(), primary: None, locator: &FakeLocator }
+        Server { connection: self.server.connect(), primary: Primary::Unknown, locator: &FakeLocator }
     }
 
     pub(crate) async fn push(&self, request: &PushRequest) -> Result<Backup, PushError> {

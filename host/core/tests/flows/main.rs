@@ -25,6 +25,7 @@ mod session;
 mod several_providers;
 mod snapshot_fetch;
 mod snapshot_push;
+mod standby_push;
 mod two_operators;
 mod wal;
 mod wal_ahead;

@@ -27,7 +27,8 @@ pub(super) const FACTS: &str = "\
            current_setting('archive_mode') AS archive_mode, \
            current_setting('archive_command') AS archive_command, \
            current_setting('archive_library', true) AS archive_library, \
-           (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS clock \
+           (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS clock, \
+           CASE WHEN recovery.now THEN pg_last_wal_replay_lsn() END AS replayed \
     FROM pg_control_system() AS system, pg_control_init() AS init, pg_control_checkpoint() AS point, \
          pg_control_recovery() AS replay, (SELECT pg_is_in_recovery() AS now) AS recovery";
 
@@ -94,6 +95,7 @@ pub(super) fn facts(version: PgVersion, row: &Row, tablespaces: &[Row]) -> Resul
         in_recovery: column(row, 3)?,
         timeline: timeline(column(row, 4)?, column(row, 5)?)?,
         wal_position: Lsn(column::<PgLsn>(row, 6)?.into()),
+        replayed: column::<Option<PgLsn>>(row, 11)?.map(|position| Lsn(position.into())),
         archive_mode: archive_mode(&column::<String>(row, 7)?)?,
         archiver_is_set: !NO_COMMAND.contains(&archive_command.as_str())
             || archive_library.is_some_and(|library| !library.is_empty()),

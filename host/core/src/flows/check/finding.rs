@@ -13,6 +13,8 @@ pub enum Subject {
     StoreSpace,
     /// The server answers.
     Server,
+    /// The primary of a standby.
+    Primary,
     /// The rights of the role.
     Rights,
     /// The clocks of the server and of this host.
@@ -46,6 +48,7 @@ impl Subject {
             Self::StorePromises => "store-promises",
             Self::StoreSpace => "store-space",
             Self::Server => "server",
+            Self::Primary => "primary",
             Self::Rights => "rights",
             Self::Clock => "clock",
             Self::Archiving => "archiving",

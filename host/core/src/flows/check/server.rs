@@ -47,7 +47,10 @@ pub(super) async fn check_server(
     );
     findings.push(Finding::ok(Subject::Server, message));
     findings.push(check_clock(asked_at, facts.now, answered_at));
-    findings.push(check_archiving(connection, &facts).await);
+    // Who archives what a standby replays is its primary's matter, or its own.
+    if !facts.in_recovery || facts.archive_mode == ArchiveMode::Always {
+        findings.push(check_archiving(connection, &facts).await);
+    }
     Some(facts)
 }
 
@@ -66,7 +69,7 @@ fn check_clock(asked_at: Timestamp, servers: Timestamp, answered_at: Timestamp) 
         .with_hint("let both follow one time server: targets of restores and rules of retention are times")
 }
 
-async fn check_archiving(connection: &mut dyn Connection, facts: &ServerFacts) -> Finding {
+pub(super) async fn check_archiving(connection: &mut dyn Connection, facts: &ServerFacts) -> Finding {
     let hint = "set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server";
     if facts.archive_mode == ArchiveMode::Off {
         return Finding::critical(Subject::Archiving, "archive_mode = off").with_hint(hint);
@@ -104,7 +107,7 @@ impl RoundTripOf<'_> {
         };
         let facts = self.facts;
         if facts.in_recovery {
-            return Finding::skipped(SUBJECT, "a standby can finish no segment: run this on the primary");
+            return Finding::skipped(SUBJECT, "a standby can finish no segment, and no primary was asked to");
         }
         if facts.archive_mode == ArchiveMode::Off || !facts.archiver_is_set {
             return Finding::skipped(SUBJECT, "the server does not archive");

@@ -136,7 +136,7 @@ impl<'a> Rebuilder<'a> {
             return Ok(history);
         }
         let reason = if passport.from_standby {
-            "a standby does not archive where a backup stopped"
+            "a standby archives no history file, and none of its primary bears this name"
         } else {
             "where it stopped is not in the archive"
         };

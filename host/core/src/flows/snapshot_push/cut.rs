@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::backup_mode::{BackupMode, Ended};
 use super::preflight::{Part, Prepared};
 use super::{PushError, PushRequest};
 use crate::flows::{Isolation, Phase, Ports, Step};
-use crate::postgres::{BackupLabel, BackupSession, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
+use crate::postgres::{BackupLabel, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup, TablespaceMap};
 use crate::provider::{DataPathName, MemberState, ProviderError, ProviderFault, SnapshotSet};
 
 /// What was cut, and what the server says about it.
@@ -20,22 +21,23 @@ pub(super) struct Cut {
     pub(super) label: BackupLabel,
     pub(super) tablespace_map: TablespaceMap,
     pub(super) finished_at: Timestamp,
-    pub(super) connection: Box<dyn Connection>,
 }
 
-/// Enters backup mode, lets every provider cut, and leaves backup mode.
+/// Enters backup mode, lets every provider cut, and leaves backup mode; on the primary, when there is one for that. Gives the
+/// session back that was in backup mode.
 pub(super) async fn cut(
     ports: &Ports<'_>,
     connection: Box<dyn Connection>,
+    primary: Option<Box<dyn Connection>>,
     request: &PushRequest,
     prepared: &Prepared,
-) -> Result<Cut, PushError> {
+) -> Result<(Cut, Box<dyn Connection>), PushError> {
     tracing::info!(backup = %request.name, "entering backup mode");
     let deadline = request.deadlines.cut;
-    let mut session = within(ports, deadline, BackupSession::start(connection, request.name.as_str(), request.checkpoint)).await?;
-    let start_lsn = session.start_lsn();
+    let mut mode = BackupMode::enter(ports, connection, primary, request, prepared).await?;
+    let start_lsn = mode.start_lsn();
     let created = tokio::select! {
-        sets = session.alive_during(ports.clock, cut_all(ports, start_lsn, prepared)) => match sets {
+        sets = mode.alive_during(ports.clock, cut_all(ports, start_lsn, prepared)) => match sets {
             Ok(sets) => sets.map_err(PushError::from),
             Err(lost) => Err(lost.into()),
         },
@@ -44,20 +46,16 @@ pub(super) async fn cut(
     let sets = match created {
         Ok(sets) => sets,
         Err(error) => {
-            session.abort(ports.clock).await;
+            mode.abort(ports.clock).await;
             return Err(error);
         }
     };
-    // At once, before the answer is even looked at: the server pays for every second of backup mode.
-    let (stopped, mut connection) = within(ports, deadline, session.stop()).await?;
-    tracing::info!(stop = %stopped.stop_lsn, "left backup mode");
-    let after = within(ports, deadline, connection.facts()).await?;
-    check_server(&prepared.facts, &after)?;
+    let Ended { stopped, finished_at, connection } = mode.leave(ports, request, prepared).await?;
     for (part, set) in prepared.parts.iter().zip(&sets) {
         check_set(set, part, prepared, request.isolation)?;
     }
     let (label, tablespace_map) = check_label(start_lsn, &stopped, prepared)?;
-    Ok(Cut { sets, start_lsn, stop_lsn: stopped.stop_lsn, label, tablespace_map, finished_at: after.now, connection })
+    Ok((Cut { sets, start_lsn, stop_lsn: stopped.stop_lsn, label, tablespace_map, finished_at }, connection))
 }
 
 /// One after the other: the last one holds what must be cut last.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::StandbyError;
 use crate::catalog::{ArchiveError, BackupName, CatalogError, LeaseError};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::paths::PathError;
@@ -33,6 +34,9 @@ pub enum PushError {
     /// The server's directories are not what or where it says.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// Standby and primary do not belong together, or the standby does not follow.
+    #[error(transparent)]
+    Standby(#[from] StandbyError),
     /// The server does not archive its WAL.
     #[error("the server does not archive its WAL: `{setting}`")]
     NotArchiving {
@@ -84,6 +88,14 @@ pub enum PushError {
         /// What the server says its archiver failed on last.
         last_failed: Option<String>,
     },
+    /// WAL of a standby's backup is missing in the archive, and no primary could be asked to end its segment.
+    #[error("`{missing}` is not in the archive after {} s: perhaps the primary still writes to it", .waited.as_secs())]
+    NotEnded {
+        /// First file that is missing.
+        missing: WalFileName,
+        /// Deadline.
+        waited: Duration,
+    },
     /// All segments are in the archive, and the server has not put them there.
     #[error("the WAL of the backup is in the archive, and the server has not archived it by itself within {} s", .waited.as_secs())]
     NotArchivedByServer {
@@ -131,6 +143,7 @@ impl Classify for PushError {
             Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Path(error) => error.class(),
+            Self::Standby(error) => error.class(),
             Self::NotArchiving { .. } | Self::NoProvider { .. } => ErrorClass::Config,
             Self::NotIsolated => ErrorClass::Refused,
             Self::Interrupted
@@ -139,6 +152,7 @@ impl Classify for PushError {
             | Self::Promoted { .. }
             | Self::NewTablespace { .. }
             | Self::NotArchived { .. }
+            | Self::NotEnded { .. }
             | Self::NotArchivedByServer { .. }
             | Self::SnapshotFailed { .. }
             | Self::NotReady(_)
@@ -156,6 +170,7 @@ impl Classify for PushError {
             Self::Lease(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Path(error) => error.hint(),
+            Self::Standby(error) => error.hint(),
             Self::NotArchiving { .. } => {
                 Some("set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned())
             }
@@ -167,8 +182,13 @@ impl Classify for PushError {
                 Some(format!("the server's archiver fails on `{file}`: its log shows what archive_command said"))
             }
             Self::NotArchived { .. } => {
-                Some("does archive_command push into this store and cluster? On a standby, set `primary_conninfo`".to_owned())
+                Some("does archive_command push into this store and cluster?".to_owned())
             }
+            Self::NotEnded { .. } => Some(
+                "name the primary by `primary_conninfo` under `[cluster]`: it is then asked to end the segment, which an idle one does \
+                 not by itself"
+                    .to_owned(),
+            ),
             Self::NotArchivedByServer { .. } => {
                 Some("was this server cloned or rolled back? Segments of the same names may be from before".to_owned())
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::assign;
 use super::cover::{Covered, cover};
 use super::leftovers::Leftovers;
+use super::standby::{self, Primary};
 use super::{PushError, PushRequest, Server};
 use crate::catalog::{Backup, BackupSet, CatalogContents, IntendedSet, Intent, IntentProcess};
 use crate::flows::Ports;
@@ -18,12 +19,18 @@ use crate::provider::{CreateRequest, DataPath, Provider, SetReference};
 /// Steps besides the cuts that have the same deadline.
 const STEPS_AROUND_THE_CUT: u32 = 4;
 
+/// The same with backup mode on the primary: both servers enter and leave it, and the standby is waited for.
+const STEPS_ON_TWO_SERVERS: u32 = 2 * STEPS_AROUND_THE_CUT + 2;
+
 /// What the steps after the deadlines may need: writing and removing a few small objects.
 const SLACK: Duration = Duration::from_hours(1);
 
 /// A backup that can begin.
 pub(in crate::flows) struct Prepared {
+    /// Of the server whose files are cut.
     pub(in crate::flows) facts: ServerFacts,
+    /// Of its primary, when it is a standby and its primary is known.
+    pub(in crate::flows) primary: Option<ServerFacts>,
     pub(in crate::flows) paths: Vec<DataPath>,
     /// One for each provider, in cutting order.
     pub(in crate::flows) parts: Vec<Part>,
@@ -48,8 +55,8 @@ pub(in crate::flows) struct Part {
 
 /// Proves everything that can be proven without a side effect.
 pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request: &PushRequest) -> Result<Prepared, PushError> {
-    let facts = server.connection.facts().await?;
-    check_archiving(server, &facts).await?;
+    let (facts, primary) = ask(server).await?;
+    check_archiving(server, &facts, primary.as_ref()).await?;
     let paths = server.locator.locate(&facts)?;
     for rule in assign::idle(&request.providers, &paths) {
         let (selector, provider) = (&rule.selector, &rule.provider);
@@ -78,17 +85,35 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
         };
         ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false), created: OnceLock::new() });
     }
-    let lifetime = lifetime(request, ordered.len());
+    let lifetime = lifetime(request, ordered.len(), &server.primary);
     let ends_at = ports.clock.uptime().saturating_add(lifetime);
     let intent = intent(ports, request, &facts, &ordered, lifetime);
-    Ok(Prepared { facts, paths, parts: ordered, intent, ends_at, left, known: KnownSnapshots::of(&contents) })
+    Ok(Prepared { facts, primary, paths, parts: ordered, intent, ends_at, left, known: KnownSnapshots::of(&contents) })
 }
 
-pub(in crate::flows) async fn check_archiving(server: &mut Server<'_>, facts: &ServerFacts) -> Result<(), PushError> {
-    // A standby does not archive by itself; its primary does, and the archive is watched in the end.
+/// Asks the server, and the primary of a standby; proves that they belong together.
+pub(in crate::flows) async fn ask(server: &mut Server<'_>) -> Result<(ServerFacts, Option<ServerFacts>), PushError> {
+    let facts = server.connection.facts().await?;
+    let is_in_backup_mode = server.primary.is_in_backup_mode();
+    let Some(primary) = server.primary.connection() else { return Ok((facts, None)) };
+    let primary = primary.facts().await?;
+    standby::prove(&facts, &primary)?;
+    Ok((if is_in_backup_mode { standby::of_both(&facts, &primary) } else { facts }, Some(primary)))
+}
+
+pub(in crate::flows) async fn check_archiving(
+    server: &mut Server<'_>,
+    facts: &ServerFacts,
+    primary: Option<&ServerFacts>,
+) -> Result<(), PushError> {
+    // Who archives the WAL of a standby cannot be told from its settings: its primary, it, or another standby. The archive is
+    // watched in the end.
     if facts.in_recovery {
-        if server.primary.is_none() && facts.archive_mode != ArchiveMode::Always {
+        if primary.is_none() {
             tracing::warn!("without `primary_conninfo` the WAL of this backup is archived only when the primary goes on writing");
+        }
+        if primary.is_some_and(|primary| !standby::must_archive(primary)) && facts.archive_mode != ArchiveMode::Always {
+            tracing::warn!("neither the primary nor this standby archives WAL: another standby has to");
         }
         return Ok(());
     }
@@ -134,10 +159,11 @@ fn handle_of(set: &BackupSet) -> SetReference {
 }
 
 /// When every deadline has passed.
-pub(in crate::flows) fn lifetime(request: &PushRequest, cuts: usize) -> Duration {
+pub(in crate::flows) fn lifetime(request: &PushRequest, cuts: usize, primary: &Primary) -> Duration {
     let deadlines = request.deadlines;
+    let steps = if primary.is_in_backup_mode() { STEPS_ON_TWO_SERVERS } else { STEPS_AROUND_THE_CUT };
     // Each provider's cut has the deadline for itself, as have the flush, the start of backup mode, its end, and the look afterwards.
-    let cuts = deadlines.cut.saturating_mul(u32::try_from(cuts).unwrap_or(u32::MAX).saturating_add(STEPS_AROUND_THE_CUT));
+    let cuts = deadlines.cut.saturating_mul(u32::try_from(cuts).unwrap_or(u32::MAX).saturating_add(steps));
     let waits = [request.lease.deadline, cuts, deadlines.archive, deadlines.ready];
     waits.into_iter().fold(SLACK, Duration::saturating_add)
 }

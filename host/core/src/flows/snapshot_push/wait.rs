@@ -3,21 +3,17 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::archiver::{self, ArchiverRole, Position};
 use super::cut::{Cut, check_members};
 use super::preflight::{Part, Prepared};
 use super::{PushError, PushRequest, Readiness};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::{Phase, Ports, Step};
-use crate::postgres::{
-    ArchiverStatus, Connection, Lsn, ServerFacts, SystemIdentifier, WalFileName, WalRange, WalSegment, WalSegmentSize,
-};
+use crate::postgres::{Connection, Lsn, ServerFacts, SystemIdentifier, WalRange, WalSegment, WalSegmentSize};
 use crate::provider::{Member, MemberState, SetReference, SnapshotSet, total_bytes};
 
 /// First and longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
-/// How long a server may take to explain.
-const EXPLANATION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often in a row the archiver must be seen calm: what it is refused, it says within these looks.
 const CALM_LOOKS: u32 = 5;
@@ -27,17 +23,17 @@ pub(in crate::flows) struct Awaited {
     pub(in crate::flows) range: WalRange,
     pub(in crate::flows) size: WalSegmentSize,
     pub(in crate::flows) cluster: SystemIdentifier,
-    /// Whether the server is a standby, whose own archiver says nothing of it.
-    pub(in crate::flows) in_recovery: bool,
+    /// What the archiver of the server that is asked means for it.
+    pub(in crate::flows) role: ArchiverRole,
     pub(in crate::flows) deadline: Duration,
 }
 
 impl Awaited {
     /// What a backup of this server needs from its start to its stop.
-    pub(in crate::flows) fn of(facts: &ServerFacts, start: Lsn, stop: Lsn, deadline: Duration) -> Self {
+    pub(in crate::flows) fn of(facts: &ServerFacts, start: Lsn, stop: Lsn, role: ArchiverRole, deadline: Duration) -> Self {
         let size = facts.segment_size;
         let range = WalRange::of_backup(facts.timeline, start, stop, size);
-        Self { range, size, cluster: facts.system_identifier, in_recovery: facts.in_recovery, deadline }
+        Self { range, size, cluster: facts.system_identifier, role, deadline }
     }
 }
 
@@ -48,7 +44,7 @@ pub(in crate::flows) async fn until_archived(
     awaited: &Awaited,
     mut connection: Option<&mut (dyn Connection + 'static)>,
 ) -> Result<(), PushError> {
-    let Awaited { range, size, cluster, in_recovery, deadline } = *awaited;
+    let Awaited { range, size, cluster, role, deadline } = *awaited;
     let mut missing: VecDeque<WalSegment> = range.segments().collect();
     let total = missing.len() as u64;
     tracing::info!(segments = missing.len(), "waiting for the WAL of the backup in the archive");
@@ -69,17 +65,18 @@ pub(in crate::flows) async fn until_archived(
             }
             missing.pop_front();
         }
-        let archiver = archiver(ports, connection.as_deref_mut()).await;
-        let last_failed = archiver.as_ref().filter(|status| status.is_failing).and_then(|status| status.last_failed_wal.clone());
-        let position = archiver.map_or(Position::Passed, |status| Position::of(&status, range, size));
+        let status = archiver::status(ports, connection.as_deref_mut()).await;
+        let position = role.position(status.as_ref(), range, size);
+        let last_failed = status.filter(|status| status.is_failing).and_then(|status| status.last_failed_wal);
         calm_looks = if position == Position::Calm { calm_looks + 1 } else { 0 };
-        let has_passed = in_recovery || position == Position::Passed || calm_looks >= CALM_LOOKS;
+        let has_passed = position == Position::Passed || calm_looks >= CALM_LOOKS;
         if missing.is_empty() && has_passed {
             return Ok(());
         }
         let next = missing.front().map(|segment| segment.file_name(size));
         if wait.is_over(ports) {
             return Err(match next {
+                Some(missing) if role == ArchiverRole::Alone => PushError::NotEnded { missing, waited: deadline },
                 Some(missing) => PushError::NotArchived { missing, waited: deadline, last_failed },
                 None => PushError::NotArchivedByServer { waited: deadline, last_failed },
             });
@@ -92,44 +89,6 @@ pub(in crate::flows) async fn until_archived(
             ..Step::begun(Phase::Archive)
         });
         wait.pause(ports).await;
-    }
-}
-
-/// How far the server itself has archived.
-///
-/// Segments of the same names may lie there from before the server was rolled back: then its archiver is refused at them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Position {
-    /// To the end of the backup.
-    Passed,
-    /// The history file of the backup is the newest, and it bears the name of the first segment: the last one may be archived or
-    /// not be tried yet.
-    Calm,
-    /// Not as far, or it fails.
-    Behind,
-}
-
-impl Position {
-    fn of(status: &ArchiverStatus, range: WalRange, size: WalSegmentSize) -> Self {
-        let name = status.last_archived_wal.as_deref().and_then(|name| name.parse::<WalFileName>().ok());
-        let (Some(name), Some(newest)) = (name, name.and_then(|name| name.segment(size))) else { return Self::Behind };
-        if newest.timeline != range.timeline || newest.number < range.first {
-            return Self::Behind;
-        }
-        match name {
-            _ if newest.number >= range.last => Self::Passed,
-            WalFileName::BackupHistory { .. } if !status.is_failing => Self::Calm,
-            _ => Self::Behind,
-        }
-    }
-}
-
-/// What the server says about its archiver; none when it does not answer. The backup is good without the session.
-async fn archiver(ports: &Ports<'_>, connection: Option<&mut (dyn Connection + 'static)>) -> Option<ArchiverStatus> {
-    let connection = connection?;
-    tokio::select! {
-        status = connection.archiver() => status.ok(),
-        () = ports.clock.sleep(EXPLANATION_DEADLINE) => None,
     }
 }
 
@@ -206,28 +165,28 @@ async fn look_again(part: &Part, set: &mut SnapshotSet) -> Result<(), PushError>
 }
 
 /// A wait with growing pauses.
-struct Wait {
+pub(super) struct Wait {
     begun_at: Duration,
     ends_at: Duration,
     pause: Duration,
 }
 
 impl Wait {
-    fn new(ports: &Ports<'_>, deadline: Duration) -> Self {
+    pub(super) fn new(ports: &Ports<'_>, deadline: Duration) -> Self {
         // A clock that is set meanwhile must neither end the wait nor keep it from ending.
         let begun_at = ports.clock.uptime();
         Self { begun_at, ends_at: begun_at.saturating_add(deadline), pause: PAUSES.0 }
     }
 
-    fn is_over(&self, ports: &Ports<'_>) -> bool {
+    pub(super) fn is_over(&self, ports: &Ports<'_>) -> bool {
         ports.clock.uptime() >= self.ends_at
     }
 
-    fn waited(&self, ports: &Ports<'_>) -> Duration {
+    pub(super) fn waited(&self, ports: &Ports<'_>) -> Duration {
         ports.clock.uptime().saturating_sub(self.begun_at)
     }
 
-    async fn pause(&mut self, ports: &Ports<'_>) {
+    pub(super) async fn pause(&mut self, ports: &Ports<'_>) {
         ports.clock.sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
