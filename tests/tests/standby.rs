@@ -357,3 +357,71 @@ fn what_is_no_pair_of_standby_and_primary_is_refused_and_nothing_is_written_ther
     let refused = itself.run(["snapshot-push", "--session", "primary"]);
     assert!(refused.stderr.contains("is not a standby") && refused.stderr.contains("--session server"), "{refused}");
 }
+
+#[test]
+fn a_change_of_the_timeline_that_a_standby_follows_aborts_and_undoes() {
+    let site = Site::start(15);
+    let middle = StandbyHost::start(&site, &site.cluster);
+    middle.catch_up(&site.cluster);
+    let last = StandbyHost::start(&site, &middle.cluster);
+    last.catch_up(&site.cluster);
+    let finished = push_and_in_the_middle(&last, "server", || {
+        middle.cluster.sql("SELECT pg_promote()");
+        middle.cluster.wait_until_recovered();
+        middle.cluster.sql("CREATE TABLE on_another_timeline AS SELECT 1 AS one; CHECKPOINT");
+        last.catch_up(&middle.cluster);
+        last.cluster.sql("CHECKPOINT");
+    });
+    assert_eq!(last.cluster.value("SELECT pg_is_in_recovery()"), "t");
+    assert_eq!(finished.code(), Some(5), "{finished}");
+    assert!(finished.stderr.contains("it was on timeline 1 and is on 2"), "{finished}");
+    assert_clean(&site, &last);
+}
+
+#[test]
+fn check_and_config_show_tell_of_the_primary_of_a_standby() {
+    let site = Site::start(15);
+    let standby = StandbyHost::start_with(&site, &site.cluster, &[("archive_mode", "off")], |config| config);
+    standby.catch_up(&site.cluster);
+    let finding = |finished: &stillframe_tests::Finished, subject: &str| {
+        let findings = finished.json()["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|finding| finding["subject"] == subject).unwrap_or_else(|| panic!("{subject}: {finished}"))
+    };
+    let checked = standby.stillframe.run(["--json", "check"]);
+    for subject in ["server", "primary", "archiving", "round-trip", "paths", "provider"] {
+        assert_eq!(finding(&checked, subject)["verdict"], "ok", "{subject}: {checked}");
+    }
+    let unnamed = standby.stillframe.clone().env("STILLFRAME_CLUSTER_PRIMARY_CONNINFO", "").run(["--json", "check"]);
+    assert_eq!(finding(&unnamed, "primary")["verdict"], "warning", "{unnamed}");
+    assert!(finding(&unnamed, "primary")["hint"].as_str().unwrap().contains("primary_conninfo"));
+    assert_eq!(finding(&unnamed, "round-trip")["verdict"], "skipped", "{unnamed}");
+    let shown = standby.stillframe.clone().env("STILLFRAME_BACKUP_SESSION", "primary");
+    let text = shown.succeed(["config", "show"]).stdout;
+    let line = text.lines().find(|line| line.contains("backup.session")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("primary") && line.contains("STILLFRAME_BACKUP_SESSION"), "{line}");
+    let pushed = shown.succeed(["--json", "snapshot-push"]).json();
+    assert_eq!(pushed["session_on_primary"], true, "the variable counts without a flag");
+}
+
+#[test]
+fn the_grants_of_a_backup_suffice_on_standby_and_primary() {
+    for major in [12, 15] {
+        let site = Site::start(major);
+        site.cluster.sql("CREATE ROLE backup LOGIN");
+        let standby = StandbyHost::start(&site, &site.cluster);
+        let as_backup = |cluster: &Cluster| cluster.conninfo().replace("user=postgres", "user=backup");
+        let stillframe = standby
+            .stillframe
+            .clone()
+            .env("STILLFRAME_CLUSTER_CONNINFO", as_backup(&standby.cluster))
+            .env("STILLFRAME_CLUSTER_PRIMARY_CONNINFO", as_backup(&site.cluster));
+        let refused = stillframe.run(["snapshot-push"]);
+        assert_eq!(refused.code(), Some(3), "PostgreSQL {major}: {refused}");
+        let hint = refused.stderr.lines().find_map(|line| line.strip_prefix("hint: run as a superuser: ")).expect("a hint");
+        site.cluster.sql(hint);
+        standby.catch_up(&site.cluster);
+        for session in SESSIONS {
+            stillframe.succeed(["snapshot-push", "--session", session]);
+        }
+    }
+}
