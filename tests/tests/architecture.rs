@@ -18,7 +18,7 @@ const COMMANDS_WITHOUT_A_FLOW: [&str; 7] =
 const SHARED_BY_FLOWS: [&str; 9] =
     ["any_backup_name", "archive_map", "known_snapshots", "progress", "readiness", "release", "removal", "wal_scan", "wal_search"];
 /// What several commands share; it is no command.
-const SHARED_BY_COMMANDS: [&str; 3] = ["named", "target", "view"];
+const SHARED_BY_COMMANDS: [&str; 4] = ["named", "restored_server", "target", "view"];
 
 fn metadata() -> &'static Metadata {
     static READ: OnceLock<Metadata> = OnceLock::new();

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     archive_accept, backup_lock, backup_mark, backup_show, can_restore, check, config_show, delete, drill, provider, reconcile,
-    session, snapshot_fetch, snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push, wal_show, wal_verify,
-    window,
+    recovery_status, session, snapshot_fetch, snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push,
+    wal_show, wal_verify, window,
 };
 use crate::common::Common;
 use crate::progress::Choice;
@@ -19,6 +19,7 @@ use crate::progress::Choice;
     wal-verify: 4 WAL is missing, 6 it is damaged, 3 it could not be verified, 5 the store failed.\n\
     drill: 6 the backup failed it.\n\
     session status: 1 the session is void. session end: 4 it is void, another code means that it can be repeated.\n\
+    recovery status: 0 the target is reached, 4 it will not be, 5 not yet or not proven.\n\
     can-restore: 1 no, 3 not proven. window: 1 nothing can be recovered.\n\
     130: interrupted twice; `reconcile` or `snapshot-release` removes what is left.")]
 pub struct Args {
@@ -41,6 +42,9 @@ pub enum Command {
     SnapshotPush(snapshot_push::Options),
     /// Restore a backup into a new data directory and prepare its recovery
     SnapshotFetch(snapshot_fetch::Options),
+    /// Follow the recovery of a restored server, and end its lock-out
+    #[command(subcommand)]
+    Recovery(recovery_status::Command),
     /// Give back what a provider mounted, cloned or attached for a restore
     SnapshotRelease(snapshot_release::Options),
     /// Archive a WAL file; PostgreSQL calls it as `archive_command`

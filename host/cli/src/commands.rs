@@ -13,6 +13,8 @@ pub mod delete;
 pub mod drill;
 pub mod provider;
 pub mod reconcile;
+pub mod recovery_accept;
+pub mod recovery_status;
 pub mod session;
 pub mod snapshot_fetch;
 pub mod snapshot_push;
@@ -26,6 +28,7 @@ pub mod wal_verify;
 pub mod window;
 
 mod named;
+mod restored_server;
 mod target;
 mod view;
 
@@ -53,6 +56,10 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::SnapshotPush(options) => multi_threaded(snapshot_push::run(common, &options, json)),
         Command::SnapshotFetch(options) => multi_threaded(snapshot_fetch::run(common, &options, json)),
         Command::SnapshotRelease(options) => multi_threaded(snapshot_release::run(common, &options, json)),
+        Command::Recovery(recovery_status::Command::Status(options)) => {
+            multi_threaded(recovery_status::run(common, &options, json))
+        }
+        Command::Recovery(recovery_status::Command::Accept(options)) => multi_threaded(recovery_accept::run(&options, json)),
         Command::WalShow(options) => single_threaded(wal_show::run(common, &options, json)),
         Command::WalVerify(options) => multi_threaded(wal_verify::run(common, &options, json)),
         Command::Window(options) => multi_threaded(window::run(common, &options, json)),

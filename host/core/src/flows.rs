@@ -13,6 +13,8 @@ mod known_snapshots;
 mod progress;
 mod readiness;
 mod reconcile;
+mod recovery_accept;
+mod recovery_status;
 mod release;
 mod removal;
 mod session;
@@ -45,13 +47,16 @@ pub use reconcile::{
     Action, Case, Deed, Discrepancy, Outcome, ReconcileError, ReconcilePlan, ReconcileReport, ReconcileRequest, Remedy,
     apply_reconcile, plan_reconcile,
 };
+pub use recovery_accept::{AcceptedRecovery, RecoveryAcceptError, recovery_accept};
+pub use recovery_status::{Progressed, RecoveryStatus, RecoveryStatusError, Verdict as RecoveryVerdict, recovery_status};
 pub use release::ReleaseFault;
 pub use session::{
     HeldSession, LONGEST_SESSION, SessionEnd, SessionError, SessionRequest, StoppedSession, begin_session, forget_session,
     published_session,
 };
 pub use snapshot_fetch::{
-    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, snapshot_fetch,
+    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, Precautions, SalvageError,
+    SalvagedWal, snapshot_fetch,
 };
 pub use snapshot_push::{
     PathRule, PathSelector, Primary, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, StandbyError,
@@ -106,6 +111,12 @@ impl Ports<'_> {
     /// Waits for the lease of the cluster and takes it.
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease<'_>, LeaseError> {
         Lease::acquire(self.store, self.layout, self.clock, request).await
+    }
+
+    /// The same world with another store.
+    fn with_store<'b>(&'b self, store: &'b dyn Store) -> Ports<'b> {
+        let Self { store: _, layout, archiving, clock, providers, progress } = *self;
+        Ports { store, layout, archiving, clock, providers, progress }
     }
 
     fn archive(&self) -> WalArchive<'_> {

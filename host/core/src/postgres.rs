@@ -28,11 +28,12 @@ pub use private_server::{
     PrivateServer, QuerySession, ResultSet, ServerError, ServerOrder, ServerPrograms, ShutdownMode, ToolEnd, ToolRun,
 };
 pub use segment::{InvalidWalName, WalFileName, WalRange, WalSegment};
-pub use segment_header::{HeaderError, SegmentHeader};
+pub use segment_header::{HeaderError, SegmentHeader, bytes_in_order};
 pub use server::{
     ArchiveMode, ArchiverStatus, InvalidValue, PgVersion, ServerFacts, SystemIdentifier, Tablespace, TimelineId, WalSegmentSize,
 };
 pub use session::BackupSession;
 pub use tablespace_map::{InvalidTablespaceMap, TablespaceLink, TablespaceMap};
+pub(crate) use wal_marks::mark;
 pub use wal_marks::{MarkKind, SegmentReading, WalMark, read_marks};
 pub use wal_records::{ReadingEnd, WalReader, WalRecord, wal_head};

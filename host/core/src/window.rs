@@ -15,6 +15,7 @@ mod tests;
 mod way;
 
 pub use calculate::{Gap, GapReason, IntervalEnd, Point, RecoverableInterval, Unusable, UnusableBackup, Window, calculate};
+pub(crate) use can_restore::followed;
 pub use can_restore::{Question, Refusal, Route, WantedBackup, can_restore};
 pub use input::{Standing, TimelineWal, WindowBackup, WindowInput};
 pub(crate) use line::Line;

@@ -16,6 +16,10 @@ pub(crate) const SHORT: &[(&str, &str)] = &[
     // The seal.
     ("snapshot_fetch", "a_restored_copy_without_its_label_cannot_start"),
     ("snapshot_fetch", "what_the_operator_mounted_is_prepared_in_place"),
+    ("recovery", "what_the_old_server_had_not_archived_is_replayed_up_to_its_last_commit_and_stays_where_it_was"),
+    ("recovery", "a_locked_out_server_admits_the_operator_only_until_the_recovery_is_accepted"),
+    ("recovery", "a_recovery_is_called_complete_only_at_its_target"),
+    ("recovery", "after_three_recoveries_in_a_row_each_choice_of_a_timeline_leads_to_its_own_branch"),
     ("wal", "a_segment_comes_back_byte_for_byte_and_is_never_overwritten"),
     ("wal", "recovery_does_not_end_early_when_the_archive_cannot_be_read"),
     ("check", "a_cluster_with_a_backup_is_well_in_every_part_and_a_segment_makes_the_round_trip"),

@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use stillframe_core::catalog::RestoreRecord;
-use stillframe_core::data_directory::{Archiving, RecoverySettings, TargetAction};
+use stillframe_core::data_directory::{Archiving, InvalidRole, LockOut, RecoverySettings, TargetAction};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    Announcement, BackupSelector, FetchReport, FetchRequest, Isolation, MissingWal, SEGMENTS_TO_READ, snapshot_fetch,
+    Announcement, BackupSelector, FetchReport, FetchRequest, Isolation, MissingWal, Ports, Precautions, SEGMENTS_TO_READ,
+    SalvagedWal, snapshot_fetch,
 };
 
+use super::restored_server::own_user;
 use super::target::{TargetOptions, selector};
 use super::view::{BackupView, RestoreView};
 use crate::common::Common;
@@ -49,6 +51,13 @@ pub struct Options {
     /// Where `pg_wal` shall point when the original has it elsewhere: an empty directory
     #[arg(long, value_name = "DIRECTORY")]
     wal_directory: Option<PathBuf>,
+    /// Replay also what this old cluster, which is stopped, has not archived: its data directory, or its `pg_wal`. It stays as it is
+    #[arg(long, value_name = "DIRECTORY")]
+    salvage_wal: Option<PathBuf>,
+    /// Admit nobody but this role, by the local socket and as the system user of that name, until `recovery accept` [default role:
+    /// the name of the user that runs this]
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    lock_out: Option<String>,
     /// Whether the restored server archives: `off` for a test beside the living original
     #[arg(long, value_enum, default_value = "keep")]
     archiving: ArchivingChoice,
@@ -117,8 +126,42 @@ struct FetchView {
     restore: Option<RestoreView>,
     /// Until when the backup is kept for this copy, unless it is released before; null for what must be released.
     kept_until: Option<String>,
+    /// What was taken from the old cluster; null when nothing was asked for.
+    salvaged: Option<SalvagedView>,
+    /// The only role that may connect; null when the server's own rules count.
+    locked_out_for: Option<String>,
     #[serde(flatten)]
     backup: BackupView,
+}
+
+#[derive(Serialize)]
+struct SalvagedView {
+    segments: usize,
+    histories: usize,
+    /// Where the first of the segments begins.
+    from_lsn: Option<String>,
+    /// Where the last record in them begins.
+    last_record_lsn: Option<String>,
+    ends_in_partial: bool,
+    /// How many of the files are in the archive by now.
+    archived: usize,
+    files: Vec<String>,
+    left: Vec<String>,
+}
+
+impl From<&SalvagedWal> for SalvagedView {
+    fn from(salvaged: &SalvagedWal) -> Self {
+        Self {
+            segments: salvaged.segments(),
+            histories: salvaged.files.len() - salvaged.segments(),
+            from_lsn: salvaged.span.map(|(from, _)| from.to_string()),
+            last_record_lsn: salvaged.span.map(|(_, last)| last.to_string()),
+            ends_in_partial: salvaged.ends_in_partial,
+            archived: salvaged.archived,
+            files: salvaged.files.iter().map(|file| file.name.to_string()).collect(),
+            left: salvaged.left.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// Other tools want them the other way round.
@@ -134,12 +177,18 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
     }
     let world = World::open(common).await?;
     let request = request(&world.config, options)?;
-    let report = snapshot_fetch(&world.ports(), &request, interrupted(LEFT)).await?;
+    // Who only restores need not have the public keys; what is salvaged is archived.
+    let archiving = request.precautions.salvage_wal.as_ref().map(|_| world.archiving_now()).transpose()?;
+    let ports = world.ports();
+    let ports = Ports { archiving: archiving.as_ref().unwrap_or(ports.archiving), ..ports };
+    let report = snapshot_fetch(&ports, &request, interrupted(LEFT)).await?;
     let restored = FetchView {
         destination: request.destination.clone(),
         restored_by_provider: report.restored_by_provider,
         restore: report.restore.as_ref().map(RestoreView::from),
         kept_until: report.recovery.as_ref().map(|record| record.recovers_until().to_string()),
+        salvaged: report.salvaged.as_ref().map(SalvagedView::from),
+        locked_out_for: request.precautions.lock_out.as_ref().map(ToString::to_string),
         backup: BackupView::from(&report.backup),
     };
     print(json, &restored, || describe(&report, &request));
@@ -170,6 +219,7 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         recovery,
         tablespace_mapping: options.tablespace_mapping.clone(),
         wal_directory: options.wal_directory.clone(),
+        precautions: precautions(options)?,
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
         missing_wal: if options.allow_missing_wal { MissingWal::Accepted } else { MissingWal::Refused },
         announcement: if options.unannounced { Announcement::Renounced } else { Announcement::Required },
@@ -178,6 +228,47 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         snapshot_roots: roots.collect(),
         hostname: host_name(),
     })
+}
+
+fn precautions(options: &Options) -> Result<Precautions, Failure> {
+    let role = |named: &String| if named.is_empty() { own_user().ok_or(NoUserName) } else { Ok(named.clone()) };
+    let role = options.lock_out.as_ref().map(role).transpose()?;
+    let lock_out = role.map(|role| role.parse::<LockOut>().map_err(|source| BadRole { source })).transpose()?;
+    let salvage_wal = options.salvage_wal.as_ref().map(|from| std::path::absolute(from).unwrap_or_else(|_| from.clone()));
+    Ok(Precautions { salvage_wal, lock_out })
+}
+
+/// A role that cannot stand in `pg_hba.conf`.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody could connect")]
+struct BadRole {
+    #[source]
+    source: InvalidRole,
+}
+
+impl Classify for BadRole {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("name one role whose name is that of a user of this system".to_owned())
+    }
+}
+
+/// A user without a name, as in some containers.
+#[derive(Debug, thiserror::Error)]
+#[error("the user that runs this has no name in /etc/passwd, by which a server could know it")]
+struct NoUserName;
+
+impl Classify for NoUserName {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Config
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("name the role with --lock-out=ROLE; it can connect as the system user of the same name".to_owned())
+    }
 }
 
 /// The command by which the restored server gets its WAL. PostgreSQL hands it to a shell after replacing `%f` and `%p`.
@@ -198,10 +289,41 @@ fn describe(report: &FetchReport, request: &FetchRequest) -> String {
     let warning = archiving_warning(request.recovery.archiving, &request.destination).unwrap_or_default();
     let release =
         report.restore.as_ref().map(release_note).or_else(|| report.recovery.as_ref().map(recovery_note)).unwrap_or_default();
+    let salvaged = report.salvaged.as_ref().map(salvage_note).unwrap_or_default();
+    let locked = request.precautions.lock_out.as_ref().map(|role| lock_note(role, &request.destination)).unwrap_or_default();
     format!(
-        "{} is {how} in {destination}\n\
-         next: start the server there, for instance with `pg_ctl -D {destination} start`; it recovers by itself{warning}{release}",
+        "{} is {how} in {destination}{salvaged}\n\
+         next: start the server there, for instance with `pg_ctl -D {destination} start`; it recovers by itself, and `stillframe \
+         recovery status {destination} --wait 3600` tells when it is done{locked}{warning}{release}",
         report.backup.sentinel.name,
+    )
+}
+
+/// What was taken from the old cluster.
+fn salvage_note(salvaged: &SalvagedWal) -> String {
+    let left = match salvaged.left.len() {
+        0 => String::new(),
+        count => format!("; {count} files are on another timeline, damaged or behind a gap, and were left"),
+    };
+    let Some((from, last)) = salvaged.span else {
+        return format!("\nsalvaged: nothing that this recovery replays is missing in the archive{left}");
+    };
+    let (archived, files) = (salvaged.archived, salvaged.files.len());
+    let is_complete = archived + usize::from(salvaged.ends_in_partial) >= files;
+    let later = if is_complete { "" } else { " and `stillframe wal-verify` finds nothing missing" };
+    let (count, partial) = (salvaged.segments(), if salvaged.ends_in_partial { ", the last of them unfinished" } else { "" });
+    format!(
+        "\nsalvaged: {count} segments from {from} on{partial}; the last record in them begins at {last}{left}\n\
+         note: {archived} of {files} files were archived as well; keep the old directory until the recovery is accepted{later}"
+    )
+}
+
+/// Who can connect, and how that ends.
+fn lock_note(role: &LockOut, destination: &Path) -> String {
+    format!(
+        "\nlocked: only the role `{role}` can connect, through the local socket as the system user of that name, until `stillframe \
+         recovery accept {}`",
+        destination.display()
     )
 }
 

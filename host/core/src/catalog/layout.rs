@@ -203,7 +203,7 @@ impl Layout {
     }
 
     /// Prefix of all archived WAL.
-    pub(super) fn wal(&self) -> String {
+    pub(crate) fn wal(&self) -> String {
         format!("{}/{WAL}/", self.cluster)
     }
 
@@ -266,7 +266,7 @@ impl Layout {
     }
 
     /// Key of one archived file; the extension names the compression and is empty for none.
-    pub(super) fn wal_file(&self, name: WalFileName, extension: &str) -> Key {
+    pub(crate) fn wal_file(&self, name: WalFileName, extension: &str) -> Key {
         legal(&format!("{}{name}{extension}", self.wal()))
     }
 

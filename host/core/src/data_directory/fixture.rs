@@ -103,6 +103,9 @@ impl Fixture {
                 action: TargetAction::Promote,
                 archiving: Archiving::Off,
             },
+            backup: "sf-20261121T083214Z-9k3m2p7x".to_owned(),
+            salvaged: Vec::new(),
+            lock_out: None,
         }
     }
 

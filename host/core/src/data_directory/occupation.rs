@@ -159,11 +159,21 @@ fn runs_in(pid: u32, claimed: Option<&Path>, here: &Metadata) -> bool {
 
 /// A process of a server whose first process is gone: its memory may still be written to the directory.
 fn leftover_process(here: &Metadata) -> Option<u32> {
+    server_process(|pid| std::fs::metadata(proc_entry(pid, "cwd")).is_ok_and(|found| is_same(&found, here)))
+}
+
+/// The first process of any server of which this is true.
+fn server_process(is_sought: impl Fn(u32) -> bool) -> Option<u32> {
     let entries = std::fs::read_dir("/proc").ok()?;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let is_server = |pid: &u32| std::fs::read(proc_entry(*pid, "comm")).is_ok_and(|name| name.starts_with(b"postgres"));
-    let is_here = |pid: &u32| std::fs::metadata(proc_entry(*pid, "cwd")).is_ok_and(|found| is_same(&found, here));
-    pids.filter(is_server).find(is_here)
+    pids.filter(is_server).find(|pid| is_sought(*pid))
+}
+
+/// The process of a server whose `pg_wal` this directory is, wherever its data directory lies.
+pub(super) fn server_with_wal(wal: &Path) -> Result<Option<u32>, FileError> {
+    let here = std::fs::metadata(wal).map_err(|source| FileError::new("read", wal, source))?;
+    Ok(server_process(|pid| std::fs::metadata(proc_entry(pid, "cwd/pg_wal")).is_ok_and(|found| is_same(&found, &here))))
 }
 
 fn proc_entry(pid: u32, name: &str) -> PathBuf {

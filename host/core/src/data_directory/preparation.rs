@@ -7,17 +7,17 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::asked::AskedRecovery;
 use super::clean::{self, LABEL_FILE, MAP_FILE, OLD_RECOVERY_FILE, SIGNAL_FILE};
+use super::lock_out::{InstalledLockOut, LOCK_OUT_FILE, LockOut, SETTINGS_FILE};
 use super::occupation::{self, VERSION_FILE};
+use super::old_wal::{self, SalvagedFile};
 use super::recovery::FIRST_WITH_SIGNAL;
 use super::tablespaces::{self, Tablespaces};
 use super::wal::{self, WalPlace};
 use super::{Archiving, PrepareError, RecoverySettings, settings};
 use crate::files::{self, FileError};
 use crate::postgres::{BackupLabel, Lsn, PgControl, PgVersion, SystemIdentifier, TablespaceLink, TablespaceMap};
-
-/// The file that `ALTER SYSTEM` writes.
-const SETTINGS_FILE: &str = "postgresql.auto.conf";
 
 /// A copy, the backup that it was cut by, and what shall become of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,12 @@ pub struct Preparation {
     pub wal_directory: Option<PathBuf>,
     /// How to recover.
     pub recovery: RecoverySettings,
+    /// Name of the backup, for those who ask later what this is.
+    pub backup: String,
+    /// What an old cluster had not archived, for `pg_wal`.
+    pub salvaged: Vec<SalvagedFile>,
+    /// The only role that may connect, if the others shall not.
+    pub lock_out: Option<LockOut>,
 }
 
 /// What lies at the original locations of tablespaces.
@@ -100,7 +106,7 @@ struct ProvenCopy<'preparation> {
 }
 
 impl<'preparation> ProvenCopy<'preparation> {
-    const STEPS: [Step<Self>; 10] = [
+    const STEPS: [Step<Self>; 13] = [
         // First: from here on, the copy cannot start without a label.
         Self::seal,
         // A run that is repeated finds the label of the first one. Without it the copy stands still while all else changes.
@@ -109,7 +115,12 @@ impl<'preparation> ProvenCopy<'preparation> {
         Self::close,
         Self::clean,
         Self::make_wal_ready,
+        // Behind the emptying, and before anything says that the copy is ready.
+        Self::place_salvaged,
         Self::link_tablespaces,
+        // The lock before the settings that name it, and both before a server could start.
+        Self::write_lock_out,
+        Self::write_asked,
         // The settings before the signal: a recovery that is asked for must know where to stop.
         Self::write_settings,
         Self::write_signal,
@@ -189,6 +200,23 @@ impl<'preparation> ProvenCopy<'preparation> {
         Ok(())
     }
 
+    fn place_salvaged(&self, _: &mut PreparationReport) -> Result<(), FileError> {
+        old_wal::place(&self.preparation.salvaged, self.directory, self.file_mode, self.directory_mode)
+    }
+
+    fn write_lock_out(&self, _: &mut PreparationReport) -> Result<(), FileError> {
+        let installed = InstalledLockOut::of(self.directory);
+        match &self.preparation.lock_out {
+            Some(lock_out) => installed.close(lock_out.contents().as_bytes()),
+            // The backup may be of a server that was locked itself.
+            None => installed.remove().map(|_| ()),
+        }
+    }
+
+    fn write_asked(&self, _: &mut PreparationReport) -> Result<(), FileError> {
+        AskedRecovery::of(self.preparation).write(self.directory, self.file_mode)
+    }
+
     fn write_settings(&self, _: &mut PreparationReport) -> Result<(), FileError> {
         let mut ours = Vec::new();
         if self.preparation.version.major() >= FIRST_WITH_SIGNAL {
@@ -196,6 +224,10 @@ impl<'preparation> ProvenCopy<'preparation> {
         }
         if self.preparation.recovery.archiving == Archiving::Off {
             ours.push(("archive_mode", "off".to_owned()));
+        }
+        if self.preparation.lock_out.is_some() {
+            let file = self.directory.join(LOCK_OUT_FILE);
+            ours.push(("hba_file", file.to_string_lossy().into_owned()));
         }
         let path = self.directory.join(SETTINGS_FILE);
         let existing = files::read_if_present(&path)?.unwrap_or_default();

@@ -3,6 +3,8 @@
 //! The copy carries the original server's own settings. Whatever there could stop, delay or redirect this recovery, or act on the
 //! archive during it, is overruled by name, for the main configuration file may well lie outside the copy.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use thiserror::Error;
@@ -48,6 +50,19 @@ pub enum RecoveryTarget {
     Name(String),
     /// As soon as the copy is consistent.
     Immediate,
+}
+
+impl fmt::Display for RecoveryTarget {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EndOfWal => formatter.write_str("the end of the archive"),
+            Self::Time(moment) => write!(formatter, "the time {moment}"),
+            Self::Lsn(position) => write!(formatter, "the position {position}"),
+            Self::Xid(number) => write!(formatter, "the transaction {number}"),
+            Self::Name(name) => write!(formatter, "the restore point `{name}`"),
+            Self::Immediate => formatter.write_str("the end of the backup"),
+        }
+    }
 }
 
 /// Whether the target itself belongs to the result.

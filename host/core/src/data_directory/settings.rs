@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::lock_out::LOCK_OUT_FILE;
 use super::recovery::is_recovery_key;
 
 /// The comment before our settings.
@@ -22,7 +23,7 @@ pub(super) fn render(assignments: &[(&str, String)]) -> String {
 pub(super) fn replace(existing: &[u8], assignments: &[(&str, String)]) -> Vec<u8> {
     let lines: Vec<&[u8]> = existing.split_inclusive(|byte| *byte == b'\n').collect();
     let ours = our_lines(&lines);
-    let is_kept = |(place, line): &(usize, &&[u8])| !ours.contains(place) && !is_recovery_key(&name_of(line));
+    let is_kept = |(place, line): &(usize, &&[u8])| !ours.contains(place) && !is_recovery_key(&name_of(line)) && !is_lock_out(line);
     let mut contents = lines.iter().enumerate().filter(is_kept).map(|(_, line)| *line).collect::<Vec<_>>().concat();
     if assignments.is_empty() {
         return contents;
@@ -38,6 +39,22 @@ pub(super) fn replace(existing: &[u8], assignments: &[(&str, String)]) -> Vec<u8
 pub(super) fn ours(existing: &[u8]) -> Vec<u8> {
     let lines: Vec<&[u8]> = existing.split_inclusive(|byte| *byte == b'\n').collect();
     lines[our_lines(&lines)].concat()
+}
+
+/// Whether one of these settings locks out.
+pub(super) fn has_lock_out(existing: &[u8]) -> bool {
+    existing.split_inclusive(|byte| *byte == b'\n').any(is_lock_out)
+}
+
+/// The same without those that do.
+pub(super) fn without_lock_out(existing: &[u8]) -> Vec<u8> {
+    existing.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_lock_out(line)).collect::<Vec<_>>().concat()
+}
+
+/// Whether a line names our file for the server's own. `ALTER SYSTEM` keeps the line and drops the comments around it.
+fn is_lock_out(line: &[u8]) -> bool {
+    let ours = LOCK_OUT_FILE.as_bytes();
+    name_of(line) == b"hba_file" && line.windows(ours.len()).any(|part| part == ours)
 }
 
 /// What an earlier run wrote; nothing when one of the comments is gone, since what stands there may be the operator's then.

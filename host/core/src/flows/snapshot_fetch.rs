@@ -10,23 +10,29 @@ mod places;
 mod ready;
 mod recovery;
 mod restore;
+mod salvage;
+mod with_old_wal;
 
 use std::path::{Path, PathBuf};
 
 pub use choose::{BackupSelector, MissingWal};
 pub use error::{FetchError, MissingFiles};
+pub use salvage::{SalvageError, SalvagedWal};
 
-use crate::catalog::{Backup, BackupState, RestoreRecord, Sentinel};
-use crate::data_directory::{self, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings};
+use crate::catalog::{Backup, BackupState, CatalogContents, RestoreRecord, Sentinel};
+use crate::data_directory::{
+    self, Archiving, LockOut, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, SalvagedFile,
+};
 use crate::flows::wal_scan::{Reached, WalScan};
 use crate::flows::{Isolation, Ports, settle_states};
 use crate::postgres::WalSegment;
 use crate::provider::Token;
-use crate::window::LineEnd;
+use crate::window::{LineEnd, followed};
 
 use choose::Choice;
 use recovery::await_recovery;
 use restore::Restore;
+use salvage::Salvage;
 
 /// First major version that fails when recovery ends before its target.
 const FIRST_THAT_INSISTS: u32 = 13;
@@ -44,6 +50,8 @@ pub struct FetchRequest {
     pub tablespace_mapping: Vec<(PathBuf, PathBuf)>,
     /// Where the link `pg_wal` shall point, when the original has it elsewhere.
     pub wal_directory: Option<PathBuf>,
+    /// What is done for safety's sake beyond the restore itself.
+    pub precautions: Precautions,
     /// Whether a set that changed with the live cluster is refused.
     pub isolation: Isolation,
     /// Whether a target is refused that the archived WAL does not reach.
@@ -58,6 +66,15 @@ pub struct FetchRequest {
     pub snapshot_roots: Vec<PathBuf>,
     /// Host on which it is restored.
     pub hostname: String,
+}
+
+/// What is done for safety's sake beyond the restore itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Precautions {
+    /// The data directory of the old cluster, or its `pg_wal`, whose WAL that is not archived is replayed as well.
+    pub salvage_wal: Option<PathBuf>,
+    /// The only role that may connect until the recovery is accepted.
+    pub lock_out: Option<LockOut>,
 }
 
 /// Whether a restore is recorded in the store, for those who delete there.
@@ -81,6 +98,8 @@ pub struct FetchReport {
     pub restore: Option<RestoreRecord>,
     /// What keeps the backup until the copy has recovered, when it lies in its place and that could be recorded.
     pub recovery: Option<RestoreRecord>,
+    /// What was taken from the old cluster; none when nothing was asked for.
+    pub salvaged: Option<SalvagedWal>,
     /// What the preparation did.
     pub preparation: PreparationReport,
 }
@@ -97,7 +116,11 @@ pub async fn snapshot_fetch(
     }
     // What is not known to be ready may be so by now, or never.
     settle_states(ports, &mut contents).await;
-    let choice = choose::choose(ports, &contents, request).await?;
+    // Before anything is chosen: what the archive lacks may be what reaches the target.
+    let salvage = Salvage::look(ports, &contents, request).await?;
+    let store = salvage.as_ref().map(|salvage| salvage.shown_in(ports));
+    let seen = store.as_ref().map_or_else(|| ports.with_store(ports.store), |store| ports.with_store(store));
+    let choice = choose::choose(&seen, &contents, request).await?;
     let backup = choice.backup.clone();
     let sentinel = &backup.sentinel;
     tracing::info!(backup = %sentinel.name, "restoring");
@@ -109,8 +132,17 @@ pub async fn snapshot_fetch(
         return Err(FetchError::SetFailed { name: sentinel.name.clone(), reason: reason.clone() });
     }
     // Recovery would notice, but only after hours of restoring.
-    check_wal(ports, request, &choice).await?;
+    check_wal(&seen, request, &choice).await?;
+    let mut salvaged = salvage.as_ref().map(|salvage| take(salvage, &choice, &contents, request)).transpose()?;
     let occupation = check_destination(request, sentinel)?;
+    if let (Some(salvage), Some(taken)) = (&salvage, &mut salvaged)
+        && request.announcement == Announcement::Required
+        && request.recovery.archiving == Archiving::Keep
+    {
+        // Before anything else: from here on it can be had by any later restore as well.
+        salvage.archive(ports, taken).await;
+    }
+    let files = salvaged.as_ref().map_or(&[][..], |salvaged| &salvaged.files);
 
     let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
     if let (true, Some(copy)) = (restored_by_provider, &sentinel.outside) {
@@ -119,10 +151,10 @@ pub async fn snapshot_fetch(
     let (records, preparation) = if restored_by_provider {
         // A snapshot that can never be restored must not cost an attempt.
         ready::check(ports, sentinel).await?;
-        fill(ports, request, sentinel, interrupted).await?
+        fill(ports, request, sentinel, files, interrupted).await?
     } else {
         let recovery = await_recovery(ports, request, sentinel).await;
-        match prepare(request, sentinel, OriginalLocations::Foreign).await {
+        match prepare(request, sentinel, files, OriginalLocations::Foreign).await {
             Ok(prepared) => (Records { restore: None, recovery }, prepared),
             Err(error) => {
                 recovery::give_up(ports, recovery).await;
@@ -132,7 +164,7 @@ pub async fn snapshot_fetch(
     };
     tracing::info!(directory = %request.destination.display(), "ready to recover");
     let Records { restore, recovery } = records;
-    Ok(FetchReport { backup, restored_by_provider, restore, recovery, preparation })
+    Ok(FetchReport { backup, restored_by_provider, restore, recovery, salvaged, preparation })
 }
 
 /// What the store says of a restore that has succeeded.
@@ -146,6 +178,7 @@ async fn fill(
     ports: &Ports<'_>,
     request: &FetchRequest,
     sentinel: &Sentinel,
+    salvaged: &[SalvagedFile],
     interrupted: impl Future<Output = ()> + Send,
 ) -> Result<(Records, PreparationReport), FetchError> {
     let mut restore = Restore::begin(ports, request, sentinel).await?;
@@ -162,9 +195,9 @@ async fn fill(
         // setting, and a second run prepares it.
         let recovery = await_recovery(ports, request, sentinel).await;
         let restore = restore.finish().await;
-        return Ok((Records { restore, recovery }, prepare(request, sentinel, OriginalLocations::Ours).await?));
+        return Ok((Records { restore, recovery }, prepare(request, sentinel, salvaged, OriginalLocations::Ours).await?));
     }
-    match prepare(request, sentinel, OriginalLocations::Ours).await {
+    match prepare(request, sentinel, salvaged, OriginalLocations::Ours).await {
         Ok(prepared) => Ok((Records { restore: restore.finish().await, recovery: None }, prepared)),
         Err(error) => Err(restore.take_back(error).await),
     }
@@ -197,6 +230,14 @@ async fn check_wal(ports: &Ports<'_>, request: &FetchRequest, choice: &Choice) -
     }
     let missing = MissingFiles::new(&choose::missing_behind(&choice.input, route), sentinel.segment_size);
     Err(FetchError::EndsBefore { name: sentinel.name.clone(), reason, missing })
+}
+
+/// What of the old WAL lies on the way that recovery takes.
+fn take(salvage: &Salvage, choice: &Choice, contents: &CatalogContents, request: &FetchRequest) -> Result<SalvagedWal, FetchError> {
+    let sentinel = &choice.backup.sentinel;
+    let history = followed(&choice.input, sentinel.timeline, request.recovery.timeline);
+    let history = history.map_err(|refusal| choose::refused(refusal, contents, &choice.input))?;
+    Ok(salvage.take(sentinel, history)?)
 }
 
 /// Refuses every destination that is neither empty nor what this backup cut.
@@ -242,6 +283,7 @@ fn resolve_existing(path: &Path) -> PathBuf {
 async fn prepare(
     request: &FetchRequest,
     sentinel: &Sentinel,
+    salvaged: &[SalvagedFile],
     originals: OriginalLocations,
 ) -> Result<PreparationReport, FetchError> {
     let preparation = Preparation {
@@ -257,6 +299,9 @@ async fn prepare(
         original_locations: originals,
         wal_directory: request.wal_directory.clone(),
         recovery: request.recovery.clone(),
+        backup: sentinel.name.to_string(),
+        salvaged: salvaged.to_vec(),
+        lock_out: request.precautions.lock_out.clone(),
     };
     let prepared = tokio::task::spawn_blocking(move || data_directory::prepare(&preparation)).await;
     Ok(prepared.map_err(FetchError::Lost)??)

@@ -5,6 +5,7 @@
 
 use thiserror::Error;
 
+use super::wal_records::block_bytes;
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalFileName, WalSegmentSize};
 
 /// Set in `info` of the first page of every segment.
@@ -103,6 +104,24 @@ impl SegmentHeader {
     }
 }
 
+/// How many bytes from the beginning of a segment are pages that a server would read one after the other by their timelines, and the
+/// timeline of the last of them. Behind them lie pages of a file's earlier life, or none.
+///
+/// `newest` is the timeline of the page before; timelines never go back, and none is later than that of the name.
+#[must_use]
+pub fn bytes_in_order(content: &[u8], newest: Option<TimelineId>, name: TimelineId) -> (usize, TimelineId) {
+    let mut newest = newest.unwrap_or(TimelineId::FIRST);
+    let Some(block) = block_bytes(content) else { return (0, newest) };
+    for (number, page) in content.chunks_exact(block).enumerate() {
+        let timeline = TimelineId::new(u32::from_ne_bytes([page[4], page[5], page[6], page[7]]));
+        match timeline {
+            Ok(timeline) if (newest..=name).contains(&timeline) => newest = timeline,
+            Ok(_) | Err(_) => return (number * block, newest),
+        }
+    }
+    (content.len(), newest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +162,18 @@ mod tests {
         assert!(matches!(verdict("000000010000000000000003", &content[..1 << 23]), Err(HeaderError::Length { .. })));
         assert_eq!(verdict("000000010000000000000003", &[0; 64]), Err(HeaderError::NotWal));
         assert_eq!(verdict("000000010000000000000003", b""), Err(HeaderError::NotWal));
+    }
+
+    #[test]
+    fn pages_of_an_older_timeline_behind_newer_ones_are_of_a_files_earlier_life() {
+        let mut content = segment(2, 0x300_0000, 1 << 20);
+        content[36..40].copy_from_slice(&8_192_u32.to_ne_bytes());
+        for (number, timeline) in [1, 2, 2, 1, 2].into_iter().enumerate() {
+            content[number * 8_192 + 4..][..4].copy_from_slice(&u32::to_ne_bytes(timeline));
+        }
+        let timeline = |number| TimelineId::new(number).unwrap();
+        assert_eq!(bytes_in_order(&content, None, timeline(2)), (3 * 8_192, timeline(2)));
+        assert_eq!(bytes_in_order(&content, None, timeline(1)), (8_192, timeline(1)), "none is later than the name");
+        assert_eq!(bytes_in_order(&content, Some(timeline(2)), timeline(2)), (0, timeline(2)));
     }
 }

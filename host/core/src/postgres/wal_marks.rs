@@ -80,7 +80,8 @@ pub fn read_marks(content: &[u8], next: &[u8], mut show: impl FnMut(WalMark)) ->
     Ok(reading)
 }
 
-fn mark(record: &WalRecord<'_>) -> Option<WalMark> {
+/// What a record tells of time, if anything.
+pub(crate) fn mark(record: &WalRecord<'_>) -> Option<WalMark> {
     enum Kind {
         Commit,
         Abort,

@@ -251,7 +251,7 @@ fn route(input: &WindowInput, backup: &WindowBackup, question: &Question<'_>) ->
 }
 
 /// The timelines that recovery would go through, as PostgreSQL finds them.
-fn followed(input: &WindowInput, own: TimelineId, wanted: TargetTimeline) -> Result<TimelineHistory, Refusal> {
+pub(crate) fn followed(input: &WindowInput, own: TimelineId, wanted: TargetTimeline) -> Result<TimelineHistory, Refusal> {
     let origin = |timeline: TimelineId| input.timelines.get(&timeline).map_or(&TimelineOrigin::Missing, |wal| &wal.origin);
     let timeline = match wanted {
         TargetTimeline::Current => own,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use stillframe_core::catalog::{Backup, Intent, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::flows::{
-    Action, Announcement, BackupSelector, Discrepancy, FetchRequest, Isolation, MissingWal, ReleaseHosts, ReleaseRequest,
-    RestoreSelector, apply_delete, plan_delete, plan_reconcile, snapshot_fetch, snapshot_release,
+    Action, Announcement, BackupSelector, Discrepancy, FetchRequest, Isolation, MissingWal, Precautions, ReleaseHosts,
+    ReleaseRequest, RestoreSelector, apply_delete, plan_delete, plan_reconcile, snapshot_fetch, snapshot_release,
 };
 use stillframe_core::postgres::PgControl;
 use stillframe_core::provider::Token;
@@ -183,6 +183,7 @@ pub(crate) fn fetch_request() -> FetchRequest {
         },
         tablespace_mapping: Vec::new(),
         wal_directory: None,
+        precautions: Precautions::default(),
         isolation: Isolation::Required,
         token: Token("restore".to_owned()),
         announcement: Announcement::Required,

@@ -15,8 +15,8 @@ use stillframe_core::catalog::{Backup, Permanence, RestoreRecord, Restores};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::{Classify, ErrorClass};
 use stillframe_core::flows::{
-    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, Isolation, MissingWal, ReleaseError, ReleaseHosts,
-    ReleaseReport, ReleaseRequest, RestoreSelector, snapshot_fetch, snapshot_release,
+    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, Isolation, MissingWal, Precautions, ReleaseError,
+    ReleaseHosts, ReleaseReport, ReleaseRequest, RestoreSelector, snapshot_fetch, snapshot_release,
 };
 use stillframe_core::postgres::{Lsn, SystemIdentifier, Tablespace};
 use stillframe_core::provider::{DataPathName, ProviderFault, Token};
@@ -85,6 +85,7 @@ impl Site {
             },
             tablespace_mapping: vec![(self.directory.path().join("original/space"), self.path("new space"))],
             wal_directory: None,
+            precautions: Precautions::default(),
             isolation: Isolation::Required,
             missing_wal: MissingWal::Refused,
             announcement: Announcement::Required,

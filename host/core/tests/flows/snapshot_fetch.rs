@@ -9,7 +9,7 @@ use stillframe_core::catalog::{Backup, Catalog, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::error::Classify;
 use stillframe_core::flows::{
-    Announcement, BackupSelector, FetchError, FetchRequest, Isolation, MissingWal, PushRequest, snapshot_fetch,
+    Announcement, BackupSelector, FetchError, FetchRequest, Isolation, MissingWal, Precautions, PushRequest, snapshot_fetch,
 };
 use stillframe_core::postgres::{Lsn, TimelineId};
 use stillframe_core::provider::{ProviderFault, Token};
@@ -32,6 +32,7 @@ pub(crate) fn request(directory: &tempfile::TempDir, selector: BackupSelector, t
         },
         tablespace_mapping: Vec::new(),
         wal_directory: None,
+        precautions: Precautions::default(),
         isolation: Isolation::Required,
         missing_wal: MissingWal::Refused,
         scan: 100,

@@ -10,7 +10,9 @@ use super::error::{Stop, judge};
 use super::workplace::Room;
 use super::{DrillError, DrillRequest, isolation, recovery, target};
 use crate::catalog::{Backup, CheckFinding, DrillCheck, DrillOutcome};
-use crate::flows::{Announcement, BackupSelector, FetchRequest, Isolation, MissingWal, Ports, SEGMENTS_TO_READ, snapshot_fetch};
+use crate::flows::{
+    Announcement, BackupSelector, FetchRequest, Isolation, MissingWal, Ports, Precautions, SEGMENTS_TO_READ, snapshot_fetch,
+};
 use crate::postgres::{Lsn, PrivateServer, ServerLimits, ServerOrder, ServerPrograms, ShutdownMode};
 
 /// WAL is fetched when it is asked for: a process that fetches ahead would outlive the drill by half a minute.
@@ -117,6 +119,7 @@ impl<'a> Attempt<'a> {
             // Each of them, so that none is where the living cluster has it.
             tablespace_mapping: links.into_iter().map(|link| (link.location, self.room.tablespace(link.oid))).collect(),
             wal_directory: Some(self.room.wal()),
+            precautions: Precautions::default(),
             isolation: Isolation::Required,
             missing_wal: MissingWal::Refused,
             scan: SEGMENTS_TO_READ,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::SalvageError;
 use crate::catalog::{ArchiveError, BackupName, CatalogError, WalGName};
 use crate::data_directory::{InspectError, PrepareError};
 use crate::error::{Classify, ErrorClass, chain};
@@ -40,6 +41,9 @@ pub enum FetchError {
     /// The stored tablespace map is damaged.
     #[error(transparent)]
     Map(#[from] InvalidTablespaceMap),
+    /// What an old cluster has not archived cannot be taken.
+    #[error(transparent)]
+    Salvage(#[from] SalvageError),
     /// A background task died.
     #[error("the preparation died")]
     Lost(#[source] tokio::task::JoinError),
@@ -329,6 +333,7 @@ impl Classify for FetchError {
             Self::Inspect(error) => error.class(),
             Self::File(error) => error.class(),
             Self::Prepare(error) => error.class(),
+            Self::Salvage(error) => error.class(),
             Self::Map(error) => error.class(),
             Self::Lost(_) => ErrorClass::Internal,
             Self::Interrupted | Self::NotReady { .. } => ErrorClass::Transient,
@@ -348,6 +353,7 @@ impl Classify for FetchError {
             Self::Inspect(error) => return error.hint(),
             Self::File(error) => return error.hint(),
             Self::Prepare(error) => return error.hint(),
+            Self::Salvage(error) => return error.hint(),
             Self::Map(error) => return error.hint(),
             Self::Lost(_) | Self::Interrupted => {
                 "the destination and the directories of the tablespaces may be incomplete; empty them and run again"
