@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     archive_accept, backup_lock, backup_mark, backup_show, can_restore, check, config_show, delete, drill, provider, reconcile,
-    recovery_status, session, snapshot_fetch, snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch, wal_push,
-    wal_show, wal_verify, window,
+    recovery_status, restore_point, session, snapshot_fetch, snapshot_push, snapshot_release, store_create, wal_daemon, wal_fetch,
+    wal_push, wal_show, wal_verify, window,
 };
 use crate::common::Common;
 use crate::progress::Choice;
@@ -72,6 +72,9 @@ pub enum Command {
     BackupMark(backup_mark::Options),
     /// Keep a backup from being deleted before a moment, or lift that lock
     BackupLock(backup_lock::Options),
+    /// Name a moment and keep what restoring it needs, as an increment of a backup
+    #[command(subcommand)]
+    RestorePoint(restore_point::Command),
     /// Prove the set-up: rights, archiving, directories, providers, store, backups; the exit code tells
     Check(check::Options),
     /// Delete backups and the WAL that nobody needs; a dry run unless --confirm

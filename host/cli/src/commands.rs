@@ -15,6 +15,7 @@ pub mod provider;
 pub mod reconcile;
 pub mod recovery_accept;
 pub mod recovery_status;
+pub mod restore_point;
 pub mod session;
 pub mod snapshot_fetch;
 pub mod snapshot_push;
@@ -71,6 +72,7 @@ pub fn run(command: Command, common: &Common, json: bool) -> Result<ExitCode, Fa
         Command::BackupLock(options) => multi_threaded(backup_lock::run(common, &options, json)),
         Command::Check(options) => multi_threaded(check::run(common, &options, json)),
         Command::Reconcile(options) => multi_threaded(reconcile::run(common, &options, json)),
+        Command::RestorePoint(command) => multi_threaded(restore_point::run(common, &command, json)),
         Command::Delete(options) => multi_threaded(delete::run(common, &options, json)),
         Command::Drill(options) => multi_threaded(drill::run(common, &options, json)),
         Command::Session(command) => multi_threaded(session::run(common, &command, json)),

@@ -12,6 +12,7 @@ mod drill;
 mod error;
 mod guard;
 mod identity;
+mod increment;
 mod intent;
 mod layout;
 mod lease;
@@ -39,6 +40,7 @@ pub use drill::{CheckFinding, DrillCheck, DrillOutcome, DrillRecord};
 pub use error::CatalogError;
 pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
 pub use identity::CatalogIdentity;
+pub use increment::{Increment, Increments, InvalidRestorePointName, RestorePointName};
 pub use intent::{IntendedSet, Intent, IntentProcess};
 pub use layout::{ClusterName, InvalidClusterName, Layout};
 pub use lease::{Lease, LeaseError, LeaseHolder, LeaseRequest, process_space};
@@ -71,6 +73,8 @@ pub struct Backup {
     pub drill: Option<DrillRecord>,
     /// Whether it stands alone: WAL beyond its own was given up, so that it can be restored to its own end and no further.
     pub is_standalone: bool,
+    /// Its increments, in the order of their places.
+    pub increments: Vec<Increment>,
 }
 
 impl Backup {
@@ -86,6 +90,7 @@ impl Backup {
             lock: None,
             drill: None,
             is_standalone: false,
+            increments: Vec::new(),
         }
     }
 
@@ -113,6 +118,8 @@ pub struct CatalogContents {
     pub stale_intents: Vec<Intent>,
     /// Names of which only a mark of deletion is left: the last step of an interrupted deletion.
     pub remnants: Vec<BackupName>,
+    /// Increments whose parent is not there: nothing can be restored by them.
+    pub stray_increments: Vec<Increment>,
     /// What could not be read.
     pub unreadable: Vec<CatalogError>,
 }
@@ -375,7 +382,9 @@ impl<'a> Catalog<'a> {
     pub async fn contents(&self) -> Result<CatalogContents, CatalogError> {
         let prefix = self.layout.records();
         let mut records: BTreeMap<BackupName, Vec<Record>> = BTreeMap::new();
-        let mut contents = CatalogContents::default();
+        // Before their parents: one that is made or goes meanwhile is no stray by that.
+        let (increments, unreadable) = Increments::new(self.store, self.layout).all().await?;
+        let mut contents = CatalogContents { unreadable, ..CatalogContents::default() };
         for entry in store::list(self.store, &prefix).await? {
             match self.layout.parse_record(&entry.key) {
                 Some((name, record)) => records.entry(name).or_default().push(record),
@@ -389,6 +398,7 @@ impl<'a> Catalog<'a> {
         }
         // Names tell the second only.
         contents.backups.sort_by_key(|backup| (backup.sentinel.started_at, backup.sentinel.name.clone()));
+        increment::attach(increments, &mut contents);
         Ok(contents)
     }
 

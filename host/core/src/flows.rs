@@ -17,6 +17,7 @@ mod recovery_accept;
 mod recovery_status;
 mod release;
 mod removal;
+mod restore_point;
 mod session;
 mod snapshot_fetch;
 mod snapshot_push;
@@ -50,13 +51,17 @@ pub use reconcile::{
 pub use recovery_accept::{AcceptedRecovery, RecoveryAcceptError, recovery_accept};
 pub use recovery_status::{Progressed, RecoveryStatus, RecoveryStatusError, Verdict as RecoveryVerdict, recovery_status};
 pub use release::ReleaseFault;
+pub use restore_point::{
+    ForeignRestorePoint, ForeignRestorePoints, RestorePointError, RestorePointRequest, create_restore_point, delete_restore_point,
+    find_restore_point, list_foreign_restore_points,
+};
 pub use session::{
     HeldSession, LONGEST_SESSION, SessionEnd, SessionError, SessionRequest, StoppedSession, begin_session, forget_session,
     published_session,
 };
 pub use snapshot_fetch::{
-    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, MissingFiles, MissingWal, Precautions, SalvageError,
-    SalvagedWal, snapshot_fetch,
+    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, IncrementError, MissingFiles, MissingWal, Precautions,
+    SalvageError, SalvagedWal, snapshot_fetch,
 };
 pub use snapshot_push::{
     PathRule, PathSelector, Primary, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, StandbyError,
@@ -69,8 +74,8 @@ pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push};
 pub use wal_scan::SEGMENTS_TO_READ;
 pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
 pub use wal_verify::{
-    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, ReadingProgress, ServerPosition, VerifyError, VerifyReport,
-    VerifyRequest, wal_verify,
+    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, IncrementCheck, ReadingProgress, ServerPosition,
+    VerifyError, VerifyReport, VerifyRequest, wal_verify,
 };
 pub use window::{WindowReport, WindowTimes, window};
 

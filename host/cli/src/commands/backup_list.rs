@@ -3,17 +3,18 @@
 //! The providers of backups that are not known to be ready are asked, and what they say is recorded; no others are.
 //! In JSON those of WAL-G stand in a list of their own: whoever takes a name out of `backups` can restore it with us.
 
+use std::iter::once;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use stillframe_core::catalog::{Backup, Catalog, RestoreRecord, Restores, WalGBackup};
+use stillframe_core::catalog::{Backup, Catalog, Increment, RestoreRecord, Restores, WalGBackup};
 use stillframe_core::flows::settle_states;
 
-use super::view::{BackupView, OUTSIDE, RestoreView, WalGView, providers, remarks, walg_remarks};
+use super::view::{BackupView, IncrementView, OUTSIDE, RestoreView, WalGView, providers, remarks, walg_remarks};
 use crate::common::Common;
 use crate::exit::Failure;
-use crate::output::{bytes, or_dash, print, table};
+use crate::output::{bytes, count, or_dash, print, table};
 use crate::wiring::World;
 
 #[derive(Serialize)]
@@ -22,6 +23,8 @@ struct Listing {
     walg_backups: Vec<WalGView>,
     walg_unfinished: Vec<String>,
     intents: Vec<IntentView>,
+    /// Increments whose backup is not there: nothing can be restored by them.
+    restore_points_without_backup: Vec<IncrementView>,
     restores: Vec<RestoreView>,
     /// Copies that may still recover, and keep their backups meanwhile.
     recoveries: Vec<RestoreView>,
@@ -66,6 +69,7 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
                 hostname: intent.hostname.clone(),
             })
             .collect(),
+        restore_points_without_backup: contents.stray_increments.iter().map(IncrementView::from).collect(),
         restores: restores.iter().map(RestoreView::from).collect(),
         recoveries: recoveries.iter().map(RestoreView::from).collect(),
         unreadable: contents
@@ -78,10 +82,13 @@ pub async fn run(common: &Common, json: bool) -> Result<ExitCode, Failure> {
             .collect(),
     };
     print(json, &listing, || {
-        let mut rows: Vec<Vec<String>> = contents.backups.iter().map(|backup| row(backup, &restores)).collect();
-        rows.extend(walg.backups.iter().map(walg_row));
-        // By the moment of their end, whosever they are; those without one first.
-        rows.sort_by(|one, other| one[2].cmp(&other[2]));
+        let family = |backup: &Backup| once(row(backup, &restores)).chain(backup.increments.iter().map(increment_row)).collect();
+        let mut families: Vec<Vec<Vec<String>>> = contents.backups.iter().map(family).collect();
+        families.extend(walg.backups.iter().map(|backup| vec![walg_row(backup)]));
+        // By the moment of their end, whosever they are; those without one first. Increments stand below their parents.
+        families.sort_by(|one, other| one[0][2].cmp(&other[0][2]));
+        let mut rows: Vec<Vec<String>> = families.into_iter().flatten().collect();
+        rows.extend(contents.stray_increments.iter().map(stray_row));
         rows.extend(walg.unfinished.iter().map(|name| unfinished_row(&name.to_string(), "WAL-G", "-")));
         let begun = contents.intents.iter();
         rows.extend(begun.map(|intent| {
@@ -119,6 +126,26 @@ fn row(backup: &Backup, restores: &[RestoreRecord]) -> Vec<String> {
         or_dash(sentinel.size_bytes().map(bytes)),
         remarks(backup, restores),
     ]
+}
+
+fn increment_row(increment: &Increment) -> Vec<String> {
+    let segments = usize::try_from(increment.segments).unwrap_or(usize::MAX);
+    vec![
+        format!("  {}", increment.name),
+        "restore point".to_owned(),
+        moment(increment.created_at),
+        increment.to.to_string(),
+        or_dash(None),
+        bytes(increment.size_bytes),
+        format!("{} from {}", count(segments, "segment"), increment.from),
+    ]
+}
+
+fn stray_row(stray: &Increment) -> Vec<String> {
+    let mut row = increment_row(stray);
+    stray.name.as_str().clone_into(&mut row[0]);
+    row[6] = format!("its backup {} is not there", stray.parent);
+    row
 }
 
 fn restore_row(record: &RestoreRecord) -> Vec<String> {

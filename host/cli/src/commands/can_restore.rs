@@ -7,7 +7,7 @@ use serde::Serialize;
 use stillframe_core::data_directory::RecoveryTarget;
 use stillframe_core::flows::{BackupSelector, CanRestoreReport, CanRestoreRequest, RestoreAnswer, SEGMENTS_TO_READ, can_restore};
 
-use super::target::{TargetOptions, any_target, selector};
+use super::target::{TargetOptions, any_target, selector_or_increment};
 use super::view::RangeView;
 use super::window::describe_ranges;
 use crate::common::Common;
@@ -23,8 +23,8 @@ use crate::wiring::World;
     6 damaged."
 )]
 pub struct Options {
-    /// Name of the backup, or LATEST [default: the newest from which the target can be reached]
-    #[arg(value_parser = selector)]
+    /// Name of the backup or of a restore point that continues one, or LATEST [default: the newest from which the target can be reached]
+    #[arg(value_parser = selector_or_increment)]
     backup: Option<BackupSelector>,
     /// A moment, a WAL position or the name of a restore point, told apart by its form
     #[arg(long, value_name = "TARGET", value_parser = any_target, group = "target")]

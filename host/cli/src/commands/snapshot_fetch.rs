@@ -16,7 +16,7 @@ use stillframe_core::flows::{
 };
 
 use super::restored_server::own_user;
-use super::target::{TargetOptions, selector};
+use super::target::{TargetOptions, selector_or_increment};
 use super::view::{BackupView, RestoreView};
 use crate::common::Common;
 use crate::config::{Config, host_name};
@@ -37,7 +37,7 @@ const LEFT: &str = "the rest for `snapshot-release`";
 pub struct Options {
     /// The new data directory: missing or empty, or with this backup's snapshot mounted
     destination: PathBuf,
-    /// Name of the backup, or LATEST [default: the newest from which the target can be reached]
+    /// Name of the backup or of a restore point that continues one, or LATEST [default: the newest from which the target can be reached]
     #[arg(value_parser = backup_behind_directory)]
     backup: Option<BackupSelector>,
     #[command(flatten)]
@@ -167,7 +167,7 @@ impl From<&SalvagedWal> for SalvagedView {
 /// Other tools want them the other way round.
 fn backup_behind_directory(text: &str) -> Result<BackupSelector, String> {
     let about_order = if text.contains('/') { "; the directory comes first, then the backup" } else { "" };
-    selector(text).map_err(|error| format!("{error}{about_order}"))
+    selector_or_increment(text).map_err(|error| format!("{error}{about_order}"))
 }
 
 /// Restores.

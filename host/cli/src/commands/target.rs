@@ -65,6 +65,12 @@ pub fn selector(text: &str) -> Result<BackupSelector, String> {
     text.parse::<NamedBackup>().map(BackupSelector::from)
 }
 
+/// The name of a backup or of an increment, or LATEST.
+pub fn selector_or_increment(text: &str) -> Result<BackupSelector, String> {
+    // What cannot be an increment is meant to be a backup.
+    selector(text).or_else(|error| text.parse().map(BackupSelector::Increment).map_err(|_| error))
+}
+
 /// A moment, a WAL position or the name of a restore point, told apart by its form.
 pub fn any_target(text: &str) -> Result<RecoveryTarget, String> {
     if let Ok(position) = text.parse() {

@@ -5,7 +5,7 @@ pub mod drill;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use stillframe_core::catalog::{Backup, BackupState, Consistency, OutsideCopy, Permanence, RestoreRecord, WalGBackup};
+use stillframe_core::catalog::{Backup, BackupState, Consistency, Increment, OutsideCopy, Permanence, RestoreRecord, WalGBackup};
 use stillframe_core::flows::BackupKind;
 use stillframe_core::postgres::{WalRange, WalSegment, WalSegmentSize};
 
@@ -47,6 +47,8 @@ pub struct BackupView {
     drill: Option<drill::DrillView>,
     size_bytes: Option<u64>,
     user_data: Option<Value>,
+    /// Its increments, in the order of their places.
+    restore_points: Vec<IncrementView>,
 }
 
 impl From<&Backup> for BackupView {
@@ -85,6 +87,38 @@ impl From<&Backup> for BackupView {
             drill: backup.drill.as_ref().map(drill::DrillView::from),
             size_bytes: sentinel.size_bytes(),
             user_data: sentinel.user_data.clone(),
+            restore_points: backup.increments.iter().map(IncrementView::from).collect(),
+        }
+    }
+}
+
+/// An increment in JSON.
+#[derive(Serialize)]
+pub struct IncrementView {
+    name: String,
+    backup_name: String,
+    timeline: u32,
+    from_lsn: String,
+    to_lsn: String,
+    segments: u64,
+    size_bytes: u64,
+    created_at: String,
+    /// All that recovery to it replays.
+    replay: Vec<RangeView>,
+}
+
+impl From<&Increment> for IncrementView {
+    fn from(increment: &Increment) -> Self {
+        Self {
+            name: increment.name.to_string(),
+            backup_name: increment.parent.to_string(),
+            timeline: increment.timeline.get(),
+            from_lsn: increment.from.to_string(),
+            to_lsn: increment.to.to_string(),
+            segments: increment.segments,
+            size_bytes: increment.size_bytes,
+            created_at: increment.created_at.to_string(),
+            replay: increment.replay.iter().map(|range| RangeView::new(*range, increment.segment_size)).collect(),
         }
     }
 }

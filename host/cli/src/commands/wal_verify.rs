@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 use stillframe_core::flows::{
-    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, ReadingProgress, SegmentSizeFound, ServerPosition,
-    VerifyReport, VerifyRequest, wal_verify,
+    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, IncrementCheck, ReadingProgress, SegmentSizeFound,
+    ServerPosition, VerifyReport, VerifyRequest, wal_verify,
 };
 use stillframe_core::postgres::{TimelineId, WalSegment, WalSegmentSize};
 
@@ -61,6 +61,7 @@ struct VerifyView {
     harmless_gaps: Vec<RangeView>,
     harmless_gaps_left_out: usize,
     backups: Vec<BackupView>,
+    restore_points: Vec<IncrementView>,
     histories: Vec<HistoryView>,
     newer_timelines: Vec<u32>,
     lag_segments: Option<u64>,
@@ -76,6 +77,15 @@ struct BackupView {
     kind: &'static str,
     is_whole: Option<bool>,
     wal: Option<RangeView>,
+    missing: Vec<RangeView>,
+    missing_left_out: usize,
+}
+
+#[derive(Serialize)]
+struct IncrementView {
+    name: String,
+    backup_name: String,
+    is_whole: bool,
     missing: Vec<RangeView>,
     missing_left_out: usize,
 }
@@ -170,6 +180,7 @@ fn view(report: &VerifyReport) -> VerifyView {
         harmless_gaps,
         harmless_gaps_left_out,
         backups: report.backups.iter().map(backup_view).collect(),
+        restore_points: report.increments.iter().map(|check| increment_view(check, size)).collect(),
         histories: report.histories.iter().map(history_view).collect(),
         newer_timelines: report.newer_timelines.iter().map(|timeline| timeline.get()).collect(),
         lag_segments: report.lag,
@@ -191,6 +202,17 @@ fn backup_view(check: &BackupCheck) -> BackupView {
         kind: check.kind.as_str(),
         is_whole: check.range.map(|_| check.missing.is_empty()),
         wal: check.range.map(|range| RangeView::new(range, check.segment_size)),
+        missing,
+        missing_left_out,
+    }
+}
+
+fn increment_view(check: &IncrementCheck, size: WalSegmentSize) -> IncrementView {
+    let (missing, missing_left_out) = RangeView::listed(&check.missing, size);
+    IncrementView {
+        name: check.name.to_string(),
+        backup_name: check.parent.to_string(),
+        is_whole: check.missing.is_empty(),
         missing,
         missing_left_out,
     }
@@ -225,6 +247,8 @@ fn describe(view: &VerifyView, size: SegmentSizeFound) -> String {
         };
         lines.push(format!("backup {}: {verdict}", backup.backup_name));
     }
+    let verdict = |is_whole| if is_whole { "whole" } else { "WAL up to it is missing" };
+    lines.extend(view.restore_points.iter().map(|point| format!("restore point {}: {}", point.name, verdict(point.is_whole))));
     lines.extend(view.missing.iter().map(|range| format!("missing: {}", range.describe())));
     lines.extend(view.histories.iter().map(|found| format!("history of timeline {}: {}", found.timeline, found.history)));
     let contents = view.problems.iter().filter(|problem| problem.problem != "missing");
@@ -269,6 +293,7 @@ mod tests {
             missing,
             harmless: Vec::new(),
             backups: Vec::new(),
+            increments: Vec::new(),
             histories: Vec::new(),
             newer_timelines: Vec::new(),
             lag: None,

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{BackupName, WalGName};
+use super::{BackupName, RestorePointName, WalGName};
 use crate::postgres::{TimelineId, WalFileName};
 use crate::provider::Token;
 use crate::store::Key;
@@ -28,6 +28,12 @@ const LEASES: &str = "lease_001";
 /// Where it is recorded what is restored, and where.
 const RESTORES: &str = "restores_001";
 const RECOVERIES: &str = "recoveries_001";
+
+/// Where the increments are recorded.
+const RESTORE_POINTS: &str = "restore_points_001";
+
+/// So many hexadecimal digits of a name stand in a row: WAL-G would take 24 for a segment.
+const MAX_HEX_RUN: usize = 16;
 
 /// Where WAL files lie whose names are taken by other content.
 const PARKED: &str = "parked_001";
@@ -265,6 +271,16 @@ impl Layout {
         legal(&format!("{}{}.json", self.recoveries(), divided(token)))
     }
 
+    /// Prefix of the records of increments.
+    pub(super) fn restore_points(&self) -> String {
+        format!("{}/{RESTORE_POINTS}/", self.cluster)
+    }
+
+    /// Key of the record of an increment.
+    pub(super) fn restore_point(&self, name: &RestorePointName) -> Key {
+        legal(&format!("{}{}.json", self.restore_points(), spelled(name)))
+    }
+
     /// Key of one archived file; the extension names the compression and is empty for none.
     pub(crate) fn wal_file(&self, name: WalFileName, extension: &str) -> Key {
         legal(&format!("{}{name}{extension}", self.wal()))
@@ -286,6 +302,23 @@ fn divided(token: &Token) -> String {
     let letters: Vec<char> = token.0.chars().take(128).map(legal_letter).collect();
     let groups: Vec<String> = letters.chunks(8).map(|group| group.iter().collect()).collect();
     groups.join("-")
+}
+
+/// A name as a part of a key: letters, digits and `-` are themselves, every other byte is `_` and two digits. So is a hexadecimal
+/// digit that follows too many others. No two names are spelled alike.
+fn spelled(name: &RestorePointName) -> String {
+    let (mut text, mut run) = (String::new(), 0);
+    for byte in name.as_str().bytes() {
+        let is_plain = (byte.is_ascii_alphanumeric() || byte == b'-') && (run < MAX_HEX_RUN || !byte.is_ascii_hexdigit());
+        if is_plain {
+            text.push(char::from(byte));
+            run = if byte.is_ascii_hexdigit() { run + 1 } else { 0 };
+        } else {
+            text.push_str(&format!("_{byte:02X}"));
+            run = 2;
+        }
+    }
+    text
 }
 
 /// Every part of our keys is of a type that allows legal characters only and is short enough, which the tests below prove.
@@ -312,6 +345,19 @@ mod tests {
             for record in Record::ALL {
                 prop_assert_eq!(layout.parse_record(&layout.record(&name, record)), Some((name.clone(), record)));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_of_restore_points_are_legal_keys_that_differ_and_hold_no_segment(one in "[a-f0-9A-F_/. '\"ä-]{0,40}", other in "[a-f0-9_-]{0,63}") {
+            let Ok(one) = format!("x{one}").parse::<RestorePointName>() else { return Ok(()) };
+            let key = layout().restore_point(&one);
+            prop_assert!(key.as_str().split(|letter: char| !letter.is_ascii_hexdigit()).all(|run| run.len() < 24), "{}", key);
+            let Ok(other) = other.parse::<RestorePointName>() else { return Ok(()) };
+            let key = layout().restore_point(&other);
+            prop_assert!(key.as_str().split(|letter: char| !letter.is_ascii_hexdigit()).all(|run| run.len() < 24), "{}", key);
+            prop_assert_eq!(layout().restore_point(&one) == key, one == other);
         }
     }
 

@@ -2,14 +2,14 @@
 //!
 //! It is the calculation by which `snapshot-fetch` chooses.
 
-use crate::catalog::{Backup, CatalogError};
+use crate::catalog::{Backup, CatalogContents, CatalogError};
 use crate::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
 use crate::flows::archive_map;
-use crate::flows::snapshot_fetch::{BackupSelector, FetchError, choose};
+use crate::flows::snapshot_fetch::{BackupSelector, FetchError, choose, increment};
 use crate::flows::wal_scan::{Reached, WalScan};
 use crate::flows::wal_search::{Searched, Sought, is_sought, search};
 use crate::flows::{Ports, settle_states};
-use crate::postgres::{WalMark, WalRange, WalSegmentSize};
+use crate::postgres::{Lsn, WalMark, WalRange, WalSegmentSize};
 use crate::window::{Refusal, Route, WindowInput, ranges};
 
 /// What is asked.
@@ -65,6 +65,8 @@ pub enum RestoreAnswer {
 pub async fn can_restore(ports: &Ports<'_>, request: &CanRestoreRequest) -> Result<CanRestoreReport, FetchError> {
     let mut contents = ports.catalog().contents().await?;
     settle_states(ports, &mut contents).await;
+    let resolved = of_increment(ports, &contents, request).await?;
+    let request = resolved.as_ref().unwrap_or(request);
     let files = ports.archive().list().await?;
     let (input, decided) = choose::decide(ports, &contents, &files, &choose::Wish::of_request(request)).await?;
     let mut scan = WalScan::new(ports, input.segment_size, request.scan);
@@ -105,6 +107,31 @@ pub async fn can_restore(ports: &Ports<'_>, request: &CanRestoreRequest) -> Resu
         route: outcome.route,
         unreadable: contents.unreadable,
     })
+}
+
+/// The question that an increment stands for; none if it names none.
+async fn of_increment(
+    ports: &Ports<'_>,
+    contents: &CatalogContents,
+    request: &CanRestoreRequest,
+) -> Result<Option<CanRestoreRequest>, FetchError> {
+    let BackupSelector::Increment(name) = &request.selector else { return Ok(None) };
+    let increment = increment::find(contents, name)?;
+    increment::refuse_target(name, &request.target, request.inclusion)?;
+    // Where its record cannot be read, the question says why: what is missing, or which key.
+    let last = Lsn(increment.to.0.saturating_sub(1));
+    let position = match increment::locate(ports, increment).await {
+        Ok(begin) => begin,
+        Err(FetchError::Increment(_)) => last,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(CanRestoreRequest {
+        target: RecoveryTarget::Lsn(position),
+        inclusion: Inclusion::Inclusive,
+        timeline: TargetTimeline::Number(increment.timeline),
+        selector: BackupSelector::Named(increment.parent.clone()),
+        scan: request.scan,
+    }))
 }
 
 /// What came out of it.

@@ -15,16 +15,17 @@ use jiff::Timestamp;
 
 pub use error::DeleteError;
 
-use backup::{Fate, delete_backup, forget, settle};
+use backup::{Fate, delete_backup, forget, forget_stray, settle};
 
 use crate::catalog::{
-    ArchiveError, ArchivedFile, Backup, BackupName, CatalogError, Intent, Lease, LeaseRequest, RestoreRecord, WalArchive,
-    WalGContents,
+    ArchiveError, ArchivedFile, Backup, BackupName, CatalogError, Intent, Lease, LeaseRequest, RestorePointName, RestoreRecord,
+    WalArchive, WalGContents,
 };
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{TimelineHistory, TimelineId, WalFileName};
 use crate::retention::{
-    Ancestry, DeletePlan, Holdings, KeepRecovery, Leftover, ProtectedWal, Reason, RetentionRule, WalPlan, plan, release_wal,
+    Ancestry, Decision, DeletePlan, Holdings, KeepRecovery, Leftover, ProtectedWal, Reason, RetentionRule, WalPlan, plan,
+    release_wal,
 };
 use crate::store::PutOutcome;
 
@@ -42,6 +43,8 @@ pub struct DeleteReport {
     pub spared: Vec<BackupName>,
     /// Backups that keep their own WAL only from now on.
     pub standalone: Vec<BackupName>,
+    /// Increments that are gone, with their parents or after them.
+    pub increments: Vec<RestorePointName>,
     /// Interrupted backups that are settled.
     pub settled: Vec<BackupName>,
     /// WAL files that are gone.
@@ -150,9 +153,10 @@ async fn delete_all(
             waited: ports.clock.now().duration_since(begun_at).unsigned_abs(),
             ..Step::begun(Phase::DeleteBackups)
         });
-        match now.backups.iter().find(|decision| &decision.backup.sentinel.name == name).map(|decision| &decision.reason) {
-            Some(Reason::Remove(_)) => {}
-            Some(Reason::Keep(_)) => {
+        match now.backups.iter().find(|decision| &decision.backup.sentinel.name == name) {
+            // Nobody was shown that an increment goes which is younger than the plan.
+            Some(Decision { reason: Reason::Remove(_), backup, .. }) if plan.removes_with_all_of(backup) => {}
+            Some(_) => {
                 report.spared.push(name.clone());
                 continue;
             }
@@ -160,7 +164,10 @@ async fn delete_all(
             None => continue,
         }
         match delete_backup(ports, lease, backup).await {
-            Ok(Fate::Gone) => report.backups.push(name.clone()),
+            Ok(Fate::Gone) => {
+                report.backups.push(name.clone());
+                report.increments.extend(backup.increments.iter().map(|increment| increment.name.clone()));
+            }
             Ok(Fate::Pending) => report.pending.push(name.clone()),
             Ok(Fate::Spared) => report.spared.push(name.clone()),
             // The others do not wait for this one; without the lease none of them may go.
@@ -208,10 +215,15 @@ async fn delete_all(
         report.failures.push(("the records of old copies".to_owned(), error.into()));
     }
     for leftover in leftovers() {
-        let Leftover::Remnant(name) = leftover else { continue };
-        match forget(ports, lease, name).await {
-            Ok(()) => report.settled.push(name.clone()),
-            Err(error) => report.failures.push((name.to_string(), error)),
+        let forgotten = match leftover {
+            Leftover::Intent(_) => continue,
+            Leftover::Remnant(name) => forget(ports, lease, name).await.map(|()| report.settled.push(name.clone())),
+            Leftover::Increment(stray) => {
+                forget_stray(ports, lease, stray).await.map(|gone| report.increments.extend(gone.then(|| stray.name.clone())))
+            }
+        };
+        if let Err(error) = forgotten {
+            report.failures.push((leftover.name().to_owned(), error));
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(super) mod choose;
 mod elsewhere;
 mod error;
+pub(super) mod increment;
 mod places;
 mod ready;
 mod recovery;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use choose::{BackupSelector, MissingWal};
 pub use error::{FetchError, MissingFiles};
+pub use increment::IncrementError;
 pub use salvage::{SalvageError, SalvagedWal};
 
 use crate::catalog::{Backup, BackupState, CatalogContents, RestoreRecord, Sentinel};
@@ -116,6 +118,9 @@ pub async fn snapshot_fetch(
     }
     // What is not known to be ready may be so by now, or never.
     settle_states(ports, &mut contents).await;
+    // An increment stands for its parent and a target.
+    let resolved = increment::resolve(ports, &contents, request).await?;
+    let request = resolved.as_ref().unwrap_or(request);
     // Before anything is chosen: what the archive lacks may be what reaches the target.
     let salvage = Salvage::look(ports, &contents, request).await?;
     let store = salvage.as_ref().map(|salvage| salvage.shown_in(ports));

@@ -1,5 +1,5 @@
 //! Proves that the archive holds what restoring needs: every backup's own segments, and from the oldest ordinary backup on
-//! everything to the newest archived position of each timeline that continues it.
+//! everything to the newest archived position of each timeline that continues it; and what leads from each backup to its increments.
 //!
 //! Gaps that no backup can reach are no alarm. A store that does not answer is an error and never a gap; what cannot be read
 //! for want of a key is counted as not verified and never passed off as fine.
@@ -11,7 +11,7 @@ mod need;
 pub use contents::{ContentProblem, ContentReport, ReadingProgress};
 pub use error::VerifyError;
 
-use crate::catalog::CatalogError;
+use crate::catalog::{BackupName, CatalogError, RestorePointName};
 use crate::flows::archive_map::{ArchiveMap, SegmentSizeFound, SizeSource};
 use crate::flows::{AnyBackupName, BackupKind, Ports};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalRange, WalSegmentSize};
@@ -76,6 +76,8 @@ pub struct VerifyReport {
     pub harmless: Vec<WalRange>,
     /// Every backup that was looked at.
     pub backups: Vec<BackupCheck>,
+    /// Every increment that was looked at.
+    pub increments: Vec<IncrementCheck>,
     /// Timelines to which no recovery can find the way.
     pub histories: Vec<HistoryProblem>,
     /// Timelines in the archive that are newer than the server's: somebody else archives here, or the server fell behind.
@@ -100,6 +102,19 @@ pub struct BackupCheck {
     /// Their size.
     pub segment_size: WalSegmentSize,
     /// Those that are not archived.
+    pub missing: Vec<WalRange>,
+}
+
+/// What was found about the segments between a backup and one of its increments.
+#[derive(Debug, Clone)]
+pub struct IncrementCheck {
+    /// Its name.
+    pub name: RestorePointName,
+    /// Its parent.
+    pub parent: BackupName,
+    /// Everything that recovery from its parent to it replays.
+    pub replay: Vec<WalRange>,
+    /// What of that is not archived.
     pub missing: Vec<WalRange>,
 }
 
@@ -138,12 +153,16 @@ pub async fn wal_verify(
     let bases: Vec<Base> = own.iter().filter_map(Own::base).collect();
     let needed = need::lines(&map, &bases, request);
     let backups: Vec<BackupCheck> = own.iter().map(|own| need::check_own(&map, own)).collect();
+    let increments = need::increments(&map, request);
     let same_size = |check: &&BackupCheck| check.segment_size == map.size.size;
-    let all =
-        ranges::union(needed.iter().copied().chain(backups.iter().filter(same_size).filter_map(|check| check.range)).collect());
+    let own_ranges = backups.iter().filter(same_size).filter_map(|check| check.range);
+    let to_increments = increments.iter().flat_map(|check| check.replay.iter().copied());
+    let all = ranges::union(needed.iter().copied().chain(own_ranges).chain(to_increments).collect());
     let gaps =
         needed.iter().flat_map(|range| ranges::missing(range.timeline, map.numbers(range.timeline), range.first, range.last));
-    let missing = ranges::union(gaps.chain(backups.iter().filter(same_size).flat_map(|check| check.missing.clone())).collect());
+    let own_gaps = backups.iter().filter(same_size).flat_map(|check| check.missing.clone());
+    let gaps_to_increments = increments.iter().flat_map(|check| check.missing.clone());
+    let missing = ranges::union(gaps.chain(own_gaps).chain(gaps_to_increments).collect());
     let contents = match request.depth {
         Depth::Names => None,
         Depth::Contents { workers } => Some(contents::read(ports, &map, &all, cluster, workers, progress).await),
@@ -160,6 +179,7 @@ pub async fn wal_verify(
         needed,
         missing,
         backups,
+        increments,
         contents,
         unreadable: map.contents.unreadable.into_iter().chain(map.walg.unreadable).collect(),
     })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::catalog::{CatalogError, Intent, WalGContents, WalGName};
+use crate::catalog::{BackupName, CatalogError, Increment, Intent, RestorePointName, WalGContents, WalGName};
 use crate::error::chain;
 
 /// What is there and stays, whatever the rule.
@@ -14,14 +14,22 @@ pub enum Bystander {
     Running(Intent),
     /// A backup that was announced and never published, whose deadlines have all passed.
     Interrupted(Intent),
+    /// An increment whose parent, which is named, is not there.
+    StrayIncrement(RestorePointName, BackupName),
     /// A base backup of WAL-G, with its bytes in the store where its records say them.
     WalG(WalGName, Option<u64>),
     /// A record of WAL-G's that cannot be read, by its key or what is wrong with it.
     UnreadableWalG(String),
 }
 
-/// All of it but the intents that the plan settles.
-pub(super) fn bystanders(intents: &[Intent], walg: &WalGContents, settles: bool, now: Timestamp) -> Vec<Bystander> {
+/// All of it but the intents and increments that the plan settles.
+pub(super) fn bystanders(
+    intents: &[Intent],
+    strays: &[Increment],
+    walg: &WalGContents,
+    settles: bool,
+    now: Timestamp,
+) -> Vec<Bystander> {
     let unpublished = intents.iter().filter_map(|intent| {
         if intent.expires_at >= now {
             return Some(Bystander::Running(intent.clone()));
@@ -32,7 +40,8 @@ pub(super) fn bystanders(intents: &[Intent], walg: &WalGContents, settles: bool,
     let unfinished = walg.unfinished.iter().map(|name| Bystander::WalG(name.clone(), None));
     let named = |error: &CatalogError| error.key().map_or_else(|| chain(error), ToString::to_string);
     let unreadable = walg.unreadable.iter().map(|error| Bystander::UnreadableWalG(named(error)));
-    unpublished.chain(finished).chain(unfinished).chain(unreadable).collect()
+    let strays = strays.iter().map(|stray| Bystander::StrayIncrement(stray.name.clone(), stray.parent.clone()));
+    unpublished.chain(strays).chain(finished).chain(unfinished).chain(unreadable).collect()
 }
 
 impl Bystander {
@@ -41,6 +50,7 @@ impl Bystander {
     pub fn name(&self) -> String {
         match self {
             Self::Running(intent) | Self::Interrupted(intent) => intent.name.to_string(),
+            Self::StrayIncrement(name, _) => name.to_string(),
             Self::WalG(name, _) => name.to_string(),
             Self::UnreadableWalG(record) => record.clone(),
         }
@@ -50,7 +60,7 @@ impl Bystander {
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
         match self {
-            Self::Running(_) | Self::Interrupted(_) | Self::UnreadableWalG(_) => None,
+            Self::Running(_) | Self::Interrupted(_) | Self::StrayIncrement(..) | Self::UnreadableWalG(_) => None,
             Self::WalG(_, size_bytes) => *size_bytes,
         }
     }
@@ -62,6 +72,9 @@ impl fmt::Display for Bystander {
         match self {
             Self::Running(intent) => write!(formatter, "not published yet; it may run until {:.0}", intent.expires_at),
             Self::Interrupted(_) => formatter.write_str("interrupted; `stillframe reconcile` finishes or undoes it"),
+            Self::StrayIncrement(_, parent) => {
+                write!(formatter, "its backup {parent} is not there; `stillframe delete garbage` removes the record")
+            }
             Self::WalG(..) => formatter.write_str("WAL-G deletes its own backups"),
             Self::UnreadableWalG(_) => formatter.write_str("cannot be read, and so no WAL that it may need goes"),
         }

@@ -15,7 +15,9 @@ use super::order::in_order;
 use super::outlook::outlook;
 use super::policy::{Tier, give_up_recovery, judge};
 use super::{Ancestry, Outlook, PlanError, Reason, RetentionPolicy, RetentionRule, WalPlan, release_wal};
-use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, Intent, RestoreRecord, WalGContents};
+use crate::catalog::{
+    ArchivedFile, Backup, BackupName, CatalogContents, Increment, Intent, RestorePointName, RestoreRecord, WalGContents,
+};
 use crate::postgres::TimelineId;
 
 /// What happens to one backup, and why.
@@ -39,6 +41,8 @@ pub enum Leftover {
     Intent(Intent),
     /// The mark of a deletion whose last step was not reached.
     Remnant(BackupName),
+    /// An increment whose parent is gone.
+    Increment(Increment),
 }
 
 /// A decision about everything in the catalog and in the archive.
@@ -59,12 +63,13 @@ pub struct DeletePlan {
 }
 
 impl Leftover {
-    /// The backup that it was of.
+    /// The name of the backup or of the increment.
     #[must_use]
-    pub fn name(&self) -> &BackupName {
+    pub fn name(&self) -> &str {
         match self {
-            Self::Intent(intent) => &intent.name,
-            Self::Remnant(name) => name,
+            Self::Intent(intent) => intent.name.as_str(),
+            Self::Remnant(name) => name.as_str(),
+            Self::Increment(increment) => increment.name.as_str(),
         }
     }
 }
@@ -73,6 +78,18 @@ impl DeletePlan {
     /// The backups that go, oldest first.
     pub fn removed_backups(&self) -> impl Iterator<Item = &Backup> {
         self.backups.iter().filter(|decision| !decision.reason.keeps()).map(|decision| &decision.backup)
+    }
+
+    /// The increments that go with their parents.
+    pub fn removed_increments(&self) -> impl Iterator<Item = &Increment> {
+        self.removed_backups().flat_map(|backup| &backup.increments)
+    }
+
+    /// Whether it says that a backup goes, and all that hangs on it.
+    #[must_use]
+    pub fn removes_with_all_of(&self, backup: &Backup) -> bool {
+        let planned = self.removed_backups().find(|planned| planned.sentinel.name == backup.sentinel.name);
+        planned.is_some_and(|planned| backup.increments.iter().all(|increment| planned.increments.contains(increment)))
     }
 
     /// The backups that stay, oldest first.
@@ -103,10 +120,11 @@ impl DeletePlan {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         // In no order that a clock decides.
-        let backups = self.removed_backups().map(|backup| ("backup", &backup.sentinel.name));
-        let standalone = self.standalone_backups().map(|backup| ("standalone", &backup.sentinel.name));
+        let backups = self.removed_backups().map(|backup| ("backup", backup.sentinel.name.as_str()));
+        let increments = self.removed_increments().map(|increment| ("restore point", increment.name.as_str()));
+        let standalone = self.standalone_backups().map(|backup| ("standalone", backup.sentinel.name.as_str()));
         let leftovers = self.leftovers.iter().map(|leftover| ("leftover", leftover.name()));
-        let named: BTreeSet<(&str, &BackupName)> = backups.chain(standalone).chain(leftovers).collect();
+        let named: BTreeSet<(&str, &str)> = backups.chain(increments).chain(standalone).chain(leftovers).collect();
         let mut hash = Sha256::new();
         for (kind, name) in named {
             hash.update(format!("{kind} {name}\n"));
@@ -125,7 +143,11 @@ impl DeletePlan {
         fn names<'a>(backups: impl Iterator<Item = &'a Backup>) -> BTreeSet<&'a BackupName> {
             backups.map(|backup| &backup.sentinel.name).collect()
         }
+        fn points(plan: &DeletePlan) -> BTreeSet<&RestorePointName> {
+            plan.removed_increments().map(|increment| &increment.name).collect()
+        }
         names(self.removed_backups()) == names(other.removed_backups())
+            && points(self) == points(other)
             && names(self.standalone_backups()) == names(other.standalone_backups())
             && self.leftovers == other.leftovers
             && self.removed_wal().map(|file| &file.key).eq(other.removed_wal().map(|file| &file.key))
@@ -150,7 +172,7 @@ pub struct Holdings {
 /// Applies a rule to the whole catalog and archive, as things stand at this moment.
 pub fn plan(rule: &RetentionRule, holdings: Holdings, now: Timestamp) -> Result<DeletePlan, PlanError> {
     let Holdings { contents, restores, files, ancestry, walg } = holdings;
-    let CatalogContents { backups, intents, remnants, .. } = contents;
+    let CatalogContents { backups, intents, remnants, stray_increments, .. } = contents;
     let holds = Holds::new(restores, now);
     let words = if let RetentionRule::Policy(policy) = rule {
         policy.check()?;
@@ -166,9 +188,12 @@ pub fn plan(rule: &RetentionRule, holdings: Holdings, now: Timestamp) -> Result<
     let outlook = outlook(&backups, &wal, &ancestry);
 
     let settles = matches!(rule, RetentionRule::Garbage | RetentionRule::Everything);
-    let bystanders = bystanders(&intents, &walg, settles, now);
+    let unsettled: &[Increment] = if settles { &[] } else { &stray_increments };
+    let bystanders = bystanders(&intents, unsettled, &walg, settles, now);
     let expired = intents.into_iter().filter(|intent| settles && intent.expires_at < now).map(Leftover::Intent);
-    let leftovers = expired.chain(remnants.into_iter().map(Leftover::Remnant)).collect();
+    let rests = remnants.into_iter().map(Leftover::Remnant);
+    let strays = stray_increments.into_iter().filter(|_| settles).map(Leftover::Increment);
+    let leftovers = expired.chain(rests).chain(strays).collect();
     Ok(DeletePlan { made_at: now, backups, wal, leftovers, bystanders, outlook })
 }
 

@@ -1,10 +1,10 @@
 //! Which archived WAL must stay.
 //!
-//! Every backup that stays needs its own segments, start to stop. Point-in-time recovery needs more: from the start of an
-//! ordinary backup on, everything on its timeline and on the timelines that left it later. A backup that runs now needs whatever
-//! is written since it began. Base backups of WAL-G in the same place need the same. History files always stay: they are tiny, and
-//! without them no timeline can be followed. For one timeline all this comes to a few stretches and one place from which on
-//! everything stays, so that a million files are looked up and not compared with ten thousand backups each.
+//! Every backup that stays needs its own segments, start to stop, and all up to its increments. Point-in-time recovery needs
+//! more: from the start of an ordinary backup on, everything on its timeline and on the timelines that left it later. A backup that
+//! runs now needs whatever is written since it began. Base backups of WAL-G in the same place need the same. History files always
+//! stay: they are tiny, and without them no timeline can be followed. For one timeline all this comes to a few stretches and one
+//! place from which on everything stays, so that a million files are looked up and not compared with ten thousand backups each.
 
 mod stretches;
 
@@ -67,6 +67,14 @@ impl ProtectedWal {
             let reason = WalReason::PartOfBackup(sentinel.name.clone());
             let parts = &mut sizes.entry(sentinel.segment_size).or_default().parts;
             parts.entry(range.timeline).or_default().push((range.first, range.last, reason));
+            // Also of one that is permanent, stands alone or has failed: what is recorded is needed.
+            for increment in &backup.increments {
+                let parts = &mut sizes.entry(increment.segment_size).or_default().parts;
+                for range in &increment.replay {
+                    let reason = WalReason::PartOfIncrement(increment.name.clone());
+                    parts.entry(range.timeline).or_default().push((range.first, range.last, reason));
+                }
+            }
         }
         let good = || kept.iter().copied().filter(|backup| !backup.has_failed() && !backup.is_standalone);
         let mut bases: Vec<&Backup> = good().filter(|backup| backup.permanence == Ordinary).collect();

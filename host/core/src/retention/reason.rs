@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Period, RestorePlace};
-use crate::catalog::{BackupName, WalGName};
+use crate::catalog::{BackupName, RestorePointName, WalGName};
 use crate::postgres::TimelineId;
 
 /// Why a backup stays.
@@ -75,6 +75,8 @@ pub enum WalReason {
     History,
     /// The backup cannot be restored without it.
     PartOfBackup(BackupName),
+    /// The restore point cannot be reached without it.
+    PartOfIncrement(RestorePointName),
     /// Point-in-time recovery from this backup needs it.
     Recovery(BackupName),
     /// This backup runs, or was interrupted and is not settled yet.
@@ -149,6 +151,7 @@ impl fmt::Display for WalReason {
         match self {
             Self::History => formatter.write_str("timeline history"),
             Self::PartOfBackup(name) => write!(formatter, "part of the backup {name}"),
+            Self::PartOfIncrement(name) => write!(formatter, "part of the restore point `{name}`"),
             Self::Recovery(name) => write!(formatter, "point-in-time recovery from {name}"),
             Self::RunningBackup(name) => write!(formatter, "the backup {name} runs or is not settled"),
             Self::NothingToJudgeBy => formatter.write_str("no backup stays that could tell what is needed"),

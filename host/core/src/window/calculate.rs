@@ -195,7 +195,10 @@ fn add_pieces<'a>(
         let Some(stretch) = line.stretch_of(backup.start, backup.stop) else { continue };
         usable.insert(&backup.name);
         match backup.standing {
-            Standing::Standalone => pieces.push(standalone(backup)),
+            Standing::Standalone => {
+                pieces.push(standalone(backup));
+                pieces.extend(to_increments(line, stretch.end, backup));
+            }
             _ => starts.entry(stretch.first).or_default().push(backup),
         }
     }
@@ -241,6 +244,32 @@ fn standalone(backup: &WindowBackup) -> RecoverableInterval {
         followed: backup.timeline,
         ends_because: IntervalEnd::Standalone,
     }
+}
+
+/// To its increments on this line as well.
+fn to_increments(line: &Line<'_>, end: Lsn, backup: &WindowBackup) -> Vec<RecoverableInterval> {
+    let head = line.history().timeline();
+    let points = backup.points.iter().filter(|(timeline, _)| *timeline == head).map(|(_, point)| *point);
+    let Some(point) = points.max().map(|point| point.min(end)) else { return Vec::new() };
+    let places: Vec<_> = line.places().collect();
+    let piece = |(place, (timeline, begin, fork)): (usize, &(TimelineId, Lsn, Option<Lsn>))| {
+        let from = backup.stop.max(*begin);
+        let (to, ends_because) = match (fork, places.get(place + 1)) {
+            (Some(fork), Some((child, ..))) if *fork <= point => (*fork, IntervalEnd::LeftBy(*child)),
+            _ => (point, IntervalEnd::Standalone),
+        };
+        let time = (from == backup.stop && *timeline == backup.timeline).then_some(backup.finished_at);
+        (from < to).then(|| RecoverableInterval {
+            timeline: *timeline,
+            backup: backup.name.clone(),
+            backups: 0,
+            from: Point { lsn: from, time },
+            to: Point { lsn: to, time: None },
+            followed: head,
+            ends_because,
+        })
+    };
+    places.iter().enumerate().filter_map(piece).collect()
 }
 
 impl From<LineEnd> for IntervalEnd {

@@ -175,7 +175,7 @@ fn candidates(input: &WindowInput, now: Timestamp) -> Vec<&WindowBackup> {
 fn newest_that_reaches(input: &WindowInput, question: &Question<'_>) -> Result<Route, Refusal> {
     let is_fit = |backup: &&WindowBackup| match backup.standing {
         Standing::Good => true,
-        Standing::Standalone => *question.target == RecoveryTarget::Immediate,
+        Standing::Standalone => backup.reaches_alone(question.target),
         Standing::NotReady | Standing::Failed(_) | Standing::Condemned => false,
     };
     let usable: Vec<&WindowBackup> = candidates(input, question.now).into_iter().filter(is_fit).collect();
@@ -210,7 +210,7 @@ fn route(input: &WindowInput, backup: &WindowBackup, question: &Question<'_>) ->
         RecoveryTarget::Lsn(position) if position < backup.stop => {
             return unreachable(format!("it stopped at {}, after the target {position}", backup.stop));
         }
-        _ if backup.standing == Standing::Standalone && *question.target != RecoveryTarget::Immediate => {
+        _ if backup.standing == Standing::Standalone && !backup.reaches_alone(question.target) => {
             return Err(Refusal::Standalone(name()));
         }
         _ => {}

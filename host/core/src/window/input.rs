@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::TimelineOrigin;
 use crate::catalog::age::{Age, oldest_first};
 use crate::catalog::{Backup, BackupName, BackupState};
+use crate::data_directory::RecoveryTarget;
 use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
 
 /// What the calculation looks at.
@@ -50,6 +51,8 @@ pub struct WindowBackup {
     pub system_identifier: SystemIdentifier,
     /// What it is good for.
     pub standing: Standing,
+    /// Where its increments end: so far its WAL stays even if it stands alone.
+    pub points: Vec<(TimelineId, Lsn)>,
 }
 
 /// What a backup is good for.
@@ -57,7 +60,7 @@ pub struct WindowBackup {
 pub enum Standing {
     /// Recovery can begin from it.
     Good,
-    /// It can be restored to its own end and no further.
+    /// It can be restored to its own end and to its increments, and no further.
     Standalone,
     /// Its snapshots are not known to be ready.
     NotReady,
@@ -87,6 +90,7 @@ impl From<&Backup> for WindowBackup {
             segment_size: sentinel.segment_size,
             system_identifier: sentinel.system_identifier,
             standing,
+            points: backup.increments.iter().map(|increment| (increment.timeline, increment.to)).collect(),
         }
     }
 }
@@ -99,6 +103,15 @@ impl WindowBackup {
             span: (self.start, self.stop),
             began: self.started_at,
             name: &self.name,
+        }
+    }
+
+    /// Whether a backup that stands alone is recovered as far as that: to its own end, or before the end of an increment.
+    pub(crate) fn reaches_alone(&self, target: &RecoveryTarget) -> bool {
+        match target {
+            RecoveryTarget::Immediate => true,
+            RecoveryTarget::Lsn(position) => self.points.iter().any(|(_, point)| position < point),
+            RecoveryTarget::EndOfWal | RecoveryTarget::Time(_) | RecoveryTarget::Xid(_) | RecoveryTarget::Name(_) => false,
         }
     }
 

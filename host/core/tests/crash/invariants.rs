@@ -69,6 +69,13 @@ pub(crate) async fn assert_always(world: &World, situation: &str) {
         let missing: Vec<u32> = (*own.start()..=last).filter(|number| !archived.contains(number)).collect();
         assert!(missing.is_empty(), "protected_wal_present: {situation}: {} lacks {missing:?}", backup.sentinel.name);
     }
+    for increment in standing().flat_map(|backup| &backup.increments) {
+        let needed = increment.replay.iter().flat_map(|range| range.first..=range.last);
+        let missing: Vec<u64> = needed.filter(|number| !archived.iter().any(|other| u64::from(*other) == *number)).collect();
+        assert!(missing.is_empty(), "a_listed_increment_is_restorable: {situation}: {} lacks {missing:?}", increment.name);
+    }
+    let strays: Vec<String> = contents.stray_increments.iter().map(|stray| stray.name.to_string()).collect();
+    assert!(strays.is_empty(), "no_increment_without_its_parent: {situation}: {strays:?}");
     for name in world.permanent.lock().unwrap().iter() {
         assert!(standing().any(|backup| backup.sentinel.name == *name), "permanent_survives: {situation}");
     }

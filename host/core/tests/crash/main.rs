@@ -16,6 +16,7 @@ mod policy;
 mod programs;
 mod push;
 mod reconcile;
+mod restore_point;
 mod seams;
 mod wal;
 mod world;

@@ -117,7 +117,7 @@ impl FusedStore {
     /// What is written once and never again.
     fn is_immutable(key: &Key) -> bool {
         let is_wal = key.as_str().contains("/wal_005/") && !key.as_str().ends_with(".sha256");
-        is_wal || ["sentinel.json", "intent.json"].contains(&key.file_name())
+        is_wal || key.as_str().contains("/restore_points_001/") || ["sentinel.json", "intent.json"].contains(&key.file_name())
     }
 }
 

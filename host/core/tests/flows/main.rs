@@ -20,6 +20,7 @@ mod readiness;
 mod reconcile;
 mod recoveries;
 mod restore_elsewhere;
+mod restore_point;
 mod restore_refusals;
 mod session;
 mod several_providers;

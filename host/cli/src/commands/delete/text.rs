@@ -1,6 +1,6 @@
 //! The plan of a deletion, and what came of it, for people.
 
-use stillframe_core::catalog::{ArchivedFile, Backup};
+use stillframe_core::catalog::{ArchivedFile, Backup, Increment};
 use stillframe_core::error::chain;
 use stillframe_core::flows::DeleteReport;
 use stillframe_core::retention::{Decision, DeletePlan, Leftover, WalRun};
@@ -27,8 +27,12 @@ pub fn describe(plan: &DeletePlan) -> String {
     };
     let (going, staying) = (total(plan.removed_backups(), plan.removed_wal()), total(plan.kept_backups(), plan.wal.kept()));
     let name = plan.fingerprint();
+    let increments = match plan.removed_increments().count() {
+        0 => String::new(),
+        number => format!("{} cannot be restored any more\n", count(number, "restore point")),
+    };
     format!(
-        "{text}\n\nto keep:   {staying}\nto delete: {going}\n{alone}add --confirm to do it, and `--plan {name}` to do it only if this is still the plan"
+        "{text}\n\nto keep:   {staying}\nto delete: {going}\n{increments}{alone}add --confirm to do it, and `--plan {name}` to do it only if this is still the plan"
     )
 }
 
@@ -47,7 +51,8 @@ pub fn decisions(plan: &DeletePlan) -> String {
     let leftovers = plan.leftovers.iter().map(|found| row(false, leftover(found), None, "nobody needs it".to_owned()));
     let others = plan.bystanders.iter().map(|other| row(true, other.name(), other.size_bytes(), other.to_string()));
     let besides = leftovers.chain(others).chain(plan.wal.runs().map(wal_row));
-    let rows: Vec<Vec<String>> = plan.backups.iter().map(backup_row).chain(besides).collect();
+    let with_increments = |decision| std::iter::once(backup_row(decision)).chain(increment_rows(decision));
+    let rows: Vec<Vec<String>> = plan.backups.iter().flat_map(with_increments).chain(besides).collect();
     if rows.is_empty() {
         return "nothing there".to_owned();
     }
@@ -74,6 +79,18 @@ fn backup_row(decision: &Decision) -> Vec<String> {
     row(reason.keeps(), backup.sentinel.name.to_string(), backup.sentinel.size_bytes(), format!("{reason}{alone}{outside}"))
 }
 
+/// Below their parent, whose fate they share.
+fn increment_rows(decision: &Decision) -> impl Iterator<Item = Vec<String>> {
+    let stays = decision.reason.keeps();
+    let what = |increment: &Increment| format!("  restore point {}", increment.name);
+    decision.backup.increments.iter().map(move |increment| row(stays, what(increment), None, increment_reason(stays).to_owned()))
+}
+
+/// Why an increment stays or goes.
+pub fn increment_reason(stays: bool) -> &'static str {
+    if stays { "its backup stays" } else { "its backup goes" }
+}
+
 fn wal_row(run: WalRun<'_>) -> Vec<String> {
     let why = run.kept_for.map_or_else(|| NOT_NEEDED.to_owned(), ToString::to_string);
     row(run.kept_for.is_some(), files(run.files), Some(run.size_bytes()), why)
@@ -96,14 +113,16 @@ pub fn leftover(leftover: &Leftover) -> String {
     match leftover {
         Leftover::Intent(intent) => format!("interrupted backup {}", intent.name),
         Leftover::Remnant(name) => format!("rest of the deleted backup {name}"),
+        Leftover::Increment(stray) => format!("restore point {} of the backup {}, which is gone", stray.name, stray.parent),
     }
 }
 
 /// What was done, and what was not.
 pub fn describe_report(report: &DeleteReport) -> String {
     let deleted = format!(
-        "deleted: {}, {}, {} of {}",
+        "deleted: {}, {}{}, {} of {}",
         count(report.backups.len(), "backup"),
+        if report.increments.is_empty() { String::new() } else { format!("{}, ", count(report.increments.len(), "restore point")) },
         count(report.settled.len(), "leftover"),
         count(report.wal.len(), "WAL file"),
         bytes(report.wal_bytes)

@@ -7,7 +7,7 @@ use stillframe_core::error::chain;
 use stillframe_core::flows::DeleteReport;
 use stillframe_core::retention::{Bystander, Decision, DeletePlan, WalPlan};
 
-use super::text::{NOT_NEEDED, leftover};
+use super::text::{NOT_NEEDED, increment_reason, leftover};
 use super::window::{self, OutlookView};
 
 #[derive(Serialize)]
@@ -17,6 +17,7 @@ pub struct PlanView<'a> {
     /// What `--plan` takes.
     plan: String,
     backups: Vec<BackupDecision>,
+    restore_points: Vec<IncrementDecision>,
     #[serde(serialize_with = "each_file")]
     wal: &'a WalPlan,
     leftovers: Vec<String>,
@@ -37,6 +38,15 @@ struct BackupDecision {
     is_standalone: bool,
     locked_until: Option<Timestamp>,
     size_bytes: Option<u64>,
+}
+
+/// An increment shares the fate of its backup.
+#[derive(Serialize)]
+struct IncrementDecision {
+    name: String,
+    backup_name: String,
+    is_deleted: bool,
+    reason: &'static str,
 }
 
 /// What is there and stays, whatever the rule.
@@ -70,6 +80,7 @@ struct Totals {
 #[derive(Serialize)]
 struct DeletedView {
     backups: Vec<String>,
+    restore_points: Vec<String>,
     pending: Vec<String>,
     spared: Vec<String>,
     standalone: Vec<String>,
@@ -85,6 +96,7 @@ pub fn view<'a>(plan: &'a DeletePlan, report: Option<&DeleteReport>) -> PlanView
         made_at: plan.made_at,
         plan: plan.fingerprint(),
         backups: plan.backups.iter().map(|decision| backup(decision, plan.made_at)).collect(),
+        restore_points: plan.backups.iter().flat_map(increments).collect(),
         wal: &plan.wal,
         leftovers: plan.leftovers.iter().map(leftover).collect(),
         others: plan.bystanders.iter().map(other).collect(),
@@ -106,6 +118,16 @@ fn backup(decision: &Decision, now: Timestamp) -> BackupDecision {
         locked_until: backup.locked_until(now),
         size_bytes: backup.sentinel.size_bytes(),
     }
+}
+
+fn increments(decision: &Decision) -> impl Iterator<Item = IncrementDecision> {
+    let stays = decision.reason.keeps();
+    decision.backup.increments.iter().map(move |increment| IncrementDecision {
+        name: increment.name.to_string(),
+        backup_name: increment.parent.to_string(),
+        is_deleted: !stays,
+        reason: increment_reason(stays),
+    })
 }
 
 fn other(bystander: &Bystander) -> OtherView {
@@ -147,6 +169,7 @@ fn deleted(report: &DeleteReport) -> DeletedView {
     let names = |names: &[BackupName]| names.iter().map(ToString::to_string).collect();
     DeletedView {
         backups: names(&report.backups),
+        restore_points: report.increments.iter().map(ToString::to_string).collect(),
         pending: names(&report.pending),
         spared: names(&report.spared),
         standalone: names(&report.standalone),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{DeleteError, all_restores};
-use crate::catalog::{Backup, BackupName, BackupSet, Intent, Lease, Permanence};
+use crate::catalog::{Backup, BackupName, BackupSet, Increment, Increments, Intent, Lease, Permanence};
 use crate::flows::Ports;
 use crate::flows::known_snapshots::KnownSnapshots;
 use crate::flows::removal::delete_set;
@@ -66,8 +66,22 @@ pub(in crate::flows) async fn delete_backup(ports: &Ports<'_>, lease: &Lease<'_>
         return Ok(Fate::Pending);
     }
     lease.prove().await?;
+    // Before the record of their parent: without it nothing would say that they cannot be restored any more.
+    for increment in &backup.increments {
+        Increments::new(ports.store, ports.layout).remove(&increment.name).await?;
+    }
     catalog.unpublish(name).await?;
     Ok(Fate::Gone)
+}
+
+/// Removes the record of an increment whose parent is not there, once that is certain. Tells whether it did.
+pub(in crate::flows) async fn forget_stray(ports: &Ports<'_>, lease: &Lease<'_>, stray: &Increment) -> Result<bool, DeleteError> {
+    if ports.catalog().is_published(&stray.parent).await? {
+        return Ok(false);
+    }
+    lease.prove().await?;
+    Increments::new(ports.store, ports.layout).remove(&stray.name).await?;
+    Ok(true)
 }
 
 /// Whether somebody marked it as permanent, or restores it.

@@ -4,9 +4,9 @@
 
 use jiff::Timestamp;
 
-use super::FetchError;
 use super::error::MissingFiles;
-use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, WalGName};
+use super::{FetchError, increment};
+use crate::catalog::{ArchivedFile, Backup, BackupName, CatalogContents, RestorePointName, WalGName};
 use crate::data_directory::{RecoveryTarget, TargetTimeline};
 use crate::flows::can_restore::CanRestoreRequest;
 use crate::flows::wal_scan::WalScan;
@@ -24,6 +24,8 @@ pub enum BackupSelector {
     Latest,
     /// This one.
     Named(BackupName),
+    /// The parent of this increment, recovered to it.
+    Increment(RestorePointName),
     /// One that is not ours to restore.
     WalG(WalGName),
 }
@@ -129,6 +131,8 @@ pub(in crate::flows) async fn decide(
         BackupSelector::Automatic => WantedBackup::Automatic,
         BackupSelector::Latest => WantedBackup::Latest,
         BackupSelector::Named(name) => WantedBackup::Named(name),
+        // Whoever is given one has put its parent in its place before.
+        BackupSelector::Increment(name) => WantedBackup::Named(&increment::find(contents, name)?.parent),
     };
     for backup in contents.backups.iter().filter(|backup| !backup.is_condemned && !backup.has_failed()) {
         if wanted == WantedBackup::Automatic && backup.state != crate::catalog::BackupState::Ready {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::SalvageError;
+use super::{IncrementError, SalvageError};
 use crate::catalog::{ArchiveError, BackupName, CatalogError, WalGName};
 use crate::data_directory::{InspectError, PrepareError};
 use crate::error::{Classify, ErrorClass, chain};
@@ -38,6 +38,9 @@ pub enum FetchError {
     /// The copy cannot be prepared.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// The increment that is named cannot be restored.
+    #[error(transparent)]
+    Increment(#[from] IncrementError),
     /// The stored tablespace map is damaged.
     #[error(transparent)]
     Map(#[from] InvalidTablespaceMap),
@@ -334,6 +337,7 @@ impl Classify for FetchError {
             Self::File(error) => error.class(),
             Self::Prepare(error) => error.class(),
             Self::Salvage(error) => error.class(),
+            Self::Increment(error) => error.class(),
             Self::Map(error) => error.class(),
             Self::Lost(_) => ErrorClass::Internal,
             Self::Interrupted | Self::NotReady { .. } => ErrorClass::Transient,
@@ -354,6 +358,7 @@ impl Classify for FetchError {
             Self::File(error) => return error.hint(),
             Self::Prepare(error) => return error.hint(),
             Self::Salvage(error) => return error.hint(),
+            Self::Increment(error) => return error.hint(),
             Self::Map(error) => return error.hint(),
             Self::Lost(_) | Self::Interrupted => {
                 "the destination and the directories of the tablespaces may be incomplete; empty them and run again"

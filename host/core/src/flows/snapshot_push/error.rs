@@ -97,7 +97,7 @@ pub enum PushError {
         waited: Duration,
     },
     /// All segments are in the archive, and the server has not put them there.
-    #[error("the WAL of the backup is in the archive, and the server has not archived it by itself within {} s", .waited.as_secs())]
+    #[error("the WAL is in the archive, and the server has not archived it by itself within {} s", .waited.as_secs())]
     NotArchivedByServer {
         /// Deadline.
         waited: Duration,

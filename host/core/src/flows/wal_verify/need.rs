@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{BackupCheck, HistoryProblem, ServerPosition, VerifyError, VerifyRequest};
-use crate::catalog::{Backup, Permanence, WalGBackup};
+use super::{BackupCheck, HistoryProblem, IncrementCheck, ServerPosition, VerifyError, VerifyRequest};
+use crate::catalog::{Backup, Increment, Permanence, WalGBackup};
 use crate::flows::archive_map::{ArchiveMap, TimelineFiles};
 use crate::flows::{AnyBackupName, BackupKind};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
@@ -138,6 +138,30 @@ fn end_of(map: &ArchiveMap, timeline: TimelineId, server: Option<&ServerPosition
 pub(super) fn check_own(map: &ArchiveMap, own: &Own) -> BackupCheck {
     let missing = own.range.map_or_else(Vec::new, |range| missing_of(map, own, range));
     BackupCheck { name: own.name.clone(), kind: own.kind, range: own.range, segment_size: own.segment_size, missing }
+}
+
+/// Looks for the segments of the increments of backups that stay, or of the one that is named.
+pub(super) fn increments(map: &ArchiveMap, request: &VerifyRequest) -> Vec<IncrementCheck> {
+    let is_wanted = |backup: &&Backup| match &request.backup {
+        None => !backup.is_condemned,
+        Some(AnyBackupName::Snapshot(name)) => !backup.is_condemned && backup.sentinel.name == *name,
+        Some(AnyBackupName::WalG(_)) => false,
+    };
+    let wanted = map.contents.backups.iter().filter(is_wanted).flat_map(|backup| &backup.increments);
+    // Numbers of another size mean nothing here; its parent is told of.
+    let same_size = wanted.filter(|increment| {
+        increment.segment_size == map.size.size && request.timeline.is_none_or(|timeline| timeline == increment.timeline)
+    });
+    let check = |increment: &Increment| {
+        let gaps = |range: &WalRange| missing(range.timeline, map.numbers(range.timeline), range.first, range.last);
+        IncrementCheck {
+            name: increment.name.clone(),
+            parent: increment.parent.clone(),
+            replay: increment.replay.clone(),
+            missing: increment.replay.iter().flat_map(gaps).collect(),
+        }
+    };
+    same_size.map(check).collect()
 }
 
 fn missing_of(map: &ArchiveMap, own: &Own, range: WalRange) -> Vec<WalRange> {
