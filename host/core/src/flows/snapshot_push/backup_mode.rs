@@ -61,7 +61,7 @@ impl BackupMode {
     }
 
     /// Works, and proves meanwhile that every session lives; ends the work when one is lost.
-    pub(super) async fn alive_during<Done>(
+    pub(super) async fn alive_during<Done: Send>(
         &mut self,
         clock: &dyn Clock,
         work: impl Future<Output = Done> + Send,
