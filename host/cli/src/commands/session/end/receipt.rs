@@ -82,7 +82,7 @@ impl Receipt {
         }
         match result.and(failure.map_or(Ok(()), Err)) {
             Ok(()) => {
-                tracing::info!(backup = stopped.backup_name, "published");
+                tracing::info!(backup = %stopped.backup_name, "published");
                 Ok(ExitCode::SUCCESS)
             }
             Err(failure) => Err(failure.beside_a_result()),
