@@ -111,10 +111,11 @@ pub async fn recovery_status(
         Progressed::Stopped if control.is_sealed() => status.verdict = Verdict::NotStarted,
         Progressed::Stopped if control.is_in_recovery() => {}
         // It was promoted once, and stopped or killed since.
-        Progressed::Stopped => match control.timeline().filter(|timeline| *timeline > status.asked.backup_timeline) {
-            Some(timeline) => judge_promoted(data_directory, timeline, &mut status)?,
-            None => {}
-        },
+        Progressed::Stopped => {
+            if let Some(timeline) = control.timeline().filter(|timeline| *timeline > status.asked.backup_timeline) {
+                judge_promoted(data_directory, timeline, &mut status)?;
+            }
+        }
     }
     Ok(status)
 }

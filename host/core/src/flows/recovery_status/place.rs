@@ -38,13 +38,28 @@ struct Around {
     transaction: Option<WalMark>,
 }
 
+impl Around {
+    /// Whether recovery to this target stops here; none where the WAL holds too little.
+    fn is_at(&self, asked: &AskedRecovery) -> Option<bool> {
+        let is_sought = |found: Option<&WalMark>| found.is_some_and(|found| is_target(found, &asked.target));
+        match (&asked.target, asked.inclusive) {
+            (RecoveryTarget::Time(moment), inclusion) => self.transaction.as_ref().map(|next| match inclusion {
+                Inclusion::Inclusive => next.at > *moment,
+                Inclusion::Exclusive => next.at >= *moment,
+            }),
+            (RecoveryTarget::Xid(_), Inclusion::Exclusive) => self.next.as_ref().map(|(_, next)| is_sought(next.as_ref())),
+            _ => Some(is_sought(self.before.as_ref())),
+        }
+    }
+}
+
 impl Place<'_> {
     /// Whether recovery to this target stops here; or why that cannot be known.
     pub(super) async fn is_at(&self, asked: &AskedRecovery) -> Result<bool, String> {
         let mut verdicts = BTreeSet::new();
         for timeline in self.timelines(asked).await? {
             if let Some(around) = self.look_around(timeline).await? {
-                verdicts.insert(self.judge(&around, asked));
+                verdicts.insert(around.is_at(asked));
             }
         }
         let first = verdicts.pop_first().unwrap_or(None);
@@ -52,18 +67,6 @@ impl Place<'_> {
             Some(is_there) if verdicts.is_empty() => Ok(is_there),
             Some(_) => Err("timelines differ at this place".to_owned()),
             None => Err(format!("the WAL around {} is not in the archive, or holds too little", self.replayed)),
-        }
-    }
-
-    fn judge(&self, around: &Around, asked: &AskedRecovery) -> Option<bool> {
-        let is_sought = |found: Option<&WalMark>| found.is_some_and(|found| is_target(found, &asked.target));
-        match (&asked.target, asked.inclusive) {
-            (RecoveryTarget::Time(moment), inclusion) => around.transaction.as_ref().map(|next| match inclusion {
-                Inclusion::Inclusive => next.at > *moment,
-                Inclusion::Exclusive => next.at >= *moment,
-            }),
-            (RecoveryTarget::Xid(_), Inclusion::Exclusive) => around.next.as_ref().map(|(_, next)| is_sought(next.as_ref())),
-            _ => Some(is_sought(around.before.as_ref())),
         }
     }
 
@@ -89,7 +92,11 @@ impl Place<'_> {
         let (mut around, mut reader, mut is_read) = (Around::default(), WalReader::default(), false);
         for number in number.saturating_sub(1)..=number + SEGMENTS_BEHIND {
             let segment = WalSegment { timeline, number };
-            let Some(content) = self.content(segment).await? else { if is_read { break } else { continue } };
+            let content = match self.content(segment).await? {
+                Some(content) => content,
+                None if is_read => break,
+                None => continue,
+            };
             is_read = true;
             let end = reader.read(segment.begin(self.size), &content, |record| {
                 let told = mark(&record);
