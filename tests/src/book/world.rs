@@ -66,7 +66,7 @@ pub struct World {
 
 impl World {
     /// What is not as on a reader's machine.
-    pub const STAND_INS: [(&str, &str); 8] = [
+    pub const STAND_INS: [(&str, &str); 9] = [
         ("target/release/stillframe", "the binary under test, which is the unoptimised build"),
         (
             "~/.cache/stillframe/providers",
@@ -74,6 +74,7 @@ impl World {
         ),
         ("postgresql.conf", "`fsync = off`, no port, shared memory in files: nothing is to survive, and nothing to be left"),
         ("the host", "is called db1, and its file systems are in memory"),
+        ("target/wasm32-wasip2/release/copies.wasm", "in the world `author`, tests/guests/copies as the workspace builds it"),
         ("/srv", "in the world `btrfs`, a loop device with btrfs"),
         (
             "S3",
@@ -100,6 +101,12 @@ impl World {
             "machine" => world,
             "bucket" => world.begun_as("archive"),
             "btrfs" => world.begun_as("archive").with_btrfs(),
+            "author" => {
+                let built = Path::new("/root/target/wasm32-wasip2/release");
+                fs::create_dir_all(built).expect("it is covered");
+                fs::copy(example_component(), built.join("copies.wasm")).expect("it is built");
+                world.begun_as("archive")
+            }
             begun => world.begun_as(begun),
         }
     }
@@ -163,6 +170,20 @@ fn install_programs() {
     let built = Path::new("/root/target/release");
     fs::create_dir_all(built).expect("it is covered");
     symlink(binary_path(), built.join("stillframe")).expect("it is covered");
+}
+
+/// The component of the author's guide: one that is built already, or else built now.
+fn example_component() -> PathBuf {
+    let file = "stillframe_guest_copies.wasm";
+    if let Some(built) = std::env::var_os("STILLFRAME_COMPONENTS") {
+        return Path::new(&built).join(file);
+    }
+    // A target directory of its own: the build of this test may hold the lock of the other one.
+    let guests = places::target_directory().join("guests");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet", "--profile", "plugin", "--target", "wasm32-wasip2", "-p", "stillframe-guest-copies"]);
+    run(command.arg("--target-dir").arg(&guests).current_dir(env!("CARGO_MANIFEST_DIR")));
+    guests.join("wasm32-wasip2/plugin").join(file)
 }
 
 /// The bucket `backups`, and what an instance of the cloud is given without anybody's doing.

@@ -38,6 +38,7 @@ chapters! {
     wal_archive: "wal-archive.md",
     wal_daemon: "wal-daemon.md",
     window: "window.md",
+    writing_a_provider: "writing-a-provider.md",
     zfs: "providers/zfs.md",
 }
 
