@@ -19,6 +19,7 @@ use crate::catalog::{
     ArchivedFile, Backup, BackupName, CatalogContents, Increment, Increments, Lease, LeaseRequest, RestorePointName,
 };
 use crate::data_directory::{RecoveryTarget, TargetTimeline};
+use crate::flows::snapshot_push::archiver::ArchiverRole;
 use crate::flows::snapshot_push::wait::{Awaited, until_archived};
 use crate::flows::{Ports, PushError, archive_map, settle_states};
 use crate::postgres::{ArchiveMode, Connection, Lsn, ServerFacts, WalRange, WalSegment};
@@ -51,7 +52,7 @@ pub async fn create_restore_point(
     let parent = parent::choose(ports, &contents, &facts, request.parent.as_ref(), request.deadline).await?;
     let to = connection.create_restore_point_and_switch(request.name.as_str()).await?;
     tracing::info!(name = %request.name, lsn = %to, %parent, "the restore point is written");
-    let awaited = Awaited::of(&facts, facts.wal_position, to, request.deadline);
+    let awaited = Awaited::of(&facts, facts.wal_position, to, ArchiverRole::Archives, request.deadline);
     until_archived(ports, &awaited, Some(&mut *connection)).await?;
     let point = Point { to, parent, facts };
     // WAL behind a permanent parent may be deleted until the increment is recorded. Under the lease nobody deletes.
