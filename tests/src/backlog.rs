@@ -19,6 +19,7 @@ const STORE_MARKER: &str = ".stillframe-store";
 #[derive(Debug)]
 pub struct Backlog {
     cluster: Cluster,
+    segment_mib: u32,
     segments: Vec<String>,
 }
 
@@ -66,7 +67,7 @@ impl Backlog {
         cluster.kill9();
         let segments = ready(cluster.data_directory());
         assert!(segments.len() >= count, "{count} segments were written and {} are ready", segments.len());
-        Self { cluster, segments }
+        Self { cluster, segment_mib, segments }
     }
 
     /// Takes the marks away by which a push could find the other segments: each one is archived only when it is named.
@@ -82,6 +83,11 @@ impl Backlog {
     /// Names of the segments, oldest first.
     pub fn segments(&self) -> &[String] {
         &self.segments
+    }
+
+    /// How much room so many segments need that do not compress, in KiB.
+    pub fn kib_of(&self, segments: u64) -> u64 {
+        (u64::from(self.segment_mib) << 10) * segments
     }
 
     /// Where a segment lies, for `wal-push`.

@@ -40,7 +40,9 @@ pub fn majors(usual: &[u32]) -> Vec<u32> {
 
 fn chosen_major() -> Option<u32> {
     // Never a default in place of what somebody mistyped: then another version would be tested than was said.
-    let text = std::env::var_os(VERSION_VARIABLE)?.into_string().unwrap_or_else(|text| panic!("{VERSION_VARIABLE} is {text:?}"));
+    let text = std::env::var_os(VERSION_VARIABLE)?
+        .into_string()
+        .unwrap_or_else(|text| panic!("{VERSION_VARIABLE} is `{}`", text.display()));
     let known = |major: &u32| Postgres::available_majors().contains(major);
     let chosen = text.parse().ok().filter(known);
     Some(chosen.unwrap_or_else(|| panic!("{VERSION_VARIABLE} is `{text}`: no server binaries of such a version are known")))

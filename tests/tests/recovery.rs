@@ -359,7 +359,7 @@ fn a_server_that_somebody_has_paused_before_its_target_is_not_called_complete() 
         site.switch_wal();
         json(&salvage_free(&site, "paused", &[&name, "--target-name", "the target", "--archiving", "off"]));
         // It waits before the first commit, so that somebody can pause it there.
-        let settings = site.place("paused/postgresql.auto.conf");
+        let settings = site.place("paused").join(site.cluster.postgres().recovery_settings());
         let delay = |value: &str| {
             let text = fs::read_to_string(&settings).unwrap();
             Account::unprivileged().write(&settings, format!("{text}recovery_min_apply_delay = '{value}'\n"));

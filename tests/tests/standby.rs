@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stillframe_tests::{Cluster, Session, Site, StandbyHost, StopMode, table_checksums};
+use stillframe_tests::{Cluster, Session, Site, StandbyHost, StopMode, majors, table_checksums, tested_major};
 
 /// Where backup mode is.
 const SESSIONS: [&str; 2] = ["server", "primary"];
@@ -128,7 +128,7 @@ fn a_backup_of_a_standby_under_load_restores_to_what_the_primary_had_wherever_th
 #[test]
 fn an_idle_primary_ends_the_segment_whatever_archive_mode_its_standby_has() {
     for mode in ["off", "on", "always"] {
-        let site = Site::start(15);
+        let site = Site::start(tested_major());
         fill(&site.cluster);
         let standby = StandbyHost::start_with(&site, &site.cluster, &[("archive_mode", mode)], |config| config);
         standby.catch_up(&site.cluster);
@@ -146,7 +146,7 @@ fn an_idle_primary_ends_the_segment_whatever_archive_mode_its_standby_has() {
 
 #[test]
 fn a_standby_may_archive_for_a_primary_that_does_not() {
-    let site = Site::builder(15).cluster(|cluster| cluster.setting("archive_timeout", "0")).start();
+    let site = Site::builder(tested_major()).cluster(|cluster| cluster.setting("archive_timeout", "0")).start();
     fill(&site.cluster);
     let standby = StandbyHost::start_with(&site, &site.cluster, &[("archive_mode", "always")], |config| config);
     let mut site = site;
@@ -162,7 +162,7 @@ fn a_standby_may_archive_for_a_primary_that_does_not() {
 #[test]
 fn without_a_primary_to_ask_an_idle_one_ends_the_wait_with_the_missing_file_and_the_setting() {
     for mode in ["off", "on", "always"] {
-        let site = Site::start(15);
+        let site = Site::start(tested_major());
         let standby = StandbyHost::start_with(&site, &site.cluster, &[("archive_mode", mode)], |config| {
             config.value("cluster", "primary_conninfo", "").value("backup", "archive_timeout_secs", 2)
         });
@@ -181,10 +181,10 @@ fn without_a_primary_to_ask_an_idle_one_ends_the_wait_with_the_missing_file_and_
 #[test]
 fn a_promotion_in_the_middle_aborts_and_undoes() {
     for session in SESSIONS {
-        let site = Site::start(15);
+        let site = Site::start(tested_major());
         let standby = StandbyHost::start(&site, &site.cluster);
         let finished = push_and_in_the_middle(&standby, session, || {
-            standby.cluster.sql("SELECT pg_promote()");
+            standby.cluster.promote();
             standby.cluster.wait_until_recovered();
         });
         assert_eq!(finished.code(), Some(5), "session on the {session}: {finished}");
@@ -195,7 +195,7 @@ fn a_promotion_in_the_middle_aborts_and_undoes() {
 
 #[test]
 fn a_primary_that_dies_in_the_middle_aborts_and_undoes() {
-    let mut site = Site::start(15);
+    let mut site = Site::start(tested_major());
     let standby = StandbyHost::start(&site, &site.cluster);
     let finished = push_and_in_the_middle(&standby, "primary", || site.cluster.stop(StopMode::Immediate));
     assert_eq!(finished.code(), Some(5), "{finished}");
@@ -205,7 +205,7 @@ fn a_primary_that_dies_in_the_middle_aborts_and_undoes() {
 
 #[test]
 fn a_standby_that_stands_still_is_waited_for_until_the_deadline_and_never_cut_before() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let standby = StandbyHost::start_with(&site, &site.cluster, &[], |config| config.value("backup", "cut_timeout_secs", 3));
     standby.catch_up(&site.cluster);
     standby.cluster.sql("SELECT pg_wal_replay_pause()");
@@ -256,7 +256,7 @@ fn two_backups_from_one_restartpoint_are_two_backups() {
 
 #[test]
 fn a_standby_of_a_standby_is_backed_up_like_any_other() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     fill(&site.cluster);
     let middle = StandbyHost::start(&site, &site.cluster);
     middle.catch_up(&site.cluster);
@@ -280,7 +280,7 @@ fn a_standby_of_a_standby_is_backed_up_like_any_other() {
 
 #[test]
 fn backups_of_a_standby_pass_their_drill() {
-    let mut site = Site::start(15);
+    let mut site = Site::start(tested_major());
     fill(&site.cluster);
     let directory = site.place("d").display().to_string();
     site.reconfigure(|config| config.value("drill", "directory", directory));
@@ -294,7 +294,7 @@ fn backups_of_a_standby_pass_their_drill() {
 
 #[test]
 fn a_killed_push_with_its_session_on_the_primary_is_finished_by_reconcile() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     fill(&site.cluster);
     let standby = StandbyHost::start(&site, &site.cluster);
     let first = standby.backup("primary");
@@ -314,7 +314,7 @@ fn a_killed_push_with_its_session_on_the_primary_is_finished_by_reconcile() {
 
 #[test]
 fn a_primary_without_full_page_writes_is_an_error_in_the_words_of_the_server_with_what_to_do() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     fill(&site.cluster);
     let standby = StandbyHost::start(&site, &site.cluster);
     let finished = push_and_in_the_middle(&standby, "server", || {
@@ -336,9 +336,9 @@ fn a_primary_without_full_page_writes_is_an_error_in_the_words_of_the_server_wit
 
 #[test]
 fn what_is_no_pair_of_standby_and_primary_is_refused_and_nothing_is_written_there() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let standby = StandbyHost::start(&site, &site.cluster);
-    let foreign = Cluster::builder(15).fresh_initdb().start();
+    let foreign = Cluster::builder(tested_major()).fresh_initdb().start();
     let position = foreign.value("SELECT pg_current_wal_insert_lsn()");
     let by_foreign = standby.stillframe.clone().env("STILLFRAME_CLUSTER_PRIMARY_CONNINFO", foreign.conninfo());
     for session in SESSIONS {
@@ -360,13 +360,13 @@ fn what_is_no_pair_of_standby_and_primary_is_refused_and_nothing_is_written_ther
 
 #[test]
 fn a_change_of_the_timeline_that_a_standby_follows_aborts_and_undoes() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let middle = StandbyHost::start(&site, &site.cluster);
     middle.catch_up(&site.cluster);
     let last = StandbyHost::start(&site, &middle.cluster);
     last.catch_up(&site.cluster);
     let finished = push_and_in_the_middle(&last, "server", || {
-        middle.cluster.sql("SELECT pg_promote()");
+        middle.cluster.promote();
         middle.cluster.wait_until_recovered();
         middle.cluster.sql("CREATE TABLE on_another_timeline AS SELECT 1 AS one; CHECKPOINT");
         last.catch_up(&middle.cluster);
@@ -380,7 +380,7 @@ fn a_change_of_the_timeline_that_a_standby_follows_aborts_and_undoes() {
 
 #[test]
 fn check_and_config_show_tell_of_the_primary_of_a_standby() {
-    let site = Site::start(15);
+    let site = Site::start(tested_major());
     let standby = StandbyHost::start_with(&site, &site.cluster, &[("archive_mode", "off")], |config| config);
     standby.catch_up(&site.cluster);
     let finding = |finished: &stillframe_tests::Finished, subject: &str| {
@@ -405,7 +405,7 @@ fn check_and_config_show_tell_of_the_primary_of_a_standby() {
 
 #[test]
 fn the_grants_of_a_backup_suffice_on_standby_and_primary() {
-    for major in [12, 15] {
+    for major in majors(&[12, 15]) {
         let site = Site::start(major);
         site.cluster.sql("CREATE ROLE backup LOGIN");
         let standby = StandbyHost::start(&site, &site.cluster);

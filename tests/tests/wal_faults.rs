@@ -12,12 +12,12 @@ use stillframe_tests::{
     Account, Archive, Backlog, FETCH_ERRORS, Finished, PUSH_ERRORS, ScratchDirectory, SmallDisk, leftovers, with_own_mounts,
 };
 
-/// Segments of 1 MiB that hardly compress.
+/// Segments of 1 MiB, or of what the version has, that hardly compress.
 const SEGMENTS: usize = 10;
-/// Fits a few of these, and not all.
-const TIGHT_KIB: u64 = 4 << 10;
+/// As much as this many of these fits a few of them, and not all.
+const TIGHT: u64 = 4;
 /// Fits everything.
-const WIDE_KIB: u64 = 64 << 10;
+const WIDE: u64 = 64;
 
 fn push(archive: &Archive, backlog: &Backlog, segment: &str) -> Finished {
     archive.push(&backlog.path(segment)).wait()
@@ -73,7 +73,7 @@ fn push_all(archive: &Archive, backlog: &Backlog) -> (Vec<String>, Vec<(String, 
 fn a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_there_is_room() {
     with_own_mounts("a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_there_is_room", || {
         let backlog = Backlog::write_incompressible(1, SEGMENTS);
-        let (disk, archive) = backlog.archive_on_a_small_disk(TIGHT_KIB);
+        let (disk, archive) = backlog.archive_on_a_small_disk(backlog.kib_of(TIGHT));
         let (acknowledged, failed) = push_all(&archive, &backlog);
         assert!(!acknowledged.is_empty() && !failed.is_empty(), "{} of {SEGMENTS} fit", acknowledged.len());
         for (segment, finished) in &failed {
@@ -87,7 +87,7 @@ fn a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_the
             assert_eq!(fetch(&archive, segment, &target).code(), Some(1), "{segment} is certainly not there");
         }
         assert!(archive.leftovers().is_empty(), "what fails must not fill the disk up: {:?}", archive.leftovers());
-        disk.resize(WIDE_KIB);
+        disk.resize(backlog.kib_of(WIDE));
         assert_all_can_be_pushed(&archive, &backlog);
     });
 }
@@ -96,7 +96,7 @@ fn a_full_store_acknowledges_nothing_that_it_does_not_hold_and_takes_it_when_the
 fn a_store_that_is_full_to_the_last_byte_recovers_as_well() {
     with_own_mounts("a_store_that_is_full_to_the_last_byte_recovers_as_well", || {
         let backlog = Backlog::write(1, SEGMENTS).without_marks();
-        let (disk, archive) = backlog.archive_on_a_small_disk(TIGHT_KIB);
+        let (disk, archive) = backlog.archive_on_a_small_disk(backlog.kib_of(TIGHT));
         let (first, others) = backlog.segments().split_first().unwrap();
         assert_eq!(push(&archive, &backlog, first).code(), Some(0));
         let filler = disk.path().join("filler");
@@ -108,7 +108,7 @@ fn a_store_that_is_full_to_the_last_byte_recovers_as_well() {
         assert_still_holds_the_first(&archive, &backlog);
         assert!(archive.leftovers().is_empty(), "{:?}", archive.leftovers());
         fs::remove_file(filler).unwrap();
-        disk.resize(WIDE_KIB);
+        disk.resize(backlog.kib_of(WIDE));
         assert_all_can_be_pushed(&archive, &backlog);
     });
 }
@@ -121,7 +121,7 @@ fn a_full_destination_gets_no_partial_segment_and_does_not_end_the_recovery() {
         assert_all_can_be_pushed(&archive, &backlog);
         let scratch = ScratchDirectory::create();
         // Half a segment has room; then nothing at all.
-        let disk = SmallDisk::mount(&scratch.join("pg_wal"), 512);
+        let disk = SmallDisk::mount(&scratch.join("pg_wal"), backlog.kib_of(1) / 2);
         let target = disk.path().join("RECOVERYXLOG");
         for filler in [None, Some(disk.path().join("filler"))] {
             if let Some(filler) = &filler {
@@ -134,7 +134,7 @@ fn a_full_destination_gets_no_partial_segment_and_does_not_end_the_recovery() {
             }
         }
         fs::remove_file(disk.path().join("filler")).unwrap();
-        disk.resize(WIDE_KIB);
+        disk.resize(backlog.kib_of(WIDE));
         for segment in backlog.segments() {
             assert!(archive.fetched(segment, &target) == backlog.content(segment), "{segment}");
         }
@@ -145,7 +145,7 @@ fn a_full_destination_gets_no_partial_segment_and_does_not_end_the_recovery() {
 fn a_read_only_store_takes_nothing_and_still_gives_everything() {
     with_own_mounts("a_read_only_store_takes_nothing_and_still_gives_everything", || {
         let backlog = Backlog::write(1, SEGMENTS).without_marks();
-        let (disk, archive) = backlog.archive_on_a_small_disk(WIDE_KIB);
+        let (disk, archive) = backlog.archive_on_a_small_disk(backlog.kib_of(WIDE));
         let (first, others) = backlog.segments().split_first().unwrap();
         assert_eq!(push(&archive, &backlog, first).code(), Some(0));
         disk.make_read_only();

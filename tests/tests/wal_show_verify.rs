@@ -57,12 +57,15 @@ fn object(site: &Site, file: &str) -> PathBuf {
 fn wal_show_tells_two_timelines_apart_in_a_table_and_in_json() {
     let mut installation = installation();
     let (copy, second) = promoted(&mut installation);
-    let size = copy.wal_segment_bytes();
+    let segment_bytes = copy.wal_segment_bytes();
     let site = &installation.site;
     fs::remove_file(object(site, &installation.after[1])).unwrap();
 
     let shown = site.stillframe.succeed(["--json", "wal-show"]).json();
-    assert_eq!((shown["segment_size_bytes"].as_u64(), shown["segment_size_source"].as_str()), (Some(size), Some("backup")));
+    assert_eq!(
+        (shown["segment_size_bytes"].as_u64(), shown["segment_size_source"].as_str()),
+        (Some(segment_bytes), Some("backup"))
+    );
     let timelines = shown["timelines"].as_array().unwrap();
     let numbers: Vec<u64> = timelines.iter().map(|timeline| timeline["timeline"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [1, 2]);
@@ -200,8 +203,8 @@ fn base_backups_of_walg_are_listed_as_such_and_keep_their_wal() {
     let installation = installation();
     let site = &installation.site;
     // As WAL-G would have written it after the third segment; decimal positions.
-    let size = site.cluster.wal_segment_bytes();
-    let position = |file: &str| u64::from_str_radix(&file[16..], 16).unwrap() * size;
+    let segment_bytes = site.cluster.wal_segment_bytes();
+    let position = |file: &str| u64::from_str_radix(&file[16..], 16).unwrap() * segment_bytes;
     let start = &installation.after[0];
     let name = format!("base_{start}");
     let identifier = site.cluster.value("SELECT system_identifier FROM pg_control_system()");

@@ -1,6 +1,6 @@
 //! The rights that the book names are enough, and none of them is too much.
 
-use stillframe_tests::{BUCKET, Cluster, ConfigFile, ObjectStoreServer, Page, ScratchDirectory, Site, Stillframe};
+use stillframe_tests::{BUCKET, Cluster, ConfigFile, ObjectStoreServer, Page, ScratchDirectory, Site, Stillframe, tested_major};
 
 /// Actions of the policy for S3, in the order of the page.
 fn documented() -> Vec<String> {
@@ -35,7 +35,7 @@ fn the_rights_that_the_page_names_for_s3_are_enough_and_each_is_needed() {
     site.stillframe.succeed(["wal-verify", "--deep"]);
     site.stillframe.succeed(["delete", "target", &name, "--confirm"]);
 
-    let (cluster, directory) = (Cluster::builder(15).create(), ScratchDirectory::create());
+    let (cluster, directory) = (Cluster::builder(tested_major()).create(), ScratchDirectory::create());
     for missing in all.iter().filter(|action| *action != OF_FAILED_UPLOADS) {
         let rest: Vec<String> = all.iter().filter(|action| *action != missing).cloned().collect();
         let server = server(&rest);
