@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stillframe_tests::{Cluster, Session, Site, StopMode, majors, tested_major};
+use stillframe_tests::{Cluster, ClusterBuilder, Session, Site, StopMode, majors, tested_major};
 
 /// What must hold after a push ended in whatever way.
 #[track_caller]
@@ -219,10 +219,8 @@ fn a_standby_is_backed_up_when_its_primary_can_be_asked_to_switch() {
 
 #[test]
 fn a_backup_under_load_spans_segments_and_is_restored() {
-    let site = Site::builder(tested_major())
-        .cluster(|cluster| cluster.small_segments())
-        .value("backup", "archive_timeout_secs", 60)
-        .start();
+    let site =
+        Site::builder(tested_major()).cluster(ClusterBuilder::small_segments).value("backup", "archive_timeout_secs", 60).start();
     site.cluster.sql("CREATE TABLE t (i int, filling text)");
     let (conninfo, is_over) = (site.cluster.conninfo(), AtomicBool::new(false));
     let name = std::thread::scope(|scope| {
@@ -248,10 +246,8 @@ fn a_backup_under_load_spans_segments_and_is_restored() {
 
 #[test]
 fn a_backup_that_spans_segments_ends_on_a_server_that_falls_idle() {
-    let site = Site::builder(tested_major())
-        .cluster(|cluster| cluster.small_segments())
-        .value("backup", "archive_timeout_secs", 60)
-        .start();
+    let site =
+        Site::builder(tested_major()).cluster(ClusterBuilder::small_segments).value("backup", "archive_timeout_secs", 60).start();
     site.cluster.sql("CREATE TABLE t (i int)");
     let session = site.cluster.session();
     let spans = (0..20).any(|_| {

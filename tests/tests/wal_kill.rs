@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stillframe_tests::{
-    Account, Archive, Attempt, Backlog, Found, Horizon, Random, Running, Session, Site, StopMode, kill_after, leftovers,
-    tested_major,
+    Account, Archive, Attempt, Backlog, ClusterBuilder, Found, Horizon, Random, Running, Session, Site, StopMode, kill_after,
+    leftovers, tested_major,
 };
 
 /// Processes at a time: twice the cores of a small machine, so that they get into each other's way.
@@ -257,7 +257,7 @@ fn kill_a_push_of(server: u32, random: &mut Random, one_in: usize) {
 #[test]
 fn a_server_whose_pushes_are_killed_archives_everything_and_recovers_with_every_row() {
     let mut random = Random::seeded("the archiver's pushes");
-    let mut site = Site::builder(tested_major()).cluster(|cluster| cluster.small_segments()).start();
+    let mut site = Site::builder(tested_major()).cluster(ClusterBuilder::small_segments).start();
     site.cluster.sql("CREATE TABLE t (i int, word text)");
     let backup = site.backup(&[]);
     let (end, conninfo) = (AtomicBool::new(false), site.cluster.conninfo());
