@@ -232,7 +232,7 @@ fn wal_up_to_the_increments_of_a_permanent_parent_survives_every_rule_and_is_ver
     let beyond = site.switch_wal();
     site.backup(&[]);
     site.stillframe.succeed(["delete", "everything", "--confirm"]);
-    assert_eq!(site.backups(), [parent.clone()]);
+    assert_eq!(site.backups(), std::slice::from_ref(&parent));
     let archived = site.archived();
     assert!(archived.contains(&lost) && !archived.contains(&beyond), "{archived:?}");
     site.stillframe.succeed(["wal-verify"]);

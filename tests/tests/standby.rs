@@ -247,7 +247,7 @@ fn two_backups_from_one_restartpoint_are_two_backups() {
     site.release("second");
     let needed = site.wal_needed_by(&[&second], &[]);
     site.stillframe.succeed(["delete", "target", &first, "--confirm"]);
-    assert_eq!(site.backups(), [second.clone()]);
+    assert_eq!(site.backups(), std::slice::from_ref(&second));
     assert!(needed.is_subset(&site.archived()), "the WAL of the other one is there");
     assert_eq!(site.snapshots().len(), 1);
     assert_restores(&site, &second, "again", &agreed);
