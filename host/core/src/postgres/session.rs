@@ -43,7 +43,7 @@ impl BackupSession {
     ///
     /// Done in the middle of a ping, the answer of that is waited for: a session of which nobody takes an answer is good for nothing
     /// more, and the stop would fail.
-    pub async fn alive_during<Done>(
+    pub async fn alive_during<Done: Send>(
         &mut self,
         clock: &dyn Clock,
         work: impl Future<Output = Done> + Send,
