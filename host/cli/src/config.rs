@@ -8,6 +8,7 @@
 mod archive;
 mod drill;
 mod error;
+mod external;
 mod keys;
 mod kind;
 mod paths;
@@ -38,6 +39,7 @@ use reader::Reader;
 pub use archive::{ArchiveConfig, IdentitySource};
 pub use drill::DrillConfig;
 pub use error::ConfigError;
+pub use external::ExternalConfig;
 pub use keys::{KEYS, overrules};
 pub use provider::{ProviderConfig, bundled};
 pub use secrets::has_private_key;
@@ -67,6 +69,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// How WAL is archived.
     pub archive: ArchiveConfig,
+    /// Where another tool keeps WAL; none when nobody has said.
+    pub external: Option<ExternalConfig>,
     /// The provider of a backup that names none.
     pub default_provider: Option<ProviderName>,
     /// How the first checkpoint of a backup is written.
@@ -142,6 +146,7 @@ impl Config {
             primary_conninfo: read.text("cluster.primary_conninfo").filter(|conninfo| !conninfo.is_empty()),
             store: store::read(&read)?,
             archive: archive::read(&read)?,
+            external: external::read(&read)?,
             default_provider,
             checkpoint: match read.text("backup.checkpoint").as_deref() {
                 Some("spread") => CheckpointMode::Spread,

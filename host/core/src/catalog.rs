@@ -10,10 +10,12 @@ mod cluster_mark;
 mod codec;
 mod drill;
 mod error;
+mod external;
 mod guard;
 mod identity;
 mod increment;
 mod intent;
+mod kept;
 mod layout;
 mod lease;
 mod lock;
@@ -38,6 +40,7 @@ pub use archive::{
 pub use cluster_mark::add_cluster;
 pub use drill::{CheckFinding, DrillCheck, DrillOutcome, DrillRecord};
 pub use error::CatalogError;
+pub use external::{ExternalArchive, ExternalKind, ExternalProof, external_layout};
 pub use guard::{ArchiveClaim, Claims, DirectoryIdentity, Instance, InstanceError, Place};
 pub use identity::CatalogIdentity;
 pub use increment::{Increment, Increments, InvalidRestorePointName, RestorePointName};
@@ -319,17 +322,6 @@ impl<'a> Catalog<'a> {
     async fn settled_state(&self, name: &BackupName) -> Result<Option<BackupState>, CatalogError> {
         let Some(body) = self.read(name, Record::State).await? else { return Ok(None) };
         BackupState::from_bytes(&self.layout.record(name, Record::State), &body).map(Some)
-    }
-
-    /// Records the lock that the storage system has put on a backup.
-    pub async fn record_lock(&self, name: &BackupName, lock: BackupLock, now: Timestamp) -> Result<(), CatalogError> {
-        let key = self.layout.record(name, Record::Lock);
-        Ok(self.store.put(&key, lock.to_bytes(&key, now)?).await?)
-    }
-
-    /// Removes the record of a lock that was lifted.
-    pub async fn remove_lock(&self, name: &BackupName) -> Result<(), CatalogError> {
-        Ok(self.store.delete(&self.layout.record(name, Record::Lock)).await?)
     }
 
     async fn lock(&self, name: &BackupName) -> Result<Option<BackupLock>, CatalogError> {

@@ -16,6 +16,7 @@ mod postmaster;
 mod preparation;
 mod recovery;
 mod settings;
+mod stopped;
 mod tablespaces;
 mod wal;
 
@@ -27,5 +28,6 @@ pub(crate) use occupation::{linked_database, linked_directory, read_control, run
 pub use old_wal::{OldFile, OldWal, OldWalError, SalvagedFile};
 pub use postmaster::Postmaster;
 pub(crate) use preparation::keep_own_settings;
-pub use preparation::{OriginalLocations, Preparation, PreparationReport, prepare};
+pub use preparation::{KeptWal, OriginalLocations, Preparation, PreparationReport, prepare};
 pub use recovery::{Archiving, Inclusion, InvalidTarget, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
+pub use stopped::{LocalStoppedServer, StoppedError, StoppedFiles, StoppedServer};

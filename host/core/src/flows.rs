@@ -60,12 +60,12 @@ pub use session::{
     published_session,
 };
 pub use snapshot_fetch::{
-    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, IncrementError, MissingFiles, MissingWal, Precautions,
-    SalvageError, SalvagedWal, snapshot_fetch,
+    Announcement, BackupSelector, FetchError, FetchReport, FetchRequest, IncrementError, KeptWalError, MissingFiles, MissingWal,
+    Precautions, SalvageError, SalvagedWal, snapshot_fetch,
 };
 pub use snapshot_push::{
-    PathRule, PathSelector, Primary, ProviderChoice, PushDeadlines, PushError, PushRequest, Readiness, Server, StandbyError,
-    snapshot_push,
+    ColdError, ColdServer, ExternalWal, PathRule, PathSelector, Primary, ProviderChoice, PushDeadlines, PushError, PushRequest,
+    Readiness, Server, StandbyError, Unproven, snapshot_push, snapshot_push_cold, snapshot_push_external,
 };
 pub use snapshot_release::{ReleaseError, ReleaseHosts, ReleaseReport, ReleaseRequest, RestoreSelector, snapshot_release};
 pub use wal_fetch::{PrefetchRequest, WalFetchError, WalFetched, wal_fetch, wal_prefetch};
@@ -74,7 +74,7 @@ pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push};
 pub use wal_scan::SEGMENTS_TO_READ;
 pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
 pub use wal_verify::{
-    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, IncrementCheck, ReadingProgress, ServerPosition,
+    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, IncrementCheck, KeptState, ReadingProgress, ServerPosition,
     VerifyError, VerifyReport, VerifyRequest, wal_verify,
 };
 pub use window::{WindowReport, WindowTimes, window};

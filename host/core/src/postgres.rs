@@ -11,6 +11,7 @@ mod segment;
 mod segment_header;
 mod server;
 mod session;
+mod shutdown;
 mod tablespace_map;
 mod verbatim;
 mod wal_marks;
@@ -20,7 +21,7 @@ pub use backup_history::{BackupHistory, InvalidBackupHistory};
 pub use connection::{CheckpointMode, Connection, ConnectionError, ConnectionFault, StoppedBackup};
 #[cfg(test)]
 pub(crate) use control::tests::image as control_image;
-pub use control::{ControlFileError, PgControl, ServerLimits};
+pub use control::{ControlFileError, PgControl, ServerLimits, ServerState};
 pub use history::{Fork, InvalidHistory, TimelineHistory};
 pub use label::{BackupLabel, InvalidLabel};
 pub use lsn::{InvalidLsn, Lsn};
@@ -33,6 +34,7 @@ pub use server::{
     ArchiveMode, ArchiverStatus, InvalidValue, PgVersion, ServerFacts, SystemIdentifier, Tablespace, TimelineId, WalSegmentSize,
 };
 pub use session::BackupSession;
+pub use shutdown::{Shutdown, ShutdownError};
 pub use tablespace_map::{InvalidTablespaceMap, TablespaceLink, TablespaceMap};
 pub(crate) use wal_marks::mark;
 pub use wal_marks::{MarkKind, SegmentReading, WalMark, read_marks};

@@ -10,6 +10,7 @@ mod fuse;
 mod locator;
 mod private_server;
 mod provider;
+mod stopped;
 mod store;
 mod wal;
 
@@ -21,5 +22,6 @@ pub use fuse::{Effect, Failure, Fault, FileWatch, Fuse, Spot};
 pub use locator::FakeLocator;
 pub use private_server::{FakeEnd, FakePrograms, FakeReplay};
 pub use provider::{FakeProvider, FakeProviders, ProviderCall, ProviderFailure};
+pub use stopped::{FakeStoppedServer, control_file, shutdown_segment};
 pub use store::{FaultyStore, InjectedFault, MemoryStore, Operation, WatchedStore, Watcher, When};
 pub use wal::{WalWriter, wal_segment};

@@ -6,6 +6,7 @@
 mod cloud;
 #[cfg(test)]
 mod conformance;
+mod foreign;
 mod local;
 mod open;
 mod remote;
@@ -16,6 +17,7 @@ mod testing;
 mod transport;
 mod url;
 
+pub use foreign::open_foreign;
 pub use local::LocalStore;
 pub use open::{create, open};
 pub use s3::{AwsIdentity, AwsIdentityError, aws_credentials};

@@ -19,7 +19,7 @@ use crate::url::StoreUrl;
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match connect(settings, "open").await? {
         End::Directory(path) => Arc::new(LocalStore::open(path)?),
-        End::Remote(store) => Arc::new(store),
+        End::Remote(wire) => Arc::new(remote(settings, wire)),
     })
 }
 
@@ -29,7 +29,8 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
 pub async fn create(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match connect(settings, "create").await? {
         End::Directory(path) => Arc::new(LocalStore::create(path)?),
-        End::Remote(store) => {
+        End::Remote(wire) => {
+            let store = remote(settings, wire);
             store.create().await?;
             Arc::new(store)
         }
@@ -37,12 +38,17 @@ pub async fn create(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreErr
 }
 
 /// What a URL leads to.
-enum End<'a> {
+pub(crate) enum End<'a> {
     Directory(&'a Path),
-    Remote(RemoteStore),
+    Remote(Box<dyn Wire>),
 }
 
-async fn connect<'a>(settings: &'a StoreSettings, operation: &'static str) -> Result<End<'a>, StoreError> {
+fn remote(settings: &StoreSettings, wire: Box<dyn Wire>) -> RemoteStore {
+    RemoteStore::new(settings, wire, Box::new(SystemClock))
+}
+
+/// Reaches the place, about which nothing is known yet.
+pub(crate) async fn connect<'a>(settings: &'a StoreSettings, operation: &'static str) -> Result<End<'a>, StoreError> {
     settings.check().map_err(|error| StoreError::new(settings.name(), operation, ".", error))?;
     let wire: Result<Box<dyn Wire>, Fault> = match &settings.url {
         StoreUrl::File(path) => return Ok(End::Directory(path)),
@@ -50,6 +56,5 @@ async fn connect<'a>(settings: &'a StoreSettings, operation: &'static str) -> Re
         StoreUrl::Google(location) => CloudWire::google(settings, location).map(|wire| Box::new(wire) as _),
         StoreUrl::Azure(location) => CloudWire::azure(settings, location).map(|wire| Box::new(wire) as _),
     };
-    let wire = wire.map_err(|fault| StoreError::new(settings.name(), operation, ".", fault))?;
-    Ok(End::Remote(RemoteStore::new(settings, wire, Box::new(SystemClock))))
+    wire.map(End::Remote).map_err(|fault| StoreError::new(settings.name(), operation, ".", fault))
 }

@@ -32,6 +32,13 @@ pub(crate) use wire::{Page, Wire, within};
 
 use retrying::Retrying;
 
+pub(crate) use listing::page as list_wire;
+
+/// A wire whose losses are repeated.
+pub(crate) fn retrying(settings: &StoreSettings, wire: Box<dyn Wire>, clock: Box<dyn Clock>) -> Box<dyn Wire> {
+    Box::new(Retrying::new(wire, settings.max_attempts, clock))
+}
+
 /// How long a place that was proven to be a store is written to without another proof. A daemon lives for months, and a bucket may
 /// be emptied or made anew meanwhile; a batch of writes pays at most one request per minute.
 const PROOF_LIFETIME: Duration = Duration::from_mins(1);

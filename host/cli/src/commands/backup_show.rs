@@ -131,16 +131,22 @@ fn describe(backup: &Backup, restores: &[RestoreRecord], recoveries: &[RestoreRe
         format!("started            {}", sentinel.started_at),
         format!("finished           {}", sentinel.finished_at),
         format!("WAL                {} to {} on timeline {}", sentinel.start_lsn, sentinel.stop_lsn, sentinel.timeline),
-        format!("WAL files          {} to {}", wal.first, wal.last),
+        match sentinel.kept_segment() {
+            Some(kept) => format!("WAL files          {kept}, kept with the backup"),
+            None => format!("WAL files          {} to {}", wal.first, wal.last),
+        },
         format!("PostgreSQL         {}", sentinel.version),
         format!("system identifier  {}", sentinel.system_identifier),
         format!("host               {}", sentinel.hostname),
         format!("data directory     {}", sentinel.data_directory.display()),
         format!("provider           {}", providers(backup)),
         format!("state              {}", state(&backup.state)),
-        format!("consistency        {}", consistency(sentinel.consistency)),
+        format!("consistency        {}", consistency(sentinel)),
         format!("size               {}", sentinel.size_bytes().map_or_else(|| "unknown".to_owned(), bytes)),
     ];
+    if let Some(external) = &sentinel.external_archive {
+        lines.push(format!("WAL kept by        {}: {}", external.describe(), external.proof_in_words()));
+    }
     lines.extend(sentinel.paths.iter().map(|path| format!("directory          {} {}", path.name, path.path.display())));
     lines.extend(sentinel.sets.iter().flat_map(|set| volumes(backup, set)));
     if let Some(copy) = &sentinel.outside {

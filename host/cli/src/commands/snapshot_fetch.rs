@@ -67,6 +67,12 @@ pub struct Options {
     /// Restore although WAL up to the target is not in the archive: it will lie in the copy's `pg_wal` before the server starts
     #[arg(long)]
     allow_missing_wal: bool,
+    /// The server's `restore_command`, with %f and %p, for WAL that another tool keeps: what it reaches is not checked before
+    ///
+    /// It must end with a code above 125, or by a signal, when it could not find out whether a file exists: PostgreSQL takes every code
+    /// from 1 to 125 for an absence, and ends recovery there.
+    #[arg(long, value_name = "COMMAND")]
+    restore_command: Option<String>,
     /// Restore from a store that may only be read: the restore is not recorded, and no deletion waits for it. Copies only
     #[arg(long)]
     unannounced: bool,
@@ -198,7 +204,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
 fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> {
     let destination = std::path::absolute(&options.destination).unwrap_or_else(|_| options.destination.clone());
     let recovery = RecoverySettings {
-        restore_command: restore_command(&program(), &config.path),
+        restore_command: options.restore_command.clone().unwrap_or_else(|| restore_command(&program(), &config.path)),
         target: options.target.target(),
         inclusive: options.target.inclusion(),
         timeline: options.target.target_timeline,
@@ -221,7 +227,11 @@ fn request(config: &Config, options: &Options) -> Result<FetchRequest, Failure> 
         wal_directory: options.wal_directory.clone(),
         precautions: precautions(options)?,
         isolation: if options.allow_not_isolated { Isolation::NotRequired } else { Isolation::Required },
-        missing_wal: if options.allow_missing_wal { MissingWal::Accepted } else { MissingWal::Refused },
+        missing_wal: match (&options.restore_command, options.allow_missing_wal) {
+            (Some(_), _) => MissingWal::Elsewhere,
+            (None, true) => MissingWal::Accepted,
+            (None, false) => MissingWal::Refused,
+        },
         announcement: if options.unannounced { Announcement::Renounced } else { Announcement::Required },
         scan: options.scan,
         token: new_token()?,

@@ -1,16 +1,23 @@
 //! `snapshot-push`: takes a backup.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use stillframe_core::catalog::Permanence;
-use stillframe_core::flows::{Isolation, PushRequest, Readiness, Server, snapshot_push};
+use stillframe_core::catalog::{Backup, ExternalKind, Permanence, external_layout};
+use stillframe_core::data_directory::LocalStoppedServer;
+use stillframe_core::flows::{
+    ColdServer, ExternalWal, Isolation, Ports, PushRequest, Readiness, Server, Unproven, snapshot_push, snapshot_push_cold,
+    snapshot_push_external,
+};
 use stillframe_core::paths::{KernelFiles, LocalPaths};
 use stillframe_core::provider::ProviderName;
+use stillframe_core::store::Store;
+use stillframe_store::open_foreign;
 
 use super::view::BackupView;
 use crate::common::Common;
-use crate::config::{SessionPlace, host_name};
+use crate::config::{Config, ConfigError, SessionPlace, host_name};
 use crate::exit::Failure;
 use crate::output::print;
 use crate::progress::ProgressOptions;
@@ -27,6 +34,18 @@ pub struct Options {
     /// counts all the same: where its data lies does not change by a flag.
     #[arg(long, value_parser = |text: &str| ProviderName::try_from(text.to_owned()))]
     provider: Option<ProviderName>,
+    /// Back up a server that was shut down, without connecting to it
+    ///
+    /// `pg_control` must prove a clean shutdown of a primary, and nobody may start the server until the backup is published. Its WAL
+    /// needs no archive: the segment with the shutdown checkpoint is kept with the backup.
+    #[arg(long)]
+    cold: bool,
+    /// The WAL is kept by the tool that `[external_archive]` names: it is looked for there, and nothing is written there
+    #[arg(long, conflicts_with = "cold")]
+    external_archive: bool,
+    /// Publish even if nothing proves that the WAL is in the external archive; that is recorded
+    #[arg(long, requires = "external_archive")]
+    unproven: bool,
     /// Where backup mode is while the files of a standby are cut
     ///
     /// By default what `session` under `[backup]` says. With `primary` the backup begins and ends on the primary, and the files are
@@ -73,10 +92,41 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         deadlines: world.config.deadlines,
     };
     let locator = LocalPaths { pgdata: world.config.pgdata()?.to_owned(), kernel: KernelFiles::default() };
+    if options.cold {
+        let stopped = LocalStoppedServer { pgdata: locator.pgdata.clone() };
+        let server = ColdServer { stopped: &stopped, locator: &locator };
+        // It keeps WAL, which is encrypted for whom the archive is.
+        let archiving = world.archiving_now()?;
+        let ports = Ports { archiving: &archiving, ..world.ports() };
+        let backup = snapshot_push_cold(&ports, server, &request, interrupted(LEFT)).await?;
+        return Ok(published(json, &backup));
+    }
+    let external = if options.external_archive { Some(external(&world.config).await?) } else { None };
     let mut connection = world.connect().await?;
     let primary = world.primary_of(&mut *connection, options.session.unwrap_or(world.config.session_place)).await?;
     let server = Server { connection, primary, locator: &locator };
-    let backup = snapshot_push(&world.ports(), server, &request, interrupted(LEFT)).await?;
-    print(json, &BackupView::from(&backup), || backup.sentinel.name.to_string());
-    Ok(ExitCode::SUCCESS)
+    let backup = match &external {
+        Some((kind, place)) => {
+            let unproven = if options.unproven { Unproven::Accepted } else { Unproven::Refused };
+            let wal = ExternalWal { kind: *kind, place: place.as_deref(), unproven };
+            snapshot_push_external(&world.ports(), server, &wal, &request, interrupted(LEFT)).await?
+        }
+        None => snapshot_push(&world.ports(), server, &request, interrupted(LEFT)).await?,
+    };
+    Ok(published(json, &backup))
+}
+
+/// Who keeps the WAL, and the place for reading.
+async fn external(config: &Config) -> Result<(ExternalKind, Option<Arc<dyn Store>>), Failure> {
+    let external = config.external.as_ref().ok_or(ConfigError::Missing { key: "external_archive.kind" })?;
+    let place = match &external.place {
+        Some(settings) => Some(open_foreign(settings, &external_layout()).await?),
+        None => None,
+    };
+    Ok((external.kind, place))
+}
+
+fn published(json: bool, backup: &Backup) -> ExitCode {
+    print(json, &BackupView::from(backup), || backup.sentinel.name.to_string());
+    ExitCode::SUCCESS
 }

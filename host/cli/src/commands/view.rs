@@ -5,7 +5,9 @@ pub mod drill;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use stillframe_core::catalog::{Backup, BackupState, Consistency, Increment, OutsideCopy, Permanence, RestoreRecord, WalGBackup};
+use stillframe_core::catalog::{
+    Backup, BackupState, Consistency, Increment, OutsideCopy, Permanence, RestoreRecord, Sentinel, WalGBackup,
+};
 use stillframe_core::flows::BackupKind;
 use stillframe_core::postgres::{WalRange, WalSegment, WalSegmentSize};
 
@@ -33,6 +35,9 @@ pub struct BackupView {
     is_isolated: bool,
     consistency: Value,
     from_standby: bool,
+    is_cold: bool,
+    /// Where its WAL is, when another tool keeps it; null otherwise.
+    external_archive: Value,
     /// Whether the files are those of a standby and the label is its primary's.
     session_on_primary: bool,
     /// Of PGDATA; `providers` has all.
@@ -74,6 +79,8 @@ impl From<&Backup> for BackupView {
             is_isolated: sentinel.is_isolated(),
             consistency: serde_json::to_value(sentinel.consistency).unwrap_or_default(),
             from_standby: sentinel.from_standby,
+            is_cold: sentinel.is_cold,
+            external_archive: serde_json::to_value(&sentinel.external_archive).unwrap_or_default(),
             session_on_primary: sentinel.session_on_primary(),
             provider: sentinel.sets.last().map(|set| set.provider.to_string()).unwrap_or_default(),
             providers: sentinel.sets.iter().map(|set| set.provider.to_string()).collect(),
@@ -137,6 +144,8 @@ pub fn remarks(backup: &Backup, restores: &[RestoreRecord]) -> String {
         (backup.has_failed(), "failed"),
         (!backup.sentinel.is_isolated(), "not isolated"),
         (backup.sentinel.from_standby, "from a standby"),
+        (backup.sentinel.is_cold, "cold"),
+        (backup.sentinel.external_archive.is_some(), "WAL elsewhere"),
         (backup.sentinel.session_on_primary(), "session on its primary"),
         (backup.is_condemned, "being deleted"),
         (copies > 0, &in_use),
@@ -155,8 +164,9 @@ pub fn providers(backup: &Backup) -> String {
 }
 
 /// Why the parts of a backup fit together, in words.
-pub fn consistency(consistency: Consistency) -> &'static str {
-    match consistency {
+pub fn consistency(sentinel: &Sentinel) -> &'static str {
+    match sentinel.consistency {
+        Consistency::CoveredByBackupMode if sentinel.is_cold => "the server was shut down: no cut saw it write",
         Consistency::Atomic => "atomic: all volumes were cut at one instant",
         Consistency::CoveredByBackupMode => "covered by backup mode: replaying the WAL of the backup makes the cuts one",
         Consistency::NotIsolated => "none: it changes with the live cluster",

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
+use stillframe_core::catalog::ExternalArchive;
 use stillframe_core::flows::{
-    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, IncrementCheck, ReadingProgress, SegmentSizeFound,
+    AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, IncrementCheck, KeptState, ReadingProgress, SegmentSizeFound,
     ServerPosition, VerifyReport, VerifyRequest, wal_verify,
 };
 use stillframe_core::postgres::{TimelineId, WalSegment, WalSegmentSize};
@@ -77,6 +78,10 @@ struct BackupView {
     kind: &'static str,
     is_whole: Option<bool>,
     wal: Option<RangeView>,
+    /// What was found of the WAL that a cold backup keeps for itself; null for any other.
+    kept_wal: Option<&'static str>,
+    /// Who keeps its WAL, when another tool does; null for any other.
+    external_archive: Option<String>,
     missing: Vec<RangeView>,
     missing_left_out: usize,
 }
@@ -200,10 +205,22 @@ fn backup_view(check: &BackupCheck) -> BackupView {
     BackupView {
         backup_name: check.name.clone(),
         kind: check.kind.as_str(),
-        is_whole: check.range.map(|_| check.missing.is_empty()),
+        is_whole: check.is_whole(),
+        kept_wal: check.kept.as_ref().map(kept_state),
+        external_archive: check.external.as_ref().map(ExternalArchive::describe),
         wal: check.range.map(|range| RangeView::new(range, check.segment_size)),
         missing,
         missing_left_out,
+    }
+}
+
+fn kept_state(state: &KeptState) -> &'static str {
+    match state {
+        KeptState::Present => "present",
+        KeptState::Proven => "proven",
+        KeptState::Missing => "missing",
+        KeptState::Damaged(_) => "damaged",
+        KeptState::NotVerified(_) => "not-verified",
     }
 }
 
@@ -245,6 +262,9 @@ fn describe(view: &VerifyView, size: SegmentSizeFound) -> String {
             Some(false) => "its own WAL is missing",
             None => "its record does not tell where it ends",
         };
+        let verdict = backup.kept_wal.map_or_else(|| verdict.to_owned(), |kept| format!("cold, the WAL that it keeps is {kept}"));
+        let elsewhere = backup.external_archive.as_ref().map(|place| format!("its WAL is kept by {place}, and was not verified"));
+        let verdict = elsewhere.unwrap_or(verdict);
         lines.push(format!("backup {}: {verdict}", backup.backup_name));
     }
     let verdict = |is_whole| if is_whole { "whole" } else { "WAL up to it is missing" };
@@ -312,6 +332,8 @@ mod tests {
                 name: "sf-20261121T083214Z-9k3m2p7x".to_owned(),
                 kind: BackupKind::Snapshot,
                 range: Some(range(5, 5)),
+                kept: None,
+                external: None,
                 segment_size: WalSegmentSize::DEFAULT,
                 missing: Vec::new(),
             }],

@@ -30,7 +30,7 @@ const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, mean
 const MAX_BACKUPS: u64 = 100_000;
 
 /// All keys, in the order in which `config show` lists them; those of one section stand together.
-pub const KEYS: [KeyInfo; 58] = [
+pub const KEYS: [KeyInfo; 66] = [
     key("cluster.name", Text, None, "prefix of this cluster's objects in the store"),
     key("cluster.pgdata", Path, None, "data directory of the server"),
     key("cluster.conninfo", Conninfo, None, "how to connect to the server, as for psql"),
@@ -76,6 +76,19 @@ pub const KEYS: [KeyInfo; 58] = [
         "what happens to WAL of a copy of the cluster: refuse, warn or off",
     ),
     key("archive.instance", Instance, None, "name of this server among the copies of the cluster, by default its host's"),
+    key(
+        "external_archive.kind",
+        Choice(&["wal-g", "other"]),
+        None,
+        "which tool keeps the WAL of backups with --external-archive: wal-g, or other, which is not read",
+    ),
+    key("external_archive.url", StoreUrl, None, "where WAL-G keeps it: the prefix in which wal_005 lies, never written by us"),
+    key("external_archive.endpoint", Endpoint, None, "server of that place, when it is not the cloud's own"),
+    key("external_archive.region", Word, None, "region of its bucket (S3)"),
+    key("external_archive.path_style", Flag, None, "whether the bucket stands in the path instead of the host name (S3)"),
+    key("external_archive.profile", Word, None, "profile of the credentials for it (S3)"),
+    key("external_archive.credentials_file", Path, None, "file with the credentials for it, which need only read"),
+    key("external_archive.ca_cert_file", Path, None, "certificates that it is trusted by, besides the system's"),
     key("backup.provider", Text, None, "provider of a backup that names none"),
     key("backup.checkpoint", Choice(&["fast", "spread"]), Some("fast"), "how the first checkpoint is written: fast or spread"),
     key(

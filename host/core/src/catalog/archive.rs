@@ -107,6 +107,22 @@ impl<'a> WalArchive<'a> {
         Ok(self.store_encoded(name, form, encoded).await?)
     }
 
+    /// Encodes a segment that shall not lie among the archived ones: compressed, with its digest, encrypted where recipients are set.
+    pub async fn wrap(&self, name: WalFileName, content: impl Into<Content>) -> Result<Bytes, ArchiveError> {
+        let (content, settings) = (content.into(), self.settings.clone());
+        // One form for all, since nothing but the object itself tells it.
+        let settings = ArchiveSettings { compression: Compression::default(), ..settings };
+        let encoded = object::off_thread(move || encode::encode(name, &content, &settings)).await?;
+        Ok(encoded.map_err(|source| ArchiveError::Encode { name, source })?.body)
+    }
+
+    /// The object that such an encoding is.
+    #[must_use]
+    pub fn unwrap(&self, name: WalFileName, key: Key, body: Bytes) -> ArchivedObject {
+        let form = Form::of_wrapped(&body);
+        ArchivedObject { name, key, form, body, sidecar: None, identities: self.settings.identities.clone() }
+    }
+
     async fn store_encoded(&self, name: WalFileName, form: Form, encoded: Encoded) -> Result<PushOutcome, ArchiveError> {
         let (key, Encoded { body, digest }) = (self.layout.wal_file(name, form.suffix()), encoded);
         let outcome = match self.store.put_if_absent(&key, body).await? {

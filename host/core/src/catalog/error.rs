@@ -71,6 +71,12 @@ pub enum CatalogError {
         /// The backup.
         name: BackupName,
     },
+    /// The same of the WAL that a backup keeps for itself.
+    #[error("the store acknowledged the WAL that `{name}` keeps and does not give it back")]
+    WalNotKept {
+        /// The backup.
+        name: BackupName,
+    },
     /// The sentinel may or may not have been written.
     #[error("it is not known whether the sentinel of `{name}` was written")]
     PublicationUnknown {
@@ -96,6 +102,7 @@ impl CatalogError {
             | Self::NameTaken { .. }
             | Self::GivenUp { .. }
             | Self::NotKept { .. }
+            | Self::WalNotKept { .. }
             | Self::PublicationUnknown { .. } => None,
         }
     }
@@ -108,6 +115,7 @@ impl Classify for CatalogError {
             Self::Malformed { .. }
             | Self::Inconsistent { .. }
             | Self::NotKept { .. }
+            | Self::WalNotKept { .. }
             | Self::Unknown { .. }
             | Self::WalG { .. } => ErrorClass::Corrupt,
             Self::UnknownVersion { .. } => ErrorClass::Config,
@@ -136,6 +144,7 @@ impl Classify for CatalogError {
                  finishes the backup once the store keeps what it is given"
                     .to_owned(),
             ),
+            Self::WalNotKept { .. } => Some("look at the store with `stillframe check`".to_owned()),
             Self::PublicationUnknown { .. } => Some(
                 "see with `stillframe backup-list` whether it is there; its snapshot and its intent were left in place".to_owned(),
             ),

@@ -50,6 +50,11 @@ const WALG_SENTINEL: &str = "_backup_stop_sentinel.json";
 pub struct ClusterName(String);
 
 impl ClusterName {
+    /// A name that is known to be legal.
+    pub(super) fn fixed(name: &'static str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -98,12 +103,22 @@ pub(super) enum Record {
     Lock,
     Drill,
     Standalone,
+    ShutdownWal,
     Condemned,
 }
 
 impl Record {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Intent, Self::Sentinel, Self::Mark, Self::State, Self::Lock, Self::Drill, Self::Standalone, Self::Condemned];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Intent,
+        Self::Sentinel,
+        Self::Mark,
+        Self::State,
+        Self::Lock,
+        Self::Drill,
+        Self::Standalone,
+        Self::ShutdownWal,
+        Self::Condemned,
+    ];
 
     fn file_name(self) -> &'static str {
         match self {
@@ -114,6 +129,7 @@ impl Record {
             Self::Lock => "lock.json",
             Self::Drill => "drill.json",
             Self::Standalone => "standalone.json",
+            Self::ShutdownWal => "shutdown-wal",
             Self::Condemned => "condemned.json",
         }
     }

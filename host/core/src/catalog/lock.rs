@@ -6,7 +6,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogError, FORMAT_VERSION, codec};
+use super::layout::Record;
+use super::{BackupName, Catalog, CatalogError, FORMAT_VERSION, codec};
 use crate::provider::LockMode;
 use crate::store::Key;
 
@@ -17,6 +18,19 @@ pub struct BackupLock {
     pub mode: LockMode,
     /// When it ends by itself.
     pub until: Timestamp,
+}
+
+impl Catalog<'_> {
+    /// Records the lock that the storage system has put on a backup.
+    pub async fn record_lock(&self, name: &BackupName, lock: BackupLock, now: Timestamp) -> Result<(), CatalogError> {
+        let key = self.layout.record(name, Record::Lock);
+        Ok(self.store.put(&key, lock.to_bytes(&key, now)?).await?)
+    }
+
+    /// Removes the record of a lock that was lifted.
+    pub async fn remove_lock(&self, name: &BackupName) -> Result<(), CatalogError> {
+        Ok(self.store.delete(&self.layout.record(name, Record::Lock)).await?)
+    }
 }
 
 impl BackupLock {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupName, CatalogError, codec};
+use super::{BackupName, CatalogError, ExternalArchive, codec};
 use crate::postgres::{BackupLabel, Lsn, PgVersion, SystemIdentifier, TablespaceMap, TimelineId, WalRange, WalSegmentSize};
 use crate::provider::{DataPathName, DataRole, Labels, Member, ProviderName, SnapshotSet, total_bytes};
 use crate::store::Key;
@@ -143,6 +143,10 @@ pub struct Sentinel {
     pub from_standby: bool,
     /// The copy is not ours: then there are no sets, and nobody here can restore or delete it.
     pub outside: Option<OutsideCopy>,
+    /// Whether the server was shut down: then the backup keeps all the WAL that it needs for itself.
+    pub is_cold: bool,
+    /// Where its WAL is, when another tool keeps it; none when it is in our archive, or with the backup.
+    pub external_archive: Option<ExternalArchive>,
 }
 
 impl Sentinel {
@@ -304,6 +308,15 @@ struct Stored {
     from_standby: bool,
     #[serde(rename = "Outside", default, skip_serializing_if = "Option::is_none")]
     outside: Option<OutsideCopy>,
+    #[serde(rename = "Cold", default, skip_serializing_if = "is_false")]
+    is_cold: bool,
+    #[serde(rename = "ExternalArchive", default, skip_serializing_if = "Option::is_none")]
+    external_archive: Option<ExternalArchive>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl From<&Sentinel> for Stored {
@@ -334,6 +347,8 @@ impl From<&Sentinel> for Stored {
             consistency: sentinel.consistency,
             from_standby: sentinel.from_standby,
             outside: sentinel.outside.clone(),
+            is_cold: sentinel.is_cold,
+            external_archive: sentinel.external_archive.clone(),
         }
     }
 }
@@ -361,6 +376,8 @@ impl From<Stored> for Sentinel {
             consistency: stored.consistency,
             from_standby: stored.from_standby,
             outside: stored.outside,
+            is_cold: stored.is_cold,
+            external_archive: stored.external_archive,
         }
     }
 }

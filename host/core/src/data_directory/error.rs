@@ -118,6 +118,12 @@ pub enum PrepareError {
         /// Timeline of the backup.
         expected: TimelineId,
     },
+    /// A server has run on the copy of a cold backup.
+    #[error("`{}` was not cut by this backup: a server runs, or has crashed, on it since", directory.display())]
+    NotShutDown {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A server has been shut down on it.
     #[error("`{}` was not cut by this backup: a server has been shut down on it since", directory.display())]
     ShutDown {
@@ -215,7 +221,7 @@ impl Classify for PrepareError {
                 "it may have been restored from another backup: name that one, or empty the directory and restore this one; what you \
                  mount must be the snapshots that `backup-show` lists for this backup"
             }
-            Self::OtherTimeline { .. } | Self::ShutDown { .. } => {
+            Self::OtherTimeline { .. } | Self::ShutDown { .. } | Self::NotShutDown { .. } => {
                 "start again from the snapshot: a copy that has run is not the backup any more"
             }
             Self::LinkedDirectory { .. } => "only `pg_wal` and tablespaces may lie outside the data directory",

@@ -95,6 +95,7 @@ impl Fixture {
             tablespace_mapping: vec![(self.original_tablespace(), self.tablespace.clone())],
             original_locations: OriginalLocations::Foreign,
             wal_directory: None,
+            kept_wal: None,
             recovery: RecoverySettings {
                 restore_command: "stillframe wal-fetch %f %p".to_owned(),
                 target: RecoveryTarget::Name("it's here".to_owned()),

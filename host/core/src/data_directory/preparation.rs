@@ -17,7 +17,9 @@ use super::tablespaces::{self, Tablespaces};
 use super::wal::{self, WalPlace};
 use super::{Archiving, PrepareError, RecoverySettings, settings};
 use crate::files::{self, FileError};
-use crate::postgres::{BackupLabel, Lsn, PgControl, PgVersion, SystemIdentifier, TablespaceLink, TablespaceMap};
+use crate::postgres::{
+    BackupLabel, Lsn, PgControl, PgVersion, ServerState, SystemIdentifier, TablespaceLink, TablespaceMap, WalFileName,
+};
 
 /// A copy, the backup that it was cut by, and what shall become of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Preparation {
     pub original_locations: OriginalLocations,
     /// An empty directory for the WAL, made when missing; none leaves `pg_wal` where it is.
     pub wal_directory: Option<PathBuf>,
+    /// The WAL that a cold backup keeps for itself; none of a backup whose WAL is in the archive.
+    pub kept_wal: Option<KeptWal>,
     /// How to recover.
     pub recovery: RecoverySettings,
     /// Name of the backup, for those who ask later what this is.
@@ -50,6 +54,21 @@ pub struct Preparation {
     pub salvaged: Vec<SalvagedFile>,
     /// The only role that may connect, if the others shall not.
     pub lock_out: Option<LockOut>,
+}
+
+/// A segment that lies in no archive, and without which the copy does not start.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptWal {
+    /// Its name.
+    pub name: WalFileName,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for KeptWal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("KeptWal").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What lies at the original locations of tablespaces.
@@ -106,7 +125,7 @@ struct ProvenCopy<'preparation> {
 }
 
 impl<'preparation> ProvenCopy<'preparation> {
-    const STEPS: [Step<Self>; 13] = [
+    const STEPS: [Step<Self>; 14] = [
         // First: from here on, the copy cannot start without a label.
         Self::seal,
         // A run that is repeated finds the label of the first one. Without it the copy stands still while all else changes.
@@ -115,6 +134,8 @@ impl<'preparation> ProvenCopy<'preparation> {
         Self::close,
         Self::clean,
         Self::make_wal_ready,
+        // Where the archive does not have it, the server looks here.
+        Self::put_kept_wal,
         // Behind the emptying, and before anything says that the copy is ready.
         Self::place_salvaged,
         Self::link_tablespaces,
@@ -146,7 +167,7 @@ impl<'preparation> ProvenCopy<'preparation> {
             directory,
             tablespaces: tablespaces::find(preparation, control.catalog_version())?,
             control,
-            wal: wal::find_place(directory, preparation.wal_directory.as_deref())?,
+            wal: wal::find_place(directory, preparation.wal_directory.as_deref(), preparation.kept_wal.as_ref())?,
             assignments: preparation.recovery.assignments(preparation.version.major())?,
             // The group may read the cluster's files where it may enter its directory (`initdb --allow-group-access`).
             file_mode: 0o600 | found.mode() & 0o040,
@@ -158,7 +179,9 @@ impl<'preparation> ProvenCopy<'preparation> {
         if self.control.is_sealed() {
             return Ok(());
         }
-        files::write_atomically(&self.directory.join(PgControl::PATH), &self.control.sealed(), self.file_mode)
+        let is_cold = self.preparation.kept_wal.is_some();
+        let sealed = if is_cold { self.control.sealed_cold() } else { self.control.sealed() };
+        files::write_atomically(&self.directory.join(PgControl::PATH), &sealed, self.file_mode)
     }
 
     fn close(&self, _: &mut PreparationReport) -> Result<(), FileError> {
@@ -186,6 +209,11 @@ impl<'preparation> ProvenCopy<'preparation> {
             WalPlace::Linked(target) => Some(target.clone()),
         };
         Ok(())
+    }
+
+    fn put_kept_wal(&self, _: &mut PreparationReport) -> Result<(), FileError> {
+        let Some(KeptWal { name, content }) = &self.preparation.kept_wal else { return Ok(()) };
+        files::write_atomically(&self.directory.join("pg_wal").join(name.to_string()), content, self.file_mode)
     }
 
     fn link_tablespaces(&self, report: &mut PreparationReport) -> Result<(), FileError> {
@@ -294,10 +322,14 @@ fn prove_moment(preparation: &Preparation, control: &PgControl) -> Result<(), Pr
         return Ok(());
     }
     prove_between(preparation, "checkpoint", control.checkpoint(), label.checkpoint())?;
-    if control.is_shut_down() {
-        return Err(PrepareError::ShutDown { directory: preparation.data_directory.clone() });
+    let directory = || preparation.data_directory.clone();
+    match (&preparation.kept_wal, control.state()) {
+        (None, ServerState::ShutDown | ServerState::ShutDownInRecovery) => Err(PrepareError::ShutDown { directory: directory() }),
+        (None, ServerState::Other(_)) | (Some(_), ServerState::ShutDown) => Ok(()),
+        (Some(_), ServerState::ShutDownInRecovery | ServerState::Other(_)) => {
+            Err(PrepareError::NotShutDown { directory: directory() })
+        }
     }
-    Ok(())
 }
 
 /// A checkpoint that ended during the backup is the one with which it began, or a later one. That of a standby which has replayed

@@ -6,8 +6,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::PrepareError;
 use super::occupation::entry_names;
+use super::{KeptWal, PrepareError};
 use crate::files::{self, FileError, LOST_AND_FOUND};
 
 /// Directories that the server makes in `pg_wal` by itself.
@@ -22,8 +22,9 @@ pub(super) enum WalPlace {
     Linked(PathBuf),
 }
 
-/// Finds the place and refuses one that is in use; changes nothing.
-pub(super) fn find_place(directory: &Path, wanted: Option<&Path>) -> Result<WalPlace, PrepareError> {
+/// Finds the place and refuses one that is in use; changes nothing. What an earlier run of the same preparation has put there is no
+/// use of it.
+pub(super) fn find_place(directory: &Path, wanted: Option<&Path>, kept: Option<&KeptWal>) -> Result<WalPlace, PrepareError> {
     let link = directory.join("pg_wal");
     let target = match wanted {
         Some(path) if !path.is_absolute() => return Err(PrepareError::Relative { path: path.to_owned() }),
@@ -35,7 +36,7 @@ pub(super) fn find_place(directory: &Path, wanted: Option<&Path>) -> Result<WalP
             Err(source) => return Err(FileError::new("read", link, source).into()),
         },
     };
-    match find_entry(&target)? {
+    match find_entry(&target, kept)? {
         Some(example) => Err(PrepareError::WalDirectoryInUse { directory: target, example }),
         None => Ok(WalPlace::Linked(target)),
     }
@@ -60,7 +61,7 @@ pub(super) fn make_ready(directory: &Path, place: &WalPlace, directory_mode: u32
 }
 
 /// One entry that only a server can have written; none when the directory is empty or missing.
-fn find_entry(directory: &Path) -> Result<Option<String>, FileError> {
+fn find_entry(directory: &Path, kept: Option<&KeptWal>) -> Result<Option<String>, FileError> {
     let names = match entry_names(directory) {
         Ok(names) => names,
         Err(error) if error.source.kind() == ErrorKind::NotFound => return Ok(None),
@@ -68,6 +69,10 @@ fn find_entry(directory: &Path) -> Result<Option<String>, FileError> {
     };
     for name in names.into_iter().filter(|name| name != LOST_AND_FOUND) {
         if !OF_SERVER.contains(&name.as_str()) {
+            let is_kept = |kept: &KeptWal| std::fs::read(directory.join(&name)).is_ok_and(|found| found == kept.content);
+            if kept.is_some_and(|kept| kept.name.to_string() == name && is_kept(kept)) {
+                continue;
+            }
             return Ok(Some(name));
         }
         if let Some(inner) = entry_names(&directory.join(&name))?.first() {
@@ -106,9 +111,9 @@ mod tests {
             let (fixture, target) = linked("../wal");
             std::fs::create_dir_all(target.join(content).parent().unwrap()).unwrap();
             std::fs::write(target.join(content), "live").unwrap();
-            let error = find_place(&fixture.directory, None).unwrap_err();
+            let error = find_place(&fixture.directory, None, None).unwrap_err();
             assert!(matches!(error, PrepareError::WalDirectoryInUse { example, .. } if example == content));
-            assert!(find_place(&fixture.directory, Some(&target)).is_err(), "not even when it is asked for");
+            assert!(find_place(&fixture.directory, Some(&target), None).is_err(), "not even when it is asked for");
         }
     }
 
@@ -120,7 +125,7 @@ mod tests {
                 std::fs::create_dir_all(target.join("archive_status")).unwrap();
                 std::fs::create_dir_all(target.join(LOST_AND_FOUND)).unwrap();
             }
-            let place = find_place(&fixture.directory, None).unwrap();
+            let place = find_place(&fixture.directory, None, None).unwrap();
             assert_eq!(place, WalPlace::Linked(target.clone()));
             make_ready(&fixture.directory, &place, 0o700).unwrap();
             assert_eq!(std::fs::read_link(fixture.directory.join("pg_wal")).unwrap(), Path::new("../volume/wal"));
@@ -134,7 +139,7 @@ mod tests {
         std::fs::create_dir(&live).unwrap();
         std::fs::write(live.join("000000010000000000000001"), "live").unwrap();
         let wanted = fixture.beside("new wal");
-        let place = find_place(&fixture.directory, Some(&wanted)).unwrap();
+        let place = find_place(&fixture.directory, Some(&wanted), None).unwrap();
         make_ready(&fixture.directory, &place, 0o700).unwrap();
         assert_eq!(std::fs::read_link(fixture.directory.join("pg_wal")).unwrap(), wanted);
         assert_eq!(std::fs::read(live.join("000000010000000000000001")).unwrap(), b"live");
@@ -143,14 +148,14 @@ mod tests {
     #[test]
     fn a_real_directory_is_emptied_and_can_be_moved() {
         let fixture = Fixture::new(15);
-        let place = find_place(&fixture.directory, None).unwrap();
+        let place = find_place(&fixture.directory, None, None).unwrap();
         assert_eq!(place, WalPlace::Inside);
         make_ready(&fixture.directory, &place, 0o700).unwrap();
         assert_eq!(entry_names(&fixture.directory.join("pg_wal")).unwrap(), [""; 0]);
         let wanted = fixture.beside("new wal");
-        let place = find_place(&fixture.directory, Some(&wanted)).unwrap();
+        let place = find_place(&fixture.directory, Some(&wanted), None).unwrap();
         make_ready(&fixture.directory, &place, 0o700).unwrap();
         assert_eq!(std::fs::read_link(fixture.directory.join("pg_wal")).unwrap(), wanted);
-        assert!(matches!(find_place(&fixture.directory, Some(Path::new("wal"))), Err(PrepareError::Relative { .. })));
+        assert!(matches!(find_place(&fixture.directory, Some(Path::new("wal")), None), Err(PrepareError::Relative { .. })));
     }
 }

@@ -143,7 +143,17 @@ async fn prepare(
     let lifetime = waits.into_iter().fold(preflight::lifetime(push, 0, &server.primary), Duration::saturating_add);
     let ends_at = ports.clock.uptime().saturating_add(lifetime);
     let intent = preflight::intent(ports, push, &facts, &[], lifetime);
-    Ok(Prepared { facts, primary, paths, parts: Vec::new(), intent, ends_at, left, known: KnownSnapshots::default() })
+    Ok(Prepared {
+        facts,
+        primary,
+        paths,
+        parts: Vec::new(),
+        intent,
+        ends_at,
+        left,
+        known: KnownSnapshots::default(),
+        archive: preflight::Archive::Ours,
+    })
 }
 
 async fn start(ports: &Ports<'_>, server: Server<'_>, push: &PushRequest, prepared: &Prepared) -> Result<BackupSession, PushError> {
@@ -233,6 +243,8 @@ async fn stop(
         // Nobody can prove more of a copy that is not ours.
         consistency: Consistency::CoveredByBackupMode,
         from_standby: facts.in_recovery,
+        is_cold: false,
+        external_archive: None,
         outside: Some(OutsideCopy::default()),
     };
     Ok(StoppedSession { sentinel, connection: Some(connection), ends_at: prepared.ends_at })

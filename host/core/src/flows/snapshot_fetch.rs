@@ -4,6 +4,7 @@
 //! taken as what the operator mounted. From then on the copy is sealed: without its `backup_label` no server starts on it.
 
 pub(super) mod choose;
+pub(super) mod cold;
 mod elsewhere;
 mod error;
 pub(super) mod increment;
@@ -17,13 +18,15 @@ mod with_old_wal;
 use std::path::{Path, PathBuf};
 
 pub use choose::{BackupSelector, MissingWal};
+pub use cold::KeptWalError;
 pub use error::{FetchError, MissingFiles};
 pub use increment::IncrementError;
 pub use salvage::{SalvageError, SalvagedWal};
 
 use crate::catalog::{Backup, BackupState, CatalogContents, RestoreRecord, Sentinel};
 use crate::data_directory::{
-    self, Archiving, LockOut, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings, SalvagedFile,
+    self, Archiving, KeptWal, LockOut, Occupation, OriginalLocations, Preparation, PreparationReport, RecoverySettings,
+    SalvagedFile,
 };
 use crate::flows::wal_scan::{Reached, WalScan};
 use crate::flows::{Isolation, Ports, settle_states};
@@ -137,7 +140,9 @@ pub async fn snapshot_fetch(
         return Err(FetchError::SetFailed { name: sentinel.name.clone(), reason: reason.clone() });
     }
     // Recovery would notice, but only after hours of restoring.
+    let kept_wal = cold::read_kept(ports, sentinel).await?;
     check_wal(&seen, request, &choice).await?;
+    let recovery = cold::recovery(request, sentinel)?;
     let mut salvaged = salvage.as_ref().map(|salvage| take(salvage, &choice, &contents, request)).transpose()?;
     let occupation = check_destination(request, sentinel)?;
     if let (Some(salvage), Some(taken)) = (&salvage, &mut salvaged)
@@ -148,6 +153,7 @@ pub async fn snapshot_fetch(
         salvage.archive(ports, taken).await;
     }
     let files = salvaged.as_ref().map_or(&[][..], |salvaged| &salvaged.files);
+    let copy = Copy { request, sentinel, recovery, kept_wal, salvaged: files };
 
     let restored_by_provider = matches!(occupation, Occupation::Missing | Occupation::Empty);
     if let (true, Some(copy)) = (restored_by_provider, &sentinel.outside) {
@@ -156,10 +162,10 @@ pub async fn snapshot_fetch(
     let (records, preparation) = if restored_by_provider {
         // A snapshot that can never be restored must not cost an attempt.
         ready::check(ports, sentinel).await?;
-        fill(ports, request, sentinel, files, interrupted).await?
+        fill(ports, &copy, interrupted).await?
     } else {
         let recovery = await_recovery(ports, request, sentinel).await;
-        match prepare(request, sentinel, files, OriginalLocations::Foreign).await {
+        match copy.prepare(OriginalLocations::Foreign).await {
             Ok(prepared) => (Records { restore: None, recovery }, prepared),
             Err(error) => {
                 recovery::give_up(ports, recovery).await;
@@ -172,6 +178,15 @@ pub async fn snapshot_fetch(
     Ok(FetchReport { backup, restored_by_provider, restore, recovery, salvaged, preparation })
 }
 
+/// What becomes of the directory.
+struct Copy<'a> {
+    request: &'a FetchRequest,
+    sentinel: &'a Sentinel,
+    recovery: RecoverySettings,
+    kept_wal: Option<KeptWal>,
+    salvaged: &'a [SalvagedFile],
+}
+
 /// What the store says of a restore that has succeeded.
 struct Records {
     restore: Option<RestoreRecord>,
@@ -181,11 +196,10 @@ struct Records {
 /// Lets the providers restore, and prepares what they made.
 async fn fill(
     ports: &Ports<'_>,
-    request: &FetchRequest,
-    sentinel: &Sentinel,
-    salvaged: &[SalvagedFile],
+    copy: &Copy<'_>,
     interrupted: impl Future<Output = ()> + Send,
 ) -> Result<(Records, PreparationReport), FetchError> {
+    let Copy { request, sentinel, .. } = *copy;
     let mut restore = Restore::begin(ports, request, sentinel).await?;
     let restored = tokio::select! {
         biased;
@@ -200,9 +214,9 @@ async fn fill(
         // setting, and a second run prepares it.
         let recovery = await_recovery(ports, request, sentinel).await;
         let restore = restore.finish().await;
-        return Ok((Records { restore, recovery }, prepare(request, sentinel, salvaged, OriginalLocations::Ours).await?));
+        return Ok((Records { restore, recovery }, copy.prepare(OriginalLocations::Ours).await?));
     }
-    match prepare(request, sentinel, salvaged, OriginalLocations::Ours).await {
+    match copy.prepare(OriginalLocations::Ours).await {
         Ok(prepared) => Ok((Records { restore: restore.finish().await, recovery: None }, prepared)),
         Err(error) => Err(restore.take_back(error).await),
     }
@@ -212,6 +226,10 @@ async fn fill(
 /// it holds the target, since only its records tell times.
 async fn check_wal(ports: &Ports<'_>, request: &FetchRequest, choice: &Choice) -> Result<(), FetchError> {
     let sentinel = &choice.backup.sentinel;
+    // Nothing of it is here.
+    if sentinel.external_archive.is_some() {
+        return Ok(());
+    }
     let range = sentinel.wal_range();
     let first = WalSegment { timeline: sentinel.timeline, number: range.first }.file_name(sentinel.segment_size);
     if let Some(object) = ports.archive().find(first).await? {
@@ -229,7 +247,7 @@ async fn check_wal(ports: &Ports<'_>, request: &FetchRequest, choice: &Choice) -
     };
     // Before 13 a server takes the end of the archive for the target, which it is when nothing happened since.
     let is_lenient = sentinel.version.major() < FIRST_THAT_INSISTS && route.ends_because == LineEnd::ArchiveEnds;
-    if is_lenient || request.missing_wal == MissingWal::Accepted {
+    if is_lenient || request.missing_wal != MissingWal::Refused {
         tracing::warn!("{reason}");
         return Ok(());
     }
@@ -285,29 +303,28 @@ fn resolve_existing(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-async fn prepare(
-    request: &FetchRequest,
-    sentinel: &Sentinel,
-    salvaged: &[SalvagedFile],
-    originals: OriginalLocations,
-) -> Result<PreparationReport, FetchError> {
-    let preparation = Preparation {
-        // Where the data is, and not a link to it: what is made in it must not depend on the link.
-        data_directory: resolve_existing(&request.destination),
-        original_data_directory: sentinel.data_directory.clone(),
-        system_identifier: sentinel.system_identifier,
-        version: sentinel.version,
-        stop_lsn: sentinel.stop_lsn,
-        label: sentinel.backup_label.clone(),
-        tablespace_map: sentinel.tablespace_map.clone(),
-        tablespace_mapping: request.tablespace_mapping.clone(),
-        original_locations: originals,
-        wal_directory: request.wal_directory.clone(),
-        recovery: request.recovery.clone(),
-        backup: sentinel.name.to_string(),
-        salvaged: salvaged.to_vec(),
-        lock_out: request.precautions.lock_out.clone(),
-    };
-    let prepared = tokio::task::spawn_blocking(move || data_directory::prepare(&preparation)).await;
-    Ok(prepared.map_err(FetchError::Lost)??)
+impl Copy<'_> {
+    async fn prepare(&self, originals: OriginalLocations) -> Result<PreparationReport, FetchError> {
+        let (request, sentinel) = (self.request, self.sentinel);
+        let preparation = Preparation {
+            // Where the data is, and not a link to it: what is made in it must not depend on the link.
+            data_directory: resolve_existing(&request.destination),
+            original_data_directory: sentinel.data_directory.clone(),
+            system_identifier: sentinel.system_identifier,
+            version: sentinel.version,
+            stop_lsn: sentinel.stop_lsn,
+            label: sentinel.backup_label.clone(),
+            tablespace_map: sentinel.tablespace_map.clone(),
+            tablespace_mapping: request.tablespace_mapping.clone(),
+            original_locations: originals,
+            wal_directory: request.wal_directory.clone(),
+            kept_wal: self.kept_wal.clone(),
+            recovery: self.recovery.clone(),
+            backup: sentinel.name.to_string(),
+            salvaged: self.salvaged.to_vec(),
+            lock_out: request.precautions.lock_out.clone(),
+        };
+        let prepared = tokio::task::spawn_blocking(move || data_directory::prepare(&preparation)).await;
+        Ok(prepared.map_err(FetchError::Lost)??)
+    }
 }

@@ -9,9 +9,11 @@ pub(super) mod announce;
 pub(super) mod archiver;
 pub(super) mod assign;
 mod backup_mode;
+mod cold;
 pub(super) mod cover;
 pub(super) mod cut;
 mod error;
+mod external;
 mod labels;
 pub(super) mod leftovers;
 pub(super) mod preflight;
@@ -30,9 +32,12 @@ use crate::paths::Locator;
 use crate::postgres::{CheckpointMode, Connection};
 use crate::provider::{SnapshotSet, Token};
 
+use archiver::ArchiverRole;
 pub use assign::{PathRule, PathSelector, ProviderChoice};
+pub use cold::{ColdError, ColdServer, snapshot_push_cold};
 use cut::Cut;
 pub use error::PushError;
+pub use external::{ExternalWal, Unproven, snapshot_push_external};
 use preflight::{Part, Prepared};
 pub use standby::{Primary, StandbyError};
 use wait::Awaited;
@@ -106,7 +111,19 @@ pub async fn snapshot_push(
 ) -> Result<Backup, PushError> {
     let mut interrupted = pin!(interrupted);
     // Everything that can be wrong is found here, while nothing has happened yet.
-    let mut prepared = stoppable(preflight::prepare(ports, &mut server, request), interrupted.as_mut()).await?;
+    let prepared = stoppable(preflight::prepare(ports, &mut server, request), interrupted.as_mut()).await?;
+    let prepared = announced(ports, request, prepared, interrupted.as_mut()).await?;
+    let taken = stoppable(take(ports, server, request, &prepared), interrupted).await;
+    publish(ports, request, &prepared, taken).await
+}
+
+/// Makes the backup known to everybody who deletes.
+async fn announced(
+    ports: &Ports<'_>,
+    request: &PushRequest,
+    mut prepared: Prepared,
+    mut interrupted: Pin<&mut (impl Future<Output = ()> + Send)>,
+) -> Result<Prepared, PushError> {
     // What earlier ones left, as far as it takes no time and no decision.
     let settling = async {
         prepared.left.settle(ports, &request.lease).await;
@@ -114,20 +131,29 @@ pub async fn snapshot_push(
     };
     stoppable(settling, interrupted.as_mut()).await?;
     // Whoever deletes has finished, or will see the intent.
-    let lease = stoppable(async { Ok(ports.lease(&request.lease).await?) }, interrupted.as_mut()).await?;
+    let lease = stoppable(async { Ok(ports.lease(&request.lease).await?) }, interrupted).await?;
     // From here on the catalog knows of the backup; nothing is cut before.
     announce::announce(ports, lease, request, &mut prepared).await?;
-    let taken = stoppable(take(ports, server, request, &prepared), interrupted).await;
+    Ok(prepared)
+}
+
+/// Publishes what was taken, or undoes it.
+async fn publish(
+    ports: &Ports<'_>,
+    request: &PushRequest,
+    prepared: &Prepared,
+    taken: Result<Sentinel, PushError>,
+) -> Result<Backup, PushError> {
     let sentinel = match taken {
         Ok(sentinel) => sentinel,
-        Err(error) => return Err(undo::undo(ports, &prepared, error).await),
+        Err(error) => return Err(undo::undo(ports, prepared, error).await),
     };
     // The commit point: before it there is no backup, after it there is one.
     match ports.catalog().publish(&sentinel).await {
         Ok(()) => {}
         // It may be there: then its snapshot must be, too. The intent keeps it accounted for.
         Err(error @ (CatalogError::PublicationUnknown { .. } | CatalogError::NotKept { .. })) => return Err(error.into()),
-        Err(error) => return Err(undo::undo(ports, &prepared, error.into()).await),
+        Err(error) => return Err(undo::undo(ports, prepared, error.into()).await),
     }
     // The sentinel accounts for the snapshot now. An intent that stays beside it means nothing to any reader.
     if let Err(error) = ports.catalog().remove_intent(&request.name).await {
@@ -151,29 +177,49 @@ pub(super) async fn stoppable<T>(
 
 /// Everything from backup mode to a restorable snapshot.
 async fn take(ports: &Ports<'_>, server: Server<'_>, request: &PushRequest, prepared: &Prepared) -> Result<Sentinel, PushError> {
-    // Before backup mode: it may take long, and a disk that is cut holds only what has reached it.
-    let deadline = request.deadlines.cut;
-    tokio::select! {
-        flushed = server.locator.flush(&prepared.paths) => flushed?,
-        () = ports.clock.sleep(deadline) => return Err(PushError::FlushDeadline(deadline)),
-    }
+    flush(ports, server.locator, request, prepared).await?;
+    let (mut cut, mut asked, role) = cut_and_ask(ports, server, request, prepared).await?;
+    // Without start…stop in the archive the set cannot be restored: the stop record is written after the cut.
+    let awaited = Awaited::of(&prepared.facts, cut.start_lsn, cut.stop_lsn, role, request.deadlines.archive);
+    wait::until_archived(ports, &awaited, Some(&mut *asked)).await?;
+    wait::until_ready(ports, &mut cut, request, prepared).await?;
+    check_time(ports, prepared)?;
+    Ok(sentinel(request, prepared, cut))
+}
+
+/// Cuts in backup mode, and chooses whose archiver tells of its WAL.
+async fn cut_and_ask(
+    ports: &Ports<'_>,
+    server: Server<'_>,
+    request: &PushRequest,
+    prepared: &Prepared,
+) -> Result<(Cut, Box<dyn Connection>, ArchiverRole), PushError> {
     let (in_backup_mode, ends_segment) = match server.primary {
         Primary::Unknown => (None, None),
         Primary::EndsSegment(primary) => (None, Some(primary)),
         Primary::InBackupMode(primary) => (Some(primary), None),
     };
-    let (mut cut, session) = cut::cut(ports, server.connection, in_backup_mode, request, prepared).await?;
-    let (mut asked, role) = archiver::choose(ports, session, ends_segment, request, prepared).await?;
-    // Without start…stop in the archive the set cannot be restored: the stop record is written after the cut.
-    let awaited = Awaited::of(&prepared.facts, cut.start_lsn, cut.stop_lsn, role, request.deadlines.archive);
-    wait::until_archived(ports, &awaited, Some(&mut *asked)).await?;
-    wait::until_ready(ports, &mut cut, request, prepared).await?;
-    // Everybody who deletes WAL reckons with the intent until it expires, and not one second longer. Who expires it behind another
-    // clock gives the backup up before, which the publication finds.
+    let (cut, session) = cut::cut(ports, server.connection, in_backup_mode, request, prepared).await?;
+    let (asked, role) = archiver::choose(ports, session, ends_segment, request, prepared).await?;
+    Ok((cut, asked, role))
+}
+
+/// Before backup mode: it may take long, and a disk that is cut holds only what has reached it.
+async fn flush(ports: &Ports<'_>, locator: &dyn Locator, request: &PushRequest, prepared: &Prepared) -> Result<(), PushError> {
+    let deadline = request.deadlines.cut;
+    tokio::select! {
+        flushed = locator.flush(&prepared.paths) => Ok(flushed?),
+        () = ports.clock.sleep(deadline) => Err(PushError::FlushDeadline(deadline)),
+    }
+}
+
+/// Everybody who deletes WAL reckons with the intent until it expires, and not one second longer. Who expires it behind another
+/// clock gives the backup up before, which the publication finds.
+fn check_time(ports: &Ports<'_>, prepared: &Prepared) -> Result<(), PushError> {
     if ports.clock.uptime() >= prepared.ends_at {
         return Err(PushError::Expired { at: prepared.intent.expires_at });
     }
-    Ok(sentinel(request, prepared, cut))
+    Ok(())
 }
 
 fn sentinel(request: &PushRequest, prepared: &Prepared, cut: Cut) -> Sentinel {
@@ -201,6 +247,8 @@ fn sentinel(request: &PushRequest, prepared: &Prepared, cut: Cut) -> Sentinel {
         consistency,
         from_standby: facts.in_recovery,
         outside: None,
+        is_cold: false,
+        external_archive: None,
     }
 }
 

@@ -6,12 +6,14 @@
 
 mod contents;
 mod error;
+mod kept;
 mod need;
 
 pub use contents::{ContentProblem, ContentReport, ReadingProgress};
 pub use error::VerifyError;
+pub use kept::KeptState;
 
-use crate::catalog::{BackupName, CatalogError, RestorePointName};
+use crate::catalog::{BackupName, CatalogError, ExternalArchive, RestorePointName};
 use crate::flows::archive_map::{ArchiveMap, SegmentSizeFound, SizeSource};
 use crate::flows::{AnyBackupName, BackupKind, Ports};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalRange, WalSegmentSize};
@@ -103,6 +105,27 @@ pub struct BackupCheck {
     pub segment_size: WalSegmentSize,
     /// Those that are not archived.
     pub missing: Vec<WalRange>,
+    /// What was found of the WAL that it keeps for itself; none of a backup whose WAL is in the archive.
+    pub kept: Option<KeptState>,
+    /// Who keeps its WAL, when another tool does: then nothing of it is verified here.
+    pub external: Option<ExternalArchive>,
+}
+
+impl BackupCheck {
+    /// Its own segments, as far as they must be in the archive.
+    fn archived(&self) -> Option<WalRange> {
+        self.range.filter(|_| self.kept.is_none() && self.external.is_none())
+    }
+
+    /// Whether nothing that it needs for itself is known to be missing or damaged; none when its record does not tell what that is.
+    #[must_use]
+    pub fn is_whole(&self) -> Option<bool> {
+        match &self.kept {
+            Some(kept) => Some(matches!(kept, KeptState::Present | KeptState::Proven | KeptState::NotVerified(_))),
+            None if self.external.is_some() => None,
+            None => self.range.map(|_| self.missing.is_empty()),
+        }
+    }
 }
 
 /// What was found about the segments between a backup and one of its increments.
@@ -152,10 +175,13 @@ pub async fn wal_verify(
 
     let bases: Vec<Base> = own.iter().filter_map(Own::base).collect();
     let needed = need::lines(&map, &bases, request);
-    let backups: Vec<BackupCheck> = own.iter().map(|own| need::check_own(&map, own)).collect();
+    let mut backups: Vec<BackupCheck> = own.iter().map(|own| need::check_own(&map, own)).collect();
+    for check in &mut backups {
+        check.kept = kept::look(ports, &map, &check.name, request.depth).await?;
+    }
     let increments = need::increments(&map, request);
     let same_size = |check: &&BackupCheck| check.segment_size == map.size.size;
-    let own_ranges = backups.iter().filter(same_size).filter_map(|check| check.range);
+    let own_ranges = backups.iter().filter(same_size).filter_map(BackupCheck::archived);
     let to_increments = increments.iter().flat_map(|check| check.replay.iter().copied());
     let all = ranges::union(needed.iter().copied().chain(own_ranges).chain(to_increments).collect());
     let gaps =
@@ -198,7 +224,11 @@ impl VerifyReport {
         let histories =
             |wanted: fn(&TimelineOrigin) -> bool| self.histories.iter().filter(move |problem| wanted(&problem.origin)).count();
         let damaged_histories = histories(|origin| matches!(origin, TimelineOrigin::Damaged(_))) as u64;
-        let damaged = self.contents.as_ref().map_or(0, |contents| contents.damaged) + damaged_histories;
+        let kept = |is_meant: fn(&KeptState) -> bool| {
+            self.backups.iter().filter_map(|check| check.kept.as_ref()).filter(|kept| is_meant(kept)).count() as u64
+        };
+        let damaged_kept = kept(|kept| matches!(kept, KeptState::Damaged(_)));
+        let damaged = self.contents.as_ref().map_or(0, |contents| contents.damaged) + damaged_histories + damaged_kept;
         if damaged > 0 {
             return Err(VerifyError::Damaged { count: damaged, missing: self.missing_count() });
         }
@@ -207,6 +237,7 @@ impl VerifyReport {
         }
         let missing_histories = histories(|origin| matches!(origin, TimelineOrigin::Missing)) as u64;
         let missing = self.missing_count() + self.contents.as_ref().map_or(0, |contents| contents.vanished) + missing_histories;
+        let missing = missing + kept(|kept| matches!(kept, KeptState::Missing));
         if missing > 0 {
             return Err(VerifyError::Missing { count: missing });
         }
@@ -218,6 +249,11 @@ impl VerifyReport {
         }
         let unreadable_histories = histories(|origin| matches!(origin, TimelineOrigin::Unreadable(_))) as u64;
         let not_verified = self.contents.as_ref().map_or(0, |contents| contents.not_verified) + unreadable_histories;
+        let external = self.backups.iter().filter(|check| check.external.is_some()).count() as u64;
+        if external > 0 && not_verified == 0 {
+            return Err(VerifyError::External { count: external });
+        }
+        let not_verified = not_verified + kept(|kept| matches!(kept, KeptState::NotVerified(_)));
         if not_verified > 0 {
             return Err(VerifyError::NotVerified { count: not_verified });
         }

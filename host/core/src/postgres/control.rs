@@ -8,7 +8,7 @@
 use thiserror::Error;
 
 use crate::error::{Classify, ErrorClass};
-use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
+use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalSegmentSize};
 
 /// Size of the file in every supported version.
 const FILE_BYTES: usize = 8192;
@@ -48,8 +48,16 @@ const LIMITS: usize = 52;
 const REDO: usize = 0;
 const TIMELINE: usize = 8;
 
+/// Where, after the copy, a constant stands that proves the place of what follows it, and the size of WAL segments behind it.
+const FLOAT_FORMAT: usize = 80;
+const FLOAT_FORMAT_VALUE: f64 = 1_234_567.0;
+const SEGMENT_SIZE: usize = 100;
+
 /// States of a server that was shut down, as a primary and as a standby.
-const SHUT_DOWN: [u32; 2] = [1, 2];
+const SHUT_DOWN: [u32; 2] = [1, SHUT_DOWN_IN_RECOVERY];
+
+/// State of a standby that was shut down.
+const SHUT_DOWN_IN_RECOVERY: u32 = 2;
 
 /// States of a server that replays what others wrote, and writes no WAL: shut down in recovery, and in archive recovery. Crash
 /// recovery is not among them, since a primary goes through it.
@@ -172,6 +180,37 @@ impl PgControl {
         SHUT_DOWN.contains(&u32::from_ne_bytes(field(&self.bytes, STATE)))
     }
 
+    /// The state of the server, as `pg_controldata` names it.
+    #[must_use]
+    pub fn state(&self) -> ServerState {
+        match u32::from_ne_bytes(field(&self.bytes, STATE)) {
+            1 => ServerState::ShutDown,
+            SHUT_DOWN_IN_RECOVERY => ServerState::ShutDownInRecovery,
+            0 => ServerState::Other("starting up"),
+            3 => ServerState::Other("shutting down"),
+            4 => ServerState::Other("in crash recovery"),
+            5 => ServerState::Other("in archive recovery"),
+            6 => ServerState::Other("in production"),
+            _ => ServerState::Other("unrecognized"),
+        }
+    }
+
+    /// Segment size of the cluster; none where the file has another layout than every known version.
+    #[must_use]
+    pub fn segment_size(&self) -> Option<WalSegmentSize> {
+        let behind = self.behind_copy();
+        let has_known_layout =
+            f64::from_ne_bytes(field(&self.bytes, behind + FLOAT_FORMAT)).to_bits() == FLOAT_FORMAT_VALUE.to_bits();
+        let bytes = has_known_layout.then(|| u32::from_ne_bytes(field(&self.bytes, behind + SEGMENT_SIZE)))?;
+        WalSegmentSize::try_from(bytes).ok()
+    }
+
+    /// The contents of the file.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Whether the server can start from it only with a `backup_label`.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
@@ -181,7 +220,21 @@ impl PgControl {
     /// The same file, sealed.
     #[must_use]
     pub fn sealed(&self) -> Vec<u8> {
+        self.sealed_in(u32::from_ne_bytes(field(&self.bytes, STATE)))
+    }
+
+    /// The same file of a primary that was shut down, sealed, for a label that asks for no end of a backup.
+    ///
+    /// A server takes such a label only from a standby. This is what `pg_rewind` leaves behind as well: with it, the end of the
+    /// backup is the position from which replay begins.
+    #[must_use]
+    pub fn sealed_cold(&self) -> Vec<u8> {
+        self.sealed_in(SHUT_DOWN_IN_RECOVERY)
+    }
+
+    fn sealed_in(&self, state: u32) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
+        bytes[STATE..STATE + 4].copy_from_slice(&state.to_ne_bytes());
         for place in self.pointers() {
             bytes[place..place + 8].copy_from_slice(&SEALED_CHECKPOINT.0.to_ne_bytes());
         }
@@ -203,6 +256,17 @@ impl PgControl {
     fn has_previous_checkpoint(&self) -> bool {
         self.control_version() < FIRST_WITH_ONE_CHECKPOINT
     }
+}
+
+/// What `pg_control` says of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerState {
+    /// A primary, or a server that never was anything else, was shut down.
+    ShutDown,
+    /// A standby was.
+    ShutDownInRecovery,
+    /// It runs, or it was not shut down, in the words of `pg_controldata`.
+    Other(&'static str),
 }
 
 /// The settings of a primary that a server which replays its WAL must not fall short of.

@@ -72,6 +72,8 @@ pub fn published_backup(number: u32) -> Backup {
         consistency: Consistency::Atomic,
         from_standby: false,
         outside: None,
+        is_cold: false,
+        external_archive: None,
     };
     Backup::published(sentinel)
 }

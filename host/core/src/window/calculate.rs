@@ -110,6 +110,8 @@ pub enum Unusable {
     Failed(String),
     /// Its deletion has begun.
     Condemned,
+    /// Its WAL is kept elsewhere, so that nothing here tells how far it is recovered.
+    External(String),
     /// These segments of its own are missing.
     WalMissing(Vec<WalRange>),
     /// It is of a cluster that was here before.
@@ -159,6 +161,7 @@ fn fault(backup: &WindowBackup, input: &WindowInput, cluster: Option<SystemIdent
         Standing::Condemned => Some(Unusable::Condemned),
         Standing::Failed(reason) => Some(Unusable::Failed(reason.clone())),
         Standing::NotReady => Some(Unusable::NotReady),
+        Standing::External(place) => Some(Unusable::External(place.clone())),
         Standing::Good | Standing::Standalone if Some(backup.system_identifier) != cluster => {
             Some(Unusable::OtherCluster(backup.system_identifier))
         }
@@ -192,11 +195,16 @@ fn add_pieces<'a>(
     // By the first segment of the stretch; the backups are in the order of their ends.
     let mut starts: BTreeMap<u64, Vec<&'a WindowBackup>> = BTreeMap::new();
     for backup in bases.iter().filter(|backup| line.history().contains(backup.timeline, backup.stop)) {
-        let Some(stretch) = line.stretch_of(backup.start, backup.stop) else { continue };
+        let Some(stretch) = line.stretch_of(backup.start, backup.stop) else {
+            if backup.keeps_wal && usable.insert(&backup.name) {
+                pieces.push(own_end(backup, own_end_because(line, backup)));
+            }
+            continue;
+        };
         usable.insert(&backup.name);
         match backup.standing {
             Standing::Standalone => {
-                pieces.push(standalone(backup));
+                pieces.push(own_end(backup, IntervalEnd::Standalone));
                 pieces.extend(to_increments(line, stretch.end, backup));
             }
             _ => starts.entry(stretch.first).or_default().push(backup),
@@ -232,8 +240,8 @@ fn add_pieces<'a>(
     }
 }
 
-/// A backup that stands alone is recovered to its own end.
-fn standalone(backup: &WindowBackup) -> RecoverableInterval {
+/// What a backup is recovered to that goes to its own end and no further.
+fn own_end(backup: &WindowBackup, ends_because: IntervalEnd) -> RecoverableInterval {
     let end = Point { lsn: backup.stop, time: Some(backup.finished_at) };
     RecoverableInterval {
         timeline: backup.timeline,
@@ -242,7 +250,15 @@ fn standalone(backup: &WindowBackup) -> RecoverableInterval {
         from: end,
         to: end,
         followed: backup.timeline,
-        ends_because: IntervalEnd::Standalone,
+        ends_because,
+    }
+}
+
+/// Why recovery goes no further from a backup that keeps its own WAL, where the archive does not have it.
+fn own_end_because(line: &Line<'_>, backup: &WindowBackup) -> IntervalEnd {
+    match backup.standing {
+        Standing::Standalone => IntervalEnd::Standalone,
+        _ => line.end_behind(backup.start).into(),
     }
 }
 

@@ -80,6 +80,14 @@ pub enum Refusal {
         /// The storage system's words.
         reason: String,
     },
+    /// Its WAL is not in this archive.
+    #[error("the WAL of the backup `{name}` is kept by {place}, and nothing here tells how far it goes")]
+    External {
+        /// The backup.
+        name: BackupName,
+        /// Who keeps it, and where.
+        place: String,
+    },
     /// It is restored to its own end and no further.
     #[error("the backup `{0}` stands alone: the WAL behind its end was given up")]
     Standalone(BackupName),
@@ -154,7 +162,9 @@ pub fn can_restore(input: &WindowInput, question: &Question<'_>) -> Result<Route
             match &backup.standing {
                 Standing::Condemned => Err(Refusal::Condemned(name.clone())),
                 Standing::Failed(reason) => Err(Refusal::Failed { name: name.clone(), reason: reason.clone() }),
-                Standing::Good | Standing::Standalone | Standing::NotReady => route(input, backup, question),
+                Standing::Good | Standing::Standalone | Standing::NotReady | Standing::External(_) => {
+                    route(input, backup, question)
+                }
             }
         }
         WantedBackup::Latest => route(input, candidates(input, question.now).last().ok_or(Refusal::NoBackups)?, question),
@@ -176,7 +186,7 @@ fn newest_that_reaches(input: &WindowInput, question: &Question<'_>) -> Result<R
     let is_fit = |backup: &&WindowBackup| match backup.standing {
         Standing::Good => true,
         Standing::Standalone => backup.reaches_alone(question.target),
-        Standing::NotReady | Standing::Failed(_) | Standing::Condemned => false,
+        Standing::NotReady | Standing::Failed(_) | Standing::Condemned | Standing::External(_) => false,
     };
     let usable: Vec<&WindowBackup> = candidates(input, question.now).into_iter().filter(is_fit).collect();
     // Where a transaction or a restore point lies in the WAL is not known: from a backup after it, recovery would run past it.
@@ -202,6 +212,9 @@ fn newest_that_reaches(input: &WindowInput, question: &Question<'_>) -> Result<R
 /// Finds the way from one backup.
 fn route(input: &WindowInput, backup: &WindowBackup, question: &Question<'_>) -> Result<Route, Refusal> {
     let name = || backup.name.clone();
+    if let Standing::External(place) = &backup.standing {
+        return Err(Refusal::External { name: name(), place: place.clone() });
+    }
     let unreachable = |reason: String| Err(Refusal::Unreachable { name: name(), reason });
     match *question.target {
         RecoveryTarget::Time(moment) if moment < backup.finished_at => {
@@ -225,7 +238,11 @@ fn route(input: &WindowInput, backup: &WindowBackup, question: &Question<'_>) ->
     }
     let line = Line::new(input, history);
     let own = backup.wal_range();
-    let Some(stretch) = line.stretch_of(backup.start, backup.stop) else {
+    let archived = line.stretch_of(backup.start, backup.stop);
+    if backup.keeps_wal && (archived.is_none() || *question.target == RecoveryTarget::Immediate) {
+        return own_end(&line, backup, question);
+    }
+    let Some(stretch) = archived else {
         return Err(Refusal::WalMissing { name: name(), missing: line.missing(own.first, own.last), end: None });
     };
     let last = match *question.target {
@@ -247,6 +264,22 @@ fn route(input: &WindowInput, backup: &WindowBackup, question: &Question<'_>) ->
         replay: line.replayed(stretch, own.first, last),
         end: stretch.end,
         ends_because: line.end_of(stretch),
+    })
+}
+
+/// The way from a backup that keeps its own WAL, over nothing else.
+fn own_end(line: &Line<'_>, backup: &WindowBackup, question: &Question<'_>) -> Result<Route, Refusal> {
+    if let RecoveryTarget::Lsn(position) = *question.target {
+        let first = backup.wal_range().first;
+        let missing = line.missing(first, (position.0 / backup.segment_size.bytes()).max(first));
+        return Err(Refusal::WalMissing { name: backup.name.clone(), missing, end: Some(backup.stop) });
+    }
+    Ok(Route {
+        backup: backup.name.clone(),
+        followed: line.history().timeline(),
+        replay: Vec::new(),
+        end: backup.stop,
+        ends_because: line.end_behind(backup.start),
     })
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::TimelineOrigin;
 use crate::catalog::age::{Age, oldest_first};
-use crate::catalog::{Backup, BackupName, BackupState};
+use crate::catalog::{Backup, BackupName, BackupState, ExternalArchive};
 use crate::data_directory::RecoveryTarget;
 use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
 
@@ -51,6 +51,8 @@ pub struct WindowBackup {
     pub system_identifier: SystemIdentifier,
     /// What it is good for.
     pub standing: Standing,
+    /// Whether it keeps the WAL up to its own end for itself, so that nothing of the archive is needed to get there.
+    pub keeps_wal: bool,
     /// Where its increments end: so far its WAL stays even if it stands alone.
     pub points: Vec<(TimelineId, Lsn)>,
 }
@@ -68,6 +70,8 @@ pub enum Standing {
     Failed(String),
     /// Its deletion has begun.
     Condemned,
+    /// Its WAL is not in this archive, but there.
+    External(String),
 }
 
 impl From<&Backup> for WindowBackup {
@@ -76,6 +80,9 @@ impl From<&Backup> for WindowBackup {
         let standing = match &backup.state {
             _ if backup.is_condemned => Standing::Condemned,
             BackupState::Failed(reason) => Standing::Failed(reason.clone()),
+            _ if sentinel.external_archive.is_some() => {
+                Standing::External(sentinel.external_archive.as_ref().map(ExternalArchive::describe).unwrap_or_default())
+            }
             _ if backup.is_standalone => Standing::Standalone,
             BackupState::Cut => Standing::NotReady,
             BackupState::Ready => Standing::Good,
@@ -90,6 +97,7 @@ impl From<&Backup> for WindowBackup {
             segment_size: sentinel.segment_size,
             system_identifier: sentinel.system_identifier,
             standing,
+            keeps_wal: sentinel.is_cold,
             points: backup.increments.iter().map(|increment| (increment.timeline, increment.to)).collect(),
         }
     }

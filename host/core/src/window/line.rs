@@ -73,6 +73,13 @@ impl<'a> Line<'a> {
         later.map_or(LineEnd::ArchiveEnds, |last| LineEnd::Missing(self.missing(next, last)))
     }
 
+    /// Why replay goes no further that begins at a position whose segment is not archived.
+    pub(crate) fn end_behind(&self, start: Lsn) -> LineEnd {
+        let first = start.0 / self.input.segment_size.bytes();
+        let later = self.stretches.get(self.stretches.partition_point(|other| other.first <= first));
+        later.map_or(LineEnd::ArchiveEnds, |later| LineEnd::Missing(self.missing(first, later.first.saturating_sub(1).max(first))))
+    }
+
     /// The segment without which replay over this stretch goes no further.
     pub(crate) fn next_needed(&self, stretch: &Stretch) -> u64 {
         stretch.end.0 / self.input.segment_size.bytes()

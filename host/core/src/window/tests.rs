@@ -41,6 +41,7 @@ fn backup(seed: u8, on: u32, start: u64, stop: u64) -> WindowBackup {
         segment_size: SIZE,
         system_identifier: SystemIdentifier(7),
         standing: Standing::Good,
+        keeps_wal: false,
         points: Vec::new(),
     }
 }

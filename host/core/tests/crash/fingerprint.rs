@@ -40,6 +40,7 @@ pub(crate) fn of_everything(world: &World) -> u64 {
     }
     print.add(&format!("{:?} {} {:?}", world.server.facts(), world.server.in_backup_mode(), world.clock.now()));
     print.add(&format!("{:?} {:?}", world.servers.lock().unwrap(), world.restoring.lock().unwrap()));
+    print.add(&format!("{:?}", world.stopped.as_ref().map(|server| server.files().control.checkpoint())));
     print.add_files(&world.root());
     print.hasher.finish()
 }
@@ -50,7 +51,7 @@ pub(crate) fn of_backups(world: &World, contents: &CatalogContents) -> u64 {
     for Backup { permanence, state, is_condemned, is_standalone, .. } in &contents.backups {
         print.add(&format!("{permanence:?} {state:?} {is_condemned} {is_standalone}"));
     }
-    let is_needed = |key: &Key| key.as_str().contains("/wal_005/") || key.file_name() == "sentinel.json";
+    let is_needed = |key: &Key| key.as_str().contains("/wal_005/") || ["sentinel.json", "shutdown-wal"].contains(&key.file_name());
     for (key, body) in world.store.snapshot().into_iter().filter(|(key, _)| is_needed(key)) {
         print.add(key.as_str());
         print.add_object(&body);

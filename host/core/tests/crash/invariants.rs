@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stillframe_core::catalog::{Backup, Intent, Permanence};
+use stillframe_core::catalog::{Backup, Catalog, Intent, Permanence};
 use stillframe_core::data_directory::{Archiving, Inclusion, RecoverySettings, RecoveryTarget, TargetAction, TargetTimeline};
 use stillframe_core::flows::{
     Action, Announcement, BackupSelector, Discrepancy, FetchRequest, Isolation, MissingWal, Precautions, ReleaseHosts,
@@ -68,6 +68,10 @@ pub(crate) async fn assert_always(world: &World, situation: &str) {
         let last = if is_moment(backup) { *own.end() } else { *WAL.end() };
         let missing: Vec<u32> = (*own.start()..=last).filter(|number| !archived.contains(number)).collect();
         assert!(missing.is_empty(), "protected_wal_present: {situation}: {} lacks {missing:?}", backup.sentinel.name);
+    }
+    for backup in standing().filter(|backup| backup.sentinel.is_cold) {
+        let kept = Catalog::new(&*world.store, &world.layout).keeps_wal(&backup.sentinel.name).await.unwrap();
+        assert!(kept, "a_cold_backup_has_its_wal: {situation}: {}", backup.sentinel.name);
     }
     for increment in standing().flat_map(|backup| &backup.increments) {
         let needed = increment.replay.iter().flat_map(|range| range.first..=range.last);

@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
+mod cold;
 mod deletion;
 mod drill;
 mod fetch;

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use stillframe_core::data_directory::{StoppedError, StoppedFiles, StoppedServer};
 use stillframe_core::error::ErrorClass;
 use stillframe_core::files::FileError;
-use stillframe_core::flows::{NoProgress, Ports, Primary, ProviderSource, Server};
+use stillframe_core::flows::{ColdServer, NoProgress, Ports, Primary, ProviderSource, Server};
 use stillframe_core::paths::{Locator, PathError};
 use stillframe_core::postgres::{
-    ArchiverStatus, CheckpointMode, Connection, ConnectionError, ConnectionFault, Lsn, ServerFacts, StoppedBackup,
+    ArchiverStatus, CheckpointMode, Connection, ConnectionError, ConnectionFault, Lsn, ServerFacts, StoppedBackup, WalFileName,
 };
 use stillframe_core::provider::{
     CreateRequest, DataPath, Deletion, LockMode, Provider, ProviderDescription, ProviderError, ProviderFault, ProviderName,
     RestoreRequest, Restored, SetReference, SnapshotSet, Volume,
 };
 use stillframe_core::store::{Key, ObjectEntry, PutOutcome, Store, StoreError};
-use stillframe_core::testing::{Effect, FakeLocator, FakeProvider, FakeServer, Fault, FileWatch, Fuse, MemoryStore, When};
+use stillframe_core::testing::{
+    Effect, FakeLocator, FakeProvider, FakeServer, FakeStoppedServer, Fault, FileWatch, Fuse, MemoryStore, When,
+};
 
 use crate::programs::{FusedPrograms, Servers};
 use crate::world::{Restoring, Starts, Stops, World};
@@ -29,6 +32,7 @@ pub(crate) struct Seams<'a> {
     store: FusedStore,
     providers: FusedProviders,
     locator: FusedLocator,
+    stopped: FusedStopped,
     programs: FusedPrograms,
     _files: FileWatch,
 }
@@ -42,6 +46,7 @@ impl<'a> Seams<'a> {
             server: world.server.clone(),
             restoring: world.restoring.clone(),
             servers: world.servers.clone(),
+            is_shut_down: world.stopped.is_some(),
         };
         Self {
             store: FusedStore { fuse: fuse.clone(), inner: world.store.clone(), server: world.server.clone() },
@@ -50,6 +55,7 @@ impl<'a> Seams<'a> {
                 providers: world.providers.iter().map(|inner| Arc::new(provider(inner))).collect(),
             },
             locator: FusedLocator { fuse: fuse.clone() },
+            stopped: FusedStopped { fuse: fuse.clone(), inner: world.stopped.clone() },
             programs: FusedPrograms::new(world, &fuse),
             _files: FileWatch::new(&world.root(), &fuse),
             fuse,
@@ -70,6 +76,10 @@ impl<'a> Seams<'a> {
 
     pub(crate) fn programs(&self) -> &FusedPrograms {
         &self.programs
+    }
+
+    pub(crate) fn cold_server(&self) -> ColdServer<'_> {
+        ColdServer { stopped: &self.stopped, locator: &self.locator }
     }
 
     pub(crate) fn server(&self) -> Server<'_> {
@@ -117,7 +127,8 @@ impl FusedStore {
     /// What is written once and never again.
     fn is_immutable(key: &Key) -> bool {
         let is_wal = key.as_str().contains("/wal_005/") && !key.as_str().ends_with(".sha256");
-        is_wal || key.as_str().contains("/restore_points_001/") || ["sentinel.json", "intent.json"].contains(&key.file_name())
+        let is_record = ["sentinel.json", "intent.json", "shutdown-wal"].contains(&key.file_name());
+        is_wal || key.as_str().contains("/restore_points_001/") || is_record
     }
 }
 
@@ -261,6 +272,7 @@ struct FusedProvider {
     server: FakeServer,
     restoring: Restoring,
     servers: Servers,
+    is_shut_down: bool,
 }
 
 impl FusedProvider {
@@ -304,7 +316,7 @@ impl Provider for FusedProvider {
     }
 
     async fn create(&self, request: &CreateRequest) -> Result<SnapshotSet, ProviderError> {
-        if self.server.in_backup_mode() == 0 {
+        if self.server.in_backup_mode() == 0 && !self.is_shut_down {
             self.fuse.accuse("nothing is cut outside backup mode".to_owned());
         }
         if !self.fuse.effects().iter().any(|(name, _)| name == "flush") {
@@ -364,5 +376,28 @@ impl Locator for FusedLocator {
 
     async fn flush(&self, paths: &[DataPath]) -> Result<(), PathError> {
         self.fuse.pass("flush".to_owned(), Effect::Change, FakeLocator.flush(paths), Self::fault).await
+    }
+}
+
+struct FusedStopped {
+    fuse: Arc<Fuse>,
+    inner: Option<FakeStoppedServer>,
+}
+
+impl FusedStopped {
+    fn fault(_: When) -> StoppedError {
+        FileError::new("read", "/pgdata", std::io::Error::other("injected fault")).into()
+    }
+}
+
+impl StoppedServer for FusedStopped {
+    fn look(&self) -> Result<StoppedFiles, StoppedError> {
+        let inner = self.inner.as_ref().unwrap();
+        self.fuse.pass_at_once("stopped look".to_owned(), Effect::Look, || inner.look(), Self::fault)
+    }
+
+    fn segment(&self, name: WalFileName) -> Result<Option<Vec<u8>>, StoppedError> {
+        let inner = self.inner.as_ref().unwrap();
+        self.fuse.pass_at_once(format!("stopped segment {name}"), Effect::Look, || inner.segment(name), Self::fault)
     }
 }

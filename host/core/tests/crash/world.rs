@@ -18,7 +18,8 @@ use stillframe_core::postgres::{CheckpointMode, Lsn, SystemIdentifier, Tablespac
 use stillframe_core::provider::{DataPathName, MemberState, ProviderName, Token};
 use stillframe_core::store::{Key, Store};
 use stillframe_core::testing::{
-    Failure, FakePrograms, FakeProvider, FakeServer, Fault, ManualClock, MemoryStore, Spot, When, wal_segment,
+    Failure, FakePrograms, FakeProvider, FakeServer, FakeStoppedServer, Fault, ManualClock, MemoryStore, Spot, When, control_file,
+    wal_segment,
 };
 
 use crate::invariants::handles_of;
@@ -59,6 +60,10 @@ pub(crate) struct World {
     pub(crate) orphans: Mutex<BTreeSet<String>>,
     pub(crate) programs: FakePrograms,
     pub(crate) servers: Servers,
+    /// The server, once it was shut down.
+    pub(crate) stopped: Option<FakeStoppedServer>,
+    /// Names of the backups that were taken of it then.
+    cold: Arc<Mutex<BTreeSet<String>>>,
     directory: tempfile::TempDir,
 }
 
@@ -109,6 +114,8 @@ impl World {
             orphans: Mutex::default(),
             programs: FakePrograms::default(),
             servers: Servers::default(),
+            stopped: None,
+            cold: Arc::default(),
             directory: scratch(),
         };
         let (data, space) = (world.path("original/data"), world.path("original/space"));
@@ -122,11 +129,16 @@ impl World {
         });
         let cluster = world.server.facts().system_identifier;
         for provider in &world.providers {
-            let (starts, restoring) = (world.starts.clone(), world.restoring.clone());
+            let (starts, restoring, cold) = (world.starts.clone(), world.restoring.clone(), world.cold.clone());
             provider.fill_restores(move |name, path| {
                 let handle = restoring.lock().unwrap().clone();
-                let start = starts.lock().unwrap()[handle.split_once(':').unwrap().1];
+                let backup = handle.split_once(':').unwrap().1;
+                let start = starts.lock().unwrap()[backup];
                 fill(name, path, cluster, start);
+                if *name == DataPathName::Data && cold.lock().unwrap().contains(backup) {
+                    let control = control_file(cluster, WalSegmentSize::SMALLEST, 1, start);
+                    std::fs::write(path.join("global/pg_control"), control).unwrap();
+                }
             });
         }
         for number in WAL {
@@ -158,6 +170,13 @@ impl World {
         let backup = snapshot_push(&seams.ports(), seams.server(), &request, std::future::pending()).await.unwrap();
         self.archive_histories().await;
         backup
+    }
+
+    /// Notes what the server's files say while this backup is taken of it.
+    pub(crate) fn remember_shutdown(&self, name: &BackupName) {
+        let checkpoint = self.stopped.as_ref().unwrap().files().control.checkpoint();
+        self.starts.lock().unwrap().insert(name.to_string(), checkpoint);
+        self.cold.lock().unwrap().insert(name.to_string());
     }
 
     /// Loses all records of a backup, as a store does that is put back.

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::wire::Wire;
 
 /// Lists at most `limit` objects with legal keys; fewer only when there are no others.
-pub(super) async fn page(wire: &dyn Wire, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, Fault> {
+pub(crate) async fn page(wire: &dyn Wire, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<ObjectEntry>, Fault> {
     let mut entries = Vec::new();
     let mut last = after.map(|key| key.as_str().to_owned());
     while entries.len() < limit {

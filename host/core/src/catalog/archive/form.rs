@@ -31,6 +31,9 @@ const UNREADABLE: [&str; 3] = [".lzma", ".gz", ".lzo"];
 /// one, does not count it as a segment.
 pub(super) const SIDECAR: &str = ".digest.sha256";
 
+/// How an age file begins.
+const AGE_MAGIC: &[u8] = b"age-encryption.org/v1";
+
 impl Form {
     /// Every form that can be read, in the order in which they are looked for.
     pub(super) const ALL: [Self; 7] = [
@@ -49,6 +52,11 @@ impl Form {
 
     const fn encrypted(codec: Codec) -> Self {
         Self { codec, is_encrypted: true }
+    }
+
+    /// The form of a segment that was encoded without a name to tell it.
+    pub(super) fn of_wrapped(body: &[u8]) -> Self {
+        Self { codec: Codec::Zstd, is_encrypted: body.starts_with(AGE_MAGIC) }
     }
 
     /// What the names of its objects end with, behind the name of the file.

@@ -89,6 +89,17 @@ pub enum DrillError {
         /// The place.
         location: PathBuf,
     },
+    /// It would end where the server was shut down.
+    #[error(
+        "nothing is archived behind {position}, where the server of the cold backup `{name}` was shut down: there is no record at which \
+         a drill could stop"
+    )]
+    AtShutdown {
+        /// The backup.
+        name: BackupName,
+        /// Where the shutdown lies.
+        position: Lsn,
+    },
     /// The server is not what it was started as.
     #[error("the server of the drill is not on its own: its `{setting}` is `{found}`")]
     NotOnItsOwn {
@@ -155,7 +166,7 @@ impl Classify for DrillError {
             Self::Map(error) => error.class(),
             Self::Interrupted | Self::Busy(_) | Self::NoRoom { .. } => ErrorClass::Transient,
             Self::OpenDirectory(_) | Self::LongPath { .. } => ErrorClass::Config,
-            Self::InsideCluster { .. } | Self::TablespaceOutside { .. } => ErrorClass::Refused,
+            Self::InsideCluster { .. } | Self::TablespaceOutside { .. } | Self::AtShutdown { .. } => ErrorClass::Refused,
             Self::NotOnItsOwn { .. } => ErrorClass::Internal,
             Self::NotCleared { removal, cause, .. } => cause.as_ref().unwrap_or(removal).class(),
         }
@@ -183,6 +194,10 @@ impl Classify for DrillError {
             Self::LongPath { .. } => "name a directory with a shorter path".to_owned(),
             Self::InsideCluster { .. } => "name a directory elsewhere with --directory, or `directory` under `[drill]`".to_owned(),
             Self::NoRoom { .. } => "make room there, or name a directory on another file system with --directory".to_owned(),
+            Self::AtShutdown { name, .. } => format!(
+                "drill it once the server has gone on and archived; until then restore it: `stillframe snapshot-fetch DIRECTORY {name} \
+                 --target-immediate`"
+            ),
             Self::TablespaceOutside { position, .. } => format!(
                 "it may be the living cluster's; recover to before it with `--target-lsn` below {position} or `--target-immediate`, or \
                  take a new backup, which knows the tablespace"

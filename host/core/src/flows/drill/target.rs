@@ -50,6 +50,10 @@ pub(super) async fn plan(ports: &Ports<'_>, request: &DrillRequest, backup: &Bac
         DrillTarget::EndOfArchive if backup.is_standalone => DrillTarget::Given(RecoveryTarget::Immediate, Inclusion::Inclusive),
         other => other.clone(),
     };
+    // It would be promoted there, which no drill may be.
+    if let (true, DrillTarget::Given(RecoveryTarget::Immediate, _)) = (sentinel.is_cold, &target) {
+        return Err(at_shutdown(sentinel).into());
+    }
     let size = sentinel.segment_size;
     let until = match &target {
         DrillTarget::Given(RecoveryTarget::Immediate, _) => sentinel.wal_range().last,
@@ -110,17 +114,23 @@ fn end_of_archive(sentinel: &Sentinel, timeline: TimelineId, replay: &Replay) ->
         format!("recovery ends before {position}, where a tablespace was made in `{}`: a new backup knows it", location.display())
     });
     match replay.last {
-        Some(last) if last >= sentinel.stop_lsn => {
+        Some(last) if last > sentinel.stop_lsn || (last == sentinel.stop_lsn && !sentinel.is_cold) => {
             let end = if remark.is_some() { "the WAL up to a new tablespace" } else { "the end of the archive" };
             let words = format!("{end}, {last} on timeline {timeline}");
             Ok(((RecoveryTarget::Lsn(last), Inclusion::Inclusive), Lsn(last.0 + 1), words, remark))
         }
+        // The last record is the shutdown, or not even that is archived.
+        _ if sentinel.is_cold => Err(at_shutdown(sentinel).into()),
         // Nothing is archived behind the backup.
         _ => {
             let words = format!("the end of the archive and of the backup, {} on timeline {timeline}", sentinel.stop_lsn);
             Ok(((RecoveryTarget::Immediate, Inclusion::Inclusive), sentinel.stop_lsn, words, remark))
         }
     }
+}
+
+fn at_shutdown(sentinel: &Sentinel) -> DrillError {
+    DrillError::AtShutdown { name: sentinel.name.clone(), position: sentinel.stop_lsn }
 }
 
 /// Whether recovery surely stops before the record that makes the tablespace.

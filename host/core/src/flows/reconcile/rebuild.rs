@@ -80,6 +80,9 @@ impl<'a> Rebuilder<'a> {
             paths: passport.paths,
             from_standby: passport.from_standby,
             outside: None,
+            // Such a one is never made again: that the server stayed down meanwhile only its own push has seen.
+            is_cold: false,
+            external_archive: None,
         };
         sentinel.check().map_err(Obstacle::Never)?;
         self.prove_archived(&sentinel).await?;

@@ -2,6 +2,8 @@
 //!
 //! Every refusal of the calculation is one of the restore. An operator who has the missing WAL elsewhere may go on without it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::error::MissingFiles;
@@ -38,6 +40,8 @@ pub enum MissingWal {
     Refused,
     /// The operator has it elsewhere.
     Accepted,
+    /// The operator's own command gets all of it.
+    Elsewhere,
 }
 
 /// What is wished of a recovery.
@@ -65,12 +69,15 @@ pub(super) struct Choice {
 pub(super) async fn choose(ports: &Ports<'_>, contents: &CatalogContents, request: &FetchRequest) -> Result<Choice, FetchError> {
     let recovery = &request.recovery;
     let wish = Wish { selector: &request.selector, target: &recovery.target, timeline: recovery.timeline };
+    if let Some(choice) = of_external(contents, request)? {
+        return Ok(choice);
+    }
     let files = ports.archive().list().await?;
     let (input, decided) = decide(ports, contents, &files, &wish).await?;
     let decided = if is_sought(&recovery.target) { look_for(ports, &input, request, decided).await? } else { decided };
     let (name, route) = match decided {
         Ok(route) => (route.backup.clone(), Some(route)),
-        Err(Refusal::WalMissing { name, missing, .. }) if request.missing_wal == MissingWal::Accepted => {
+        Err(Refusal::WalMissing { name, missing, .. }) if request.missing_wal != MissingWal::Refused => {
             tracing::warn!(backup = %name, "going on without {}", MissingFiles::new(&missing, input.segment_size));
             (name, None)
         }
@@ -81,6 +88,27 @@ pub(super) async fn choose(ports: &Ports<'_>, contents: &CatalogContents, reques
         warn(&backup, route, recovery, &input);
     }
     Ok(Choice { backup, route, input })
+}
+
+/// A backup that is named and whose WAL another tool keeps: what it reaches nobody can tell here, but for what lies before its end.
+fn of_external(contents: &CatalogContents, request: &FetchRequest) -> Result<Option<Choice>, FetchError> {
+    let BackupSelector::Named(name) = &request.selector else { return Ok(None) };
+    let named = contents.find(name).filter(|backup| backup.sentinel.external_archive.is_some() && !backup.is_condemned);
+    let (Some(backup), MissingWal::Elsewhere) = (named, request.missing_wal) else { return Ok(None) };
+    let sentinel = &backup.sentinel;
+    let reason = match request.recovery.target {
+        RecoveryTarget::Time(moment) if moment < sentinel.finished_at => {
+            format!("it finished at {}, after the target {moment}", sentinel.finished_at)
+        }
+        RecoveryTarget::Lsn(position) if position < sentinel.stop_lsn => {
+            format!("it stopped at {}, after the target {position}", sentinel.stop_lsn)
+        }
+        _ => {
+            let input = WindowInput { segment_size: sentinel.segment_size, backups: Vec::new(), timelines: BTreeMap::new() };
+            return Ok(Some(Choice { backup: backup.clone(), route: None, input }));
+        }
+    };
+    Err(FetchError::Unreachable { name: name.clone(), reason })
 }
 
 /// Where a restore point or a transaction lies the WAL tells, and with it the backup from which it is reached. From a backup behind
@@ -174,6 +202,7 @@ pub(in crate::flows) fn refused(refusal: Refusal, contents: &CatalogContents, in
         Refusal::NoSuchBackup(name) => no_such_backup(contents, &name),
         Refusal::Condemned(name) => FetchError::Condemned(name),
         Refusal::Failed { name, reason } => FetchError::SetFailed { name, reason },
+        Refusal::External { name, place } => FetchError::ExternalWal { name, place },
         Refusal::Standalone(name) => FetchError::Standalone(name),
         Refusal::Unreachable { name, reason } => FetchError::Unreachable { name, reason },
         Refusal::Ambiguous { backups } => FetchError::Ambiguous { backups },

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::{IncrementError, SalvageError};
+use super::{IncrementError, KeptWalError, SalvageError};
 use crate::catalog::{ArchiveError, BackupName, CatalogError, WalGName};
 use crate::data_directory::{InspectError, PrepareError};
 use crate::error::{Classify, ErrorClass, chain};
@@ -26,6 +26,17 @@ pub enum FetchError {
     /// The archive failed.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// The WAL of a cold backup cannot be had.
+    #[error(transparent)]
+    KeptWal(#[from] KeptWalError),
+    /// Its WAL is not in this archive.
+    #[error("the WAL of the backup `{name}` is kept by {place}")]
+    ExternalWal {
+        /// The backup.
+        name: BackupName,
+        /// Who keeps it, and where.
+        place: String,
+    },
     /// The provider failed.
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -332,6 +343,7 @@ impl Classify for FetchError {
         match self {
             Self::Catalog(error) | Self::NotAnnounced(error) => error.class(),
             Self::Archive(error) => error.class(),
+            Self::KeptWal(error) => error.class(),
             Self::Provider(error) => error.class(),
             Self::Inspect(error) => error.class(),
             Self::File(error) => error.class(),
@@ -353,6 +365,7 @@ impl Classify for FetchError {
         let advice = match self {
             Self::Catalog(error) => return error.hint(),
             Self::Archive(error) => return error.hint(),
+            Self::KeptWal(error) => return error.hint(),
             Self::Provider(error) => return error.hint(),
             Self::Inspect(error) => return error.hint(),
             Self::File(error) => return error.hint(),
@@ -377,6 +390,9 @@ impl Classify for FetchError {
                     chain(removal.as_ref()),
                     token.0
                 ));
+            }
+            Self::ExternalWal { .. } => {
+                "name the backup, and the command by which that tool fetches WAL: --restore-command 'wal-g wal-fetch \"%f\" \"%p\"'"
             }
             Self::SetFailed { .. } | Self::SetGone { .. } => "use another backup: see `stillframe backup-list`",
             Self::NotReady { .. } => "wait until the storage system has completed it, or name an older backup",

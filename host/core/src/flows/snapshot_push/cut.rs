@@ -62,17 +62,27 @@ pub(super) async fn cut(
 async fn cut_all(ports: &Ports<'_>, start: Lsn, prepared: &Prepared) -> Result<Vec<SnapshotSet>, ProviderError> {
     let mut sets = Vec::with_capacity(prepared.parts.len());
     for part in &prepared.parts {
-        tracing::info!(%start, provider = %part.provider.name(), "cutting");
-        ports.progress.report(&Step { subject: Some(part.provider.name().to_string()), ..Step::begun(Phase::Cut) });
-        part.create_was_called.store(true, Ordering::SeqCst);
-        let set = part.provider.create(&part.create).await?;
-        // Another backup's set is not ours to undo.
-        if set.token == part.create.token && prepared.known.other_owner(part.provider.name(), &set).is_none() {
-            part.created.get_or_init(|| set.handle.clone());
-        }
-        sets.push(set);
+        sets.push(cut_part(ports, start, part, prepared).await?);
     }
     Ok(sets)
+}
+
+/// Lets one provider cut.
+pub(super) async fn cut_part(
+    ports: &Ports<'_>,
+    start: Lsn,
+    part: &Part,
+    prepared: &Prepared,
+) -> Result<SnapshotSet, ProviderError> {
+    tracing::info!(%start, provider = %part.provider.name(), "cutting");
+    ports.progress.report(&Step { subject: Some(part.provider.name().to_string()), ..Step::begun(Phase::Cut) });
+    part.create_was_called.store(true, Ordering::SeqCst);
+    let set = part.provider.create(&part.create).await?;
+    // Another backup's set is not ours to undo.
+    if set.token == part.create.token && prepared.known.other_owner(part.provider.name(), &set).is_none() {
+        part.created.get_or_init(|| set.handle.clone());
+    }
+    Ok(set)
 }
 
 /// Waits for an answer of the server no longer than this; giving up closes the session, and with it backup mode.
@@ -95,7 +105,7 @@ pub(in crate::flows) fn check_server(before: &ServerFacts, after: &ServerFacts) 
     Ok(())
 }
 
-fn check_set(set: &SnapshotSet, part: &Part, prepared: &Prepared, isolation: Isolation) -> Result<(), PushError> {
+pub(super) fn check_set(set: &SnapshotSet, part: &Part, prepared: &Prepared, isolation: Isolation) -> Result<(), PushError> {
     // Another backup's set under our name would be published as ours, and be deleted with either of them.
     if set.token != part.create.token {
         let fault = ProviderFault::BadAnswer(format!("the set `{}` is not of this request", set.handle));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::StandbyError;
+use super::{ColdError, StandbyError};
 use crate::catalog::{ArchiveError, BackupName, CatalogError, LeaseError};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::paths::PathError;
@@ -34,6 +34,9 @@ pub enum PushError {
     /// The server's directories are not what or where it says.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The server of a cold backup.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
     /// Standby and primary do not belong together, or the standby does not follow.
     #[error(transparent)]
     Standby(#[from] StandbyError),
@@ -43,6 +46,9 @@ pub enum PushError {
         /// The setting and its value.
         setting: &'static str,
     },
+    /// Its WAL is in an archive that cannot be read here, and no server says how far it is archived.
+    #[error("nobody tells whether the WAL of a standby is archived where it cannot be read")]
+    NobodyTells,
     /// No provider is named for a directory.
     #[error("no provider is named for `{}`", path.display())]
     NoProvider {
@@ -143,8 +149,9 @@ impl Classify for PushError {
             Self::Lease(error) => error.class(),
             Self::Archive(error) => error.class(),
             Self::Path(error) => error.class(),
+            Self::Cold(error) => error.class(),
             Self::Standby(error) => error.class(),
-            Self::NotArchiving { .. } | Self::NoProvider { .. } => ErrorClass::Config,
+            Self::NotArchiving { .. } | Self::NoProvider { .. } | Self::NobodyTells => ErrorClass::Config,
             Self::NotIsolated => ErrorClass::Refused,
             Self::Interrupted
             | Self::FlushDeadline(_)
@@ -170,10 +177,12 @@ impl Classify for PushError {
             Self::Lease(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Path(error) => error.hint(),
+            Self::Cold(error) => error.hint(),
             Self::Standby(error) => error.hint(),
             Self::NotArchiving { .. } => {
                 Some("set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned())
             }
+            Self::NobodyTells => Some("set `primary_conninfo`, whose archiver is asked then; or add --unproven".to_owned()),
             Self::NoProvider { .. } => Some(
                 "name one for it under `[paths]`, or one for all others with --provider or `provider` under `[backup]`".to_owned(),
             ),
@@ -182,7 +191,7 @@ impl Classify for PushError {
                 Some(format!("the server's archiver fails on `{file}`: its log shows what archive_command said"))
             }
             Self::NotArchived { .. } => {
-                Some("does archive_command push into this store and cluster?".to_owned())
+                Some("does archive_command push into the place that is looked at?".to_owned())
             }
             Self::NotEnded { .. } => Some(
                 "name the primary by `primary_conninfo` under `[cluster]`: it is then asked to end the segment, which an idle one does \

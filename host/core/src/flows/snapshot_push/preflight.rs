@@ -13,6 +13,7 @@ use super::{PushError, PushRequest, Server};
 use crate::catalog::{Backup, BackupSet, CatalogContents, IntendedSet, Intent, IntentProcess};
 use crate::flows::Ports;
 use crate::flows::known_snapshots::KnownSnapshots;
+use crate::paths::Locator;
 use crate::postgres::{ArchiveMode, ServerFacts};
 use crate::provider::{CreateRequest, DataPath, Provider, SetReference};
 
@@ -41,6 +42,17 @@ pub(in crate::flows) struct Prepared {
     pub(in crate::flows) left: Leftovers,
     /// What other backups are made of.
     pub(in crate::flows) known: KnownSnapshots,
+    /// Where its WAL will be.
+    pub(in crate::flows) archive: Archive,
+}
+
+/// Where the WAL of a backup will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::flows) enum Archive {
+    /// In the archive.
+    Ours,
+    /// Kept with the backup, since the server does not run.
+    NotNeeded,
 }
 
 /// What one provider cuts.
@@ -57,7 +69,26 @@ pub(in crate::flows) struct Part {
 pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request: &PushRequest) -> Result<Prepared, PushError> {
     let (facts, primary) = ask(server).await?;
     check_archiving(server, &facts, primary.as_ref()).await?;
-    let paths = server.locator.locate(&facts)?;
+    prepare_for(ports, server.locator, Asked { facts, primary, session: &server.primary }, request, Archive::Ours).await
+}
+
+/// What is known of the server, and of its primary.
+pub(super) struct Asked<'a> {
+    pub(super) facts: ServerFacts,
+    pub(super) primary: Option<ServerFacts>,
+    pub(super) session: &'a Primary,
+}
+
+/// The same of a server of which this is known.
+pub(super) async fn prepare_for(
+    ports: &Ports<'_>,
+    locator: &dyn Locator,
+    asked: Asked<'_>,
+    request: &PushRequest,
+    archive: Archive,
+) -> Result<Prepared, PushError> {
+    let Asked { facts, primary, session } = asked;
+    let paths = locator.locate(&facts)?;
     for rule in assign::idle(&request.providers, &paths) {
         let (selector, provider) = (&rule.selector, &rule.provider);
         tracing::warn!(
@@ -85,10 +116,10 @@ pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request:
         };
         ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false), created: OnceLock::new() });
     }
-    let lifetime = lifetime(request, ordered.len(), &server.primary);
+    let lifetime = lifetime(request, ordered.len(), session);
     let ends_at = ports.clock.uptime().saturating_add(lifetime);
     let intent = intent(ports, request, &facts, &ordered, lifetime);
-    Ok(Prepared { facts, primary, paths, parts: ordered, intent, ends_at, left, known: KnownSnapshots::of(&contents) })
+    Ok(Prepared { facts, primary, paths, parts: ordered, intent, ends_at, left, known: KnownSnapshots::of(&contents), archive })
 }
 
 /// Asks the server, and the primary of a standby; proves that they belong together.

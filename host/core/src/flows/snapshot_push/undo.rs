@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::PushError;
-use super::preflight::{Part, Prepared};
+use super::preflight::{Archive, Part, Prepared};
 use crate::catalog::{BackupName, BackupSet};
 use crate::error::chain;
 use crate::flows::removal::delete_set;
@@ -31,6 +31,12 @@ pub(in crate::flows) async fn undo(ports: &Ports<'_>, prepared: &Prepared, cause
         if let Err(removal) = remove_set(ports, prepared, part).await {
             failed.get_or_insert(removal);
         }
+    }
+    // Before the intent: nothing else would tell what it is a part of.
+    if prepared.archive == Archive::NotNeeded
+        && let Err(removal) = ports.catalog().discard_wal(name).await
+    {
+        failed.get_or_insert(removal.into());
     }
     match failed {
         None => withdraw(ports, name, cause).await,

@@ -7,9 +7,12 @@ use super::archiver::{self, ArchiverRole, Position};
 use super::cut::{Cut, check_members};
 use super::preflight::{Part, Prepared};
 use super::{PushError, PushRequest, Readiness};
+use crate::catalog::{ArchiveError, WalArchive};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::{Phase, Ports, Step};
-use crate::postgres::{Connection, Lsn, ServerFacts, SystemIdentifier, WalRange, WalSegment, WalSegmentSize};
+use crate::postgres::{
+    ArchiverStatus, Connection, Lsn, ServerFacts, SystemIdentifier, WalFileName, WalRange, WalSegment, WalSegmentSize,
+};
 use crate::provider::{Member, MemberState, SetReference, SnapshotSet, total_bytes};
 
 /// First and longest pause between two looks.
@@ -37,36 +40,61 @@ impl Awaited {
     }
 }
 
+/// What tells that the WAL of a backup is archived.
+pub(super) enum Evidence<'a> {
+    /// Every segment is read there, beside what the server says of its archiver.
+    Contents(&'a WalArchive<'a>),
+    /// The same where another tool writes, which may show what it has not finished under another name.
+    Foreign(&'a WalArchive<'a>),
+    /// The server's archiver alone.
+    Archiver,
+    /// Nobody: a standby has no archiver of its own.
+    Nobody,
+}
+
+impl Evidence<'_> {
+    /// How far the archiver is, as far as that counts.
+    fn position(&self, role: ArchiverRole, status: Option<&ArchiverStatus>, range: WalRange, size: WalSegmentSize) -> Position {
+        match (self, status) {
+            // It need not answer: what is there was read.
+            (Self::Contents(_) | Self::Foreign(_), status) => role.position(status, range, size),
+            (Self::Archiver, Some(status)) if is_beyond(status, range, size) => Position::Passed,
+            (Self::Archiver | Self::Nobody, _) => Position::Behind,
+        }
+    }
+}
+
 /// Waits until every segment of the backup is in the archive, readable and this cluster's. The server is asked how its archiver gets
 /// on, as long as there is a session.
 pub(in crate::flows) async fn until_archived(
     ports: &Ports<'_>,
     awaited: &Awaited,
+    connection: Option<&mut (dyn Connection + 'static)>,
+) -> Result<(), PushError> {
+    until_proven(ports, &Evidence::Contents(&ports.archive()), awaited, connection).await
+}
+
+/// The same by this evidence.
+pub(super) async fn until_proven(
+    ports: &Ports<'_>,
+    evidence: &Evidence<'_>,
+    awaited: &Awaited,
     mut connection: Option<&mut (dyn Connection + 'static)>,
 ) -> Result<(), PushError> {
-    let Awaited { range, size, cluster, role, deadline } = *awaited;
-    let mut missing: VecDeque<WalSegment> = range.segments().collect();
+    let Awaited { range, size, role, deadline, .. } = *awaited;
+    let mut missing: VecDeque<WalSegment> = match evidence {
+        Evidence::Contents(_) | Evidence::Foreign(_) => range.segments().collect(),
+        Evidence::Archiver | Evidence::Nobody => VecDeque::new(),
+    };
     let total = missing.len() as u64;
     tracing::info!(segments = missing.len(), "waiting for the WAL of the backup in the archive");
     ports.progress.report(&Step { done: Some(0), total: Some(total), ..Step::begun(Phase::Archive) });
     let mut wait = Wait::new(ports, deadline);
     let mut calm_looks = 0;
     loop {
-        while let Some(next) = missing.front() {
-            match ports.archive().holds_segment(*next, size, cluster).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                // The archive has until the deadline, and so has its store.
-                Err(error) if error.class() == ErrorClass::Transient && !wait.is_over(ports) => {
-                    tracing::warn!("cannot look into the archive: {}", chain(&error));
-                    break;
-                }
-                Err(error) => return Err(error.into()),
-            }
-            missing.pop_front();
-        }
+        take_archived(evidence, &mut missing, awaited, wait.is_over(ports)).await?;
         let status = archiver::status(ports, connection.as_deref_mut()).await;
-        let position = role.position(status.as_ref(), range, size);
+        let position = evidence.position(role, status.as_ref(), range, size);
         let last_failed = status.filter(|status| status.is_failing).and_then(|status| status.last_failed_wal);
         calm_looks = if position == Position::Calm { calm_looks + 1 } else { 0 };
         let has_passed = position == Position::Passed || calm_looks >= CALM_LOOKS;
@@ -90,6 +118,39 @@ pub(in crate::flows) async fn until_archived(
         });
         wait.pause(ports).await;
     }
+}
+
+/// Reads what is there, up to the first segment that is not.
+async fn take_archived(
+    evidence: &Evidence<'_>,
+    missing: &mut VecDeque<WalSegment>,
+    awaited: &Awaited,
+    is_over: bool,
+) -> Result<(), PushError> {
+    let (Evidence::Contents(archive) | Evidence::Foreign(archive)) = evidence else { return Ok(()) };
+    while let Some(next) = missing.front() {
+        match archive.holds_segment(*next, awaited.size, awaited.cluster).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(ArchiveError::UnknownForm { .. }) if matches!(evidence, Evidence::Foreign(_)) && !is_over => break,
+            // The archive has until the deadline, and so has its store.
+            Err(error) if error.class() == ErrorClass::Transient && !is_over => {
+                tracing::warn!("cannot look into the archive: {}", chain(&error));
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        missing.pop_front();
+    }
+    Ok(())
+}
+
+/// Whether the archiver has done the last segment of the backup for certain: it takes them in their order.
+fn is_beyond(status: &ArchiverStatus, range: WalRange, size: WalSegmentSize) -> bool {
+    let name = status.last_archived_wal.as_deref().and_then(|name| name.parse::<WalFileName>().ok());
+    let Some((name, newest)) = name.and_then(|name| Some((name, name.segment(size)?))) else { return false };
+    let is_segment = matches!(name, WalFileName::Segment { .. });
+    newest.timeline == range.timeline && (newest.number > range.last || (is_segment && newest.number == range.last))
 }
 
 /// Waits until the storage systems say that every member is ready, or only makes sure that none has failed.

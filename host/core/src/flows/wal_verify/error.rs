@@ -70,6 +70,12 @@ pub enum VerifyError {
         /// What the operator can do about the cause.
         advice: Option<String>,
     },
+    /// Backups have their WAL elsewhere.
+    #[error("the WAL of {count} backups is kept by another tool, and was not verified")]
+    External {
+        /// How many.
+        count: u64,
+    },
     /// Objects could not be verified.
     #[error("{count} needed WAL files could not be verified")]
     NotVerified {
@@ -100,7 +106,7 @@ impl Classify for VerifyError {
             | Self::Missing { .. }
             | Self::NewerTimeline(_) => ErrorClass::Refused,
             Self::Damaged { .. } => ErrorClass::Corrupt,
-            Self::UnknownSegmentSize | Self::NotVerified { .. } => ErrorClass::Config,
+            Self::UnknownSegmentSize | Self::NotVerified { .. } | Self::External { .. } => ErrorClass::Config,
             Self::Unreadable { class, .. } | Self::Stopped { class, .. } => *class,
         }
     }
@@ -124,6 +130,7 @@ impl Classify for VerifyError {
                     .to_owned(),
             ),
             Self::Unreadable { advice, .. } | Self::Stopped { advice, .. } => advice.clone(),
+            Self::External { .. } => Some("verify it with that tool; `backup-show` tells which it is".to_owned()),
             Self::NotVerified { .. } => {
                 Some("verify where the private key is: set `identity_file` or `identity_command` in [archive]".to_owned())
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{BackupCheck, HistoryProblem, IncrementCheck, ServerPosition, VerifyError, VerifyRequest};
-use crate::catalog::{Backup, Increment, Permanence, WalGBackup};
+use crate::catalog::{Backup, ExternalArchive, Increment, Permanence, WalGBackup};
 use crate::flows::archive_map::{ArchiveMap, TimelineFiles};
 use crate::flows::{AnyBackupName, BackupKind};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegmentSize};
@@ -20,6 +20,10 @@ pub(super) struct Own {
     segment_size: WalSegmentSize,
     /// What forked before it cannot be reached from it.
     position: Lsn,
+    /// Whether the archive need not hold its own segments.
+    keeps_wal: bool,
+    /// Who keeps them, when another tool does.
+    external: Option<ExternalArchive>,
     /// Whether recovery may go on beyond its own end.
     is_continued: bool,
     pub(super) system_identifier: Option<SystemIdentifier>,
@@ -47,8 +51,10 @@ impl Own {
             range: Some(range),
             segment_size: sentinel.segment_size,
             position: sentinel.stop_lsn,
+            keeps_wal: sentinel.is_cold || sentinel.external_archive.is_some(),
+            external: sentinel.external_archive.clone(),
             // WAL beyond the end of one that stands alone was given up for good.
-            is_continued: backup.permanence == Permanence::Ordinary && !backup.is_standalone,
+            is_continued: backup.permanence == Permanence::Ordinary && !backup.is_standalone && sentinel.external_archive.is_none(),
             system_identifier: Some(sentinel.system_identifier),
             started_at: Some(sentinel.started_at),
             is_of_newest_cluster: true,
@@ -65,6 +71,8 @@ impl Own {
             range: backup.wal_range(size),
             segment_size: size,
             position: backup.finish_lsn.or(backup.start_lsn).unwrap_or(Lsn(first * size.bytes())),
+            keeps_wal: false,
+            external: None,
             is_continued: backup.permanence == Permanence::Ordinary,
             system_identifier: backup.system_identifier,
             started_at: backup.started_at,
@@ -136,8 +144,17 @@ fn end_of(map: &ArchiveMap, timeline: TimelineId, server: Option<&ServerPosition
 
 /// Looks for a backup's own segments.
 pub(super) fn check_own(map: &ArchiveMap, own: &Own) -> BackupCheck {
-    let missing = own.range.map_or_else(Vec::new, |range| missing_of(map, own, range));
-    BackupCheck { name: own.name.clone(), kind: own.kind, range: own.range, segment_size: own.segment_size, missing }
+    let needed = own.range.filter(|_| !own.keeps_wal);
+    let missing = needed.map_or_else(Vec::new, |range| missing_of(map, own, range));
+    BackupCheck {
+        name: own.name.clone(),
+        kind: own.kind,
+        range: own.range,
+        segment_size: own.segment_size,
+        missing,
+        kept: None,
+        external: own.external.clone(),
+    }
 }
 
 /// Looks for the segments of the increments of backups that stay, or of the one that is named.

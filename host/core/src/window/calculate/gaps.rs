@@ -110,7 +110,13 @@ impl Finder<'_> {
         if from >= to {
             return Vec::new();
         }
-        ranges::missing(self.timeline, self.input.numbers(self.timeline), from.0 / bytes, (to.0 - 1) / bytes)
+        let mut numbers = self.input.numbers(self.timeline).to_vec();
+        // What a backup keeps for itself goes up to its own end: before that, nothing of it is missing.
+        let keeps = |backup: &&&WindowBackup| backup.keeps_wal && backup.timeline == self.timeline && backup.stop >= to;
+        numbers.extend(self.bases.iter().filter(keeps).map(|backup| backup.wal_range().first));
+        numbers.sort_unstable();
+        numbers.dedup();
+        ranges::missing(self.timeline, &numbers, from.0 / bytes, (to.0 - 1) / bytes)
     }
 
     /// What is missing on the way from the newest backup of an ancestor to where the timeline begins.
