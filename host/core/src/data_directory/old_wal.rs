@@ -260,7 +260,7 @@ mod tests {
         write("000000010000000000000004", &segment(4, 7));
         // Recycled, made ahead, torn and damaged.
         write("000000010000000000000005", &segment(2, 7));
-        write("000000010000000000000006", &[0; 1 << 20]);
+        write("000000010000000000000006", &vec![0; 1 << 20]);
         write("000000010000000000000007", &segment(7, 7)[..100_000]);
         write("000000010000000000000008", b"nonsense");
         write("00000002.history", b"1\t0/300000\tno recovery target specified\n");
