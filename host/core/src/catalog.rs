@@ -19,6 +19,7 @@ mod kept;
 mod layout;
 mod lease;
 mod lock;
+mod marks;
 mod name;
 mod passport;
 mod restores;
@@ -30,7 +31,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 pub use archive::{
     ArchiveError, ArchiveSettings, ArchivedFile, ArchivedObject, Compression, Content, Damage, EncodeError, Identities,
@@ -58,6 +58,7 @@ pub use walg::{InvalidWalGName, WalGBackup, WalGContents, WalGName};
 use crate::provider::Token;
 use crate::store::{self, Key, PutOutcome, Store, StoreError};
 use layout::Record;
+use marks::{Condemned, Mark, Standalone};
 
 /// One backup that exists.
 #[derive(Debug, Clone, PartialEq)]
@@ -476,25 +477,3 @@ impl<'a> Catalog<'a> {
 
 /// Version of the format of every record that has had one form so far. A reader refuses what it does not know.
 const FORMAT_VERSION: u32 = 1;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mark {
-    format_version: u32,
-    permanent: bool,
-    marked_at: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Standalone {
-    format_version: u32,
-    since: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Condemned {
-    format_version: u32,
-    condemned_at: Timestamp,
-}
