@@ -180,7 +180,8 @@ fn describe(contents: &CatalogContents, others: Option<&ForeignRestorePoints>) -
         text.push_str(&table(&["NAME", "TIMELINE", "LSN", "MADE"], &others.points.iter().map(row).collect::<Vec<_>>()));
     }
     if let Some(reason) = &others.stopped {
-        text.push_str(&format!("\nnot all of the WAL was read: {reason}"));
+        text.push_str("\nnot all of the WAL was read: ");
+        text.push_str(reason);
     }
     text
 }

@@ -330,7 +330,7 @@ fn spelled(name: &RestorePointName) -> String {
             text.push(char::from(byte));
             run = if byte.is_ascii_hexdigit() { run + 1 } else { 0 };
         } else {
-            text.push_str(&format!("_{byte:02X}"));
+            text.extend(format!("_{byte:02X}").chars());
             run = 2;
         }
     }
