@@ -140,7 +140,8 @@ async fn prepare(
     let contents = ports.catalog().contents().await?;
     let left = Leftovers::of(&contents, push, ports.clock.now());
     let waits = [request.limit(), SECOND_TRIES];
-    let lifetime = waits.into_iter().fold(preflight::lifetime(push, 0, &server.primary), Duration::saturating_add);
+    let lifetime =
+        waits.into_iter().fold(preflight::lifetime(push, 0, preflight::steps(&server.primary)), Duration::saturating_add);
     let ends_at = ports.clock.uptime().saturating_add(lifetime);
     let intent = preflight::intent(ports, push, &facts, &[], lifetime);
     Ok(Prepared {

@@ -40,7 +40,7 @@ pub async fn snapshot_push_cold(
     let mut interrupted = std::pin::pin!(interrupted);
     // Everything that can be wrong is found here, while nothing has happened yet.
     let quiet = Quiet::prove(server.stopped)?;
-    let asked = Asked { facts: quiet.facts(ports), primary: None, session: &Primary::Unknown };
+    let asked = Asked { facts: quiet.facts(ports), primary: None, steps: preflight::steps(&Primary::Unknown) };
     let preparing = preflight::prepare_for(ports, server.locator, asked, request, Archive::NotNeeded);
     let prepared = stoppable(preparing, interrupted.as_mut()).await?;
     let prepared = super::announced(ports, request, prepared, interrupted.as_mut()).await?;

@@ -69,25 +69,26 @@ pub(in crate::flows) struct Part {
 pub(super) async fn prepare(ports: &Ports<'_>, server: &mut Server<'_>, request: &PushRequest) -> Result<Prepared, PushError> {
     let (facts, primary) = ask(server).await?;
     check_archiving(server, &facts, primary.as_ref()).await?;
-    prepare_for(ports, server.locator, Asked { facts, primary, session: &server.primary }, request, Archive::Ours).await
+    prepare_for(ports, server.locator, Asked { facts, primary, steps: steps(&server.primary) }, request, Archive::Ours).await
 }
 
 /// What is known of the server, and of its primary.
-pub(super) struct Asked<'a> {
+pub(super) struct Asked {
     pub(super) facts: ServerFacts,
     pub(super) primary: Option<ServerFacts>,
-    pub(super) session: &'a Primary,
+    /// Steps besides the cuts that may take as long as a cut.
+    pub(super) steps: u32,
 }
 
 /// The same of a server of which this is known.
 pub(super) async fn prepare_for(
     ports: &Ports<'_>,
     locator: &dyn Locator,
-    asked: Asked<'_>,
+    asked: Asked,
     request: &PushRequest,
     archive: Archive,
 ) -> Result<Prepared, PushError> {
-    let Asked { facts, primary, session } = asked;
+    let Asked { facts, primary, steps } = asked;
     let paths = locator.locate(&facts)?;
     for rule in assign::idle(&request.providers, &paths) {
         let (selector, provider) = (&rule.selector, &rule.provider);
@@ -116,7 +117,7 @@ pub(super) async fn prepare_for(
         };
         ordered.push(Part { provider, create, create_was_called: AtomicBool::new(false), created: OnceLock::new() });
     }
-    let lifetime = lifetime(request, ordered.len(), session);
+    let lifetime = lifetime(request, ordered.len(), steps);
     let ends_at = ports.clock.uptime().saturating_add(lifetime);
     let intent = intent(ports, request, &facts, &ordered, lifetime);
     Ok(Prepared { facts, primary, paths, parts: ordered, intent, ends_at, left, known: KnownSnapshots::of(&contents), archive })
@@ -189,10 +190,14 @@ fn handle_of(set: &BackupSet) -> SetReference {
     SetReference::Handle(set.snapshot.handle.clone())
 }
 
+/// Steps besides the cuts that may take as long as a cut.
+pub(in crate::flows) fn steps(primary: &Primary) -> u32 {
+    if primary.is_in_backup_mode() { STEPS_ON_TWO_SERVERS } else { STEPS_AROUND_THE_CUT }
+}
+
 /// When every deadline has passed.
-pub(in crate::flows) fn lifetime(request: &PushRequest, cuts: usize, primary: &Primary) -> Duration {
+pub(in crate::flows) fn lifetime(request: &PushRequest, cuts: usize, steps: u32) -> Duration {
     let deadlines = request.deadlines;
-    let steps = if primary.is_in_backup_mode() { STEPS_ON_TWO_SERVERS } else { STEPS_AROUND_THE_CUT };
     // Each provider's cut has the deadline for itself, as have the flush, the start of backup mode, its end, and the look afterwards.
     let cuts = deadlines.cut.saturating_mul(u32::try_from(cuts).unwrap_or(u32::MAX).saturating_add(steps));
     let waits = [request.lease.deadline, cuts, deadlines.archive, deadlines.ready];
