@@ -64,6 +64,8 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
         // What is archived is opened with the tools that people have.
         need(is_on_path("age") && is_on_path("age-keygen"), || "age"),
         need(is_on_path("zstd"), || "zstd"),
+        need(is_on_path("lz4"), || "lz4"),
+        need(is_on_path("brotli"), || "brotli"),
         // A connection through a pooler must be recognised as one.
         need(is_on_path("pgbouncer"), || "pgbouncer"),
         // Hosts whose clocks are wrong.

@@ -373,7 +373,7 @@ fn every_default_and_every_variable_is_what_its_key_says() {
     let sections: Vec<&str> = super::keys::sections().collect();
     assert_eq!(
         sections,
-        ["cluster", "store", "archive", "backup", "drill", "retention", "runtime"],
+        ["cluster", "store", "archive", "external_archive", "backup", "session", "drill", "retention", "runtime"],
         "those of one section stand together"
     );
 }
