@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use stillframe_core::error::ErrorClass;
 use stillframe_core::flows::{Progressed, RecoveryStatus, RecoveryVerdict, recovery_status};
+use stillframe_core::postgres::TimelineId;
 
 use super::recovery_accept;
 use super::restored_server::RestoredServer;
@@ -27,7 +28,7 @@ const NOT_YET: u8 = 5;
 pub enum Command {
     /// Say how far the server on a restored data directory is; the exit code tells
     Status(Options),
-    /// End the lock-out of `snapshot-fetch --lock-out`: the server's own pg_hba.conf counts again
+    /// End the lock-out of `snapshot-fetch --lock-out`: the server's own `pg_hba.conf` counts again
     Accept(recovery_accept::Options),
 }
 
@@ -117,7 +118,7 @@ fn view(status: &RecoveryStatus, options: &Options) -> View {
         reason: reason.map(str::to_owned),
         position: status.position.map(|position| position.to_string()),
         last_transaction: status.last_transaction.clone(),
-        timeline: status.timeline.map(|timeline| timeline.get()),
+        timeline: status.timeline.map(TimelineId::get),
         locked_out_for: status.asked.lock_out.clone(),
     }
 }

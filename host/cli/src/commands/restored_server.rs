@@ -1,5 +1,6 @@
 //! The server on a restored data directory, for the commands about its recovery: found by what it says in the directory itself.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use stillframe_core::data_directory::{AskedRecovery, Postmaster};
@@ -40,10 +41,10 @@ fn by_socket(server: &Postmaster, role: Option<&str>) -> String {
     let host = server.socket_directory.as_ref().map_or_else(|| "localhost".to_owned(), |path| path.display().to_string());
     let mut text = format!("host={}", quoted(&host));
     if let Some(port) = server.port {
-        text.push_str(&format!(" port={port}"));
+        let _infallible = write!(text, " port={port}");
     }
     if let Some(role) = role {
-        text.push_str(&format!(" user={}", quoted(role)));
+        let _infallible = write!(text, " user={}", quoted(role));
     }
     text
 }

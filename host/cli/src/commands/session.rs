@@ -26,11 +26,11 @@ pub enum Command {
     /// Enter backup mode and return; prints the start LSN, and the id of the session on the next line
     ///
     /// A process that it leaves behind holds backup mode until `session end`. In a unit of systemd use `hold` in a service of its own:
-    /// what ExecStartPre= leaves behind is killed before ExecStart=.
+    /// what `ExecStartPre=` leaves behind is killed before `ExecStart=`.
     Begin(BeginOptions),
     /// Enter backup mode and hold it in the foreground, for a service manager; prints what `begin` prints
     Hold(BeginOptions),
-    /// Leave backup mode, print backup_label byte for byte, and publish the backup
+    /// Leave backup mode, print `backup_label` byte for byte, and publish the backup
     ///
     /// May be repeated: it prints the same label again. 0 says that the backup is published; 4 that the copy is void; any other code
     /// that nothing is lost and the same command shall be run again.

@@ -27,6 +27,7 @@ use crate::wiring::{World, interrupted, lease_request};
 const LEFT: &str = "the intent for `delete garbage`";
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of the command line")]
 pub struct Options {
     /// The provider of every directory that `[paths]` in the configuration does not name
     ///

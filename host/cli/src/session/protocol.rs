@@ -135,7 +135,7 @@ mod tests {
         for (class, word) in CLASSES {
             let told = Told::new(word, vec!["a".to_owned(), "b".to_owned()], Some("c".to_owned()));
             let line = to_line(&Message::Failed(told));
-            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             let Message::Failed(read) = serde_json::from_slice(&line).unwrap() else { panic!("another message") };
             assert_eq!((read.class(), read.to_string(), read.hint()), (class, "a: b".to_owned(), Some("c".to_owned())));
             assert_eq!(Told::from(&Failure::from(read)).class(), class);

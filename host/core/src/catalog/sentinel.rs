@@ -260,6 +260,7 @@ fn check_sets(sets: &[BackupSet], paths: &[BackupPath], outside: Option<&Outside
 /// The form in the store. Keys in WAL-G's spelling first, ours after them.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each under a name of its own in JSON")]
 struct Stored {
     format_version: u32,
     #[serde(rename = "Name")]

@@ -204,7 +204,8 @@ impl HeldSession {
 
     /// Leaves backup mode and forgets the backup; nothing else is left of it.
     pub async fn give_up(self, ports: &Ports<'_>) -> Result<(), CatalogError> {
-        self.session.abort(ports.clock).await;
+        // Closed and not stopped: no history file shall tell of a backup that is none.
+        drop(self.session);
         ports.catalog().remove_intent(&self.push.name).await
     }
 }

@@ -9,9 +9,6 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::postgres::{CheckpointMode, Connection, ConnectionError, Lsn, ServerFacts, StoppedBackup};
 
-/// How long an aborted backup waits for an orderly stop before it just closes the connection.
-const ABORT_DEADLINE: Duration = Duration::from_secs(10);
-
 /// A connection whose server is in backup mode because of it.
 #[must_use = "dropping the session ends backup mode and makes the backup void"]
 pub struct BackupSession {
@@ -79,17 +76,5 @@ impl BackupSession {
     pub async fn stop(mut self) -> Result<(StoppedBackup, Box<dyn Connection>), ConnectionError> {
         let stopped = self.connection.stop_backup().await?;
         Ok((stopped, self.connection))
-    }
-
-    /// Leaves backup mode of a backup that failed. Whatever the server answers, the connection is closed afterwards.
-    pub async fn abort(mut self, clock: &dyn Clock) {
-        tokio::select! {
-            result = self.connection.stop_backup() => {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "backup mode ends with its connection");
-                }
-            }
-            () = clock.sleep(ABORT_DEADLINE) => tracing::warn!("the server does not answer; backup mode ends with its connection"),
-        }
     }
 }

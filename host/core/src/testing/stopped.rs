@@ -23,6 +23,10 @@ struct State {
 
 impl FakeStoppedServer {
     /// One that was shut down in this segment of the first timeline, and has the directories of a server that ran.
+    ///
+    /// # Panics
+    ///
+    /// If the number has more than eight hexadecimal digits.
     #[must_use]
     pub fn new(facts: &ServerFacts, number: u32) -> Self {
         let (content, checkpoint) = shutdown_segment(number, facts.system_identifier, facts.segment_size);

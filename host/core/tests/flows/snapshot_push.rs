@@ -17,7 +17,7 @@ use stillframe_core::postgres::{
 use stillframe_core::provider::{DataPath, MemberState};
 use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::{Key, Store};
-use stillframe_core::testing::{FakeLocator, FaultyStore, ManualClock, ProviderCall, ProviderFailure, When};
+use stillframe_core::testing::{FakeLocator, FaultyStore, ManualClock, ProviderCall, ProviderFailure, ServerCall, When};
 
 use crate::hooked_store::{Operation, hooked, unreadable};
 use crate::house::{self, House, lease_request, segment_key};
@@ -457,4 +457,17 @@ async fn a_backup_that_starts_before_what_its_intent_protects_is_void() {
     let error = house.push(&house.request(1)).await.unwrap_err();
     assert!(matches!(error, PushError::Label(_)), "{error}");
     house.assert_invariants("it starts too early").await;
+}
+
+#[tokio::test]
+async fn what_fails_in_backup_mode_archives_no_history_file_by_which_a_late_cut_would_look_like_a_backup() {
+    for failure in [ProviderFailure::Error(When::Before), ProviderFailure::Error(When::After), ProviderFailure::Hang(When::After)] {
+        let house = House::new().await;
+        house.provider().fail_next(ProviderCall::Create, failure);
+        let ports = house.ports(&house.store);
+        let error = snapshot_push(&ports, house.server(), &house.request(1), std::future::pending()).await.unwrap_err();
+        assert!(matches!(error, PushError::Provider(_) | PushError::CutDeadline(_)), "{error}");
+        assert_eq!(house.server.done(), [ServerCall::Start], "backup mode ends with its connection: {error}");
+        house.assert_invariants("a cut that fails").await;
+    }
 }

@@ -35,9 +35,9 @@ pub async fn run(common: &Common, options: &BeginOptions, json: bool) -> Result<
 /// What the process said that is left behind, in the words of this one: so far nobody has read its log.
 fn show(log: &std::path::Path) {
     let text = std::fs::read(log).unwrap_or_default();
-    let warnings =
+    let mut warnings =
         text.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"error:") && !line.starts_with(b"hint:"));
-    let _gone = warnings.map(|line| std::io::stderr().lock().write_all(line)).collect::<Result<(), _>>();
+    let _gone = warnings.try_for_each(|line| std::io::stderr().lock().write_all(line));
 }
 
 fn told(said: &Value) -> Option<Told> {

@@ -72,15 +72,6 @@ impl BackupMode {
         }
     }
 
-    /// Leaves backup mode of a backup that failed.
-    pub(super) async fn abort(self, clock: &dyn Clock) {
-        match self.standby {
-            None => self.session.abort(clock).await,
-            // The primary's is only closed: an orderly stop would archive a history file, by which the cut would look like a backup.
-            Some(standby) => standby.abort(clock).await,
-        }
-    }
-
     /// Leaves backup mode, and proves that the servers are what they were.
     pub(super) async fn leave(self, ports: &Ports<'_>, request: &PushRequest, prepared: &Prepared) -> Result<Ended, PushError> {
         let Self { mut session, standby } = self;

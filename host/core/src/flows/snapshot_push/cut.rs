@@ -46,7 +46,9 @@ pub(super) async fn cut(
     let sets = match created {
         Ok(sets) => sets,
         Err(error) => {
-            mode.abort(ports.clock).await;
+            // Closed and not stopped: a stop would archive a history file. A storage system that cuts after all would have cut behind
+            // it, and both together look like a backup.
+            drop(mode);
             return Err(error);
         }
     };

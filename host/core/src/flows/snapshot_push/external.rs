@@ -106,9 +106,8 @@ async fn take(
 /// be read and is another one is no doubt.
 fn is_mere_doubt(error: &PushError) -> bool {
     match error {
-        PushError::NotArchived { .. } | PushError::NotArchivedByServer { .. } => true,
         PushError::Archive(ArchiveError::Header { .. } | ArchiveError::ForeignCluster { .. }) => false,
-        PushError::Archive(_) => true,
+        PushError::NotArchived { .. } | PushError::NotArchivedByServer { .. } | PushError::Archive(_) => true,
         _ => false,
     }
 }
