@@ -32,6 +32,7 @@ chapters! {
     quick_start: "quick-start.md",
     reconcile: "reconcile.md",
     recovery: "recovery.md",
+    restore_points: "restore-points.md",
     retention: "retention.md",
     security: "security.md",
     session: "session.md",

@@ -11,13 +11,12 @@ use crate::chapters::FOLLOWED;
 const SUMMARY: &str = "SUMMARY.md";
 
 /// Blocks that no test runs, by page. Each says its reason on the page, and who else proves it; another one is no small matter.
-const NOT_RUN: [(&str, usize); 8] = [
+const NOT_RUN: [(&str, usize); 7] = [
     ("fuzzing.md", 1),
     ("providers/ebs.md", 1),
     ("providers/lvm.md", 1),
     ("providers/zfs.md", 4),
     ("quick-start.md", 1),
-    ("restore-points.md", 4),
     ("torture.md", 1),
     ("writing-a-provider.md", 1),
 ];
