@@ -36,6 +36,7 @@ chapters! {
     retention: "retention.md",
     security: "security.md",
     session: "session.md",
+    standby: "standby.md",
     traps: "traps.md",
     wal_archive: "wal-archive.md",
     wal_daemon: "wal-daemon.md",
