@@ -20,6 +20,7 @@ chapters! {
     about_this_book: "about-this-book.md",
     btrfs: "providers/btrfs.md",
     check: "check.md",
+    cold_backups: "cold-backups.md",
     drill: "drill.md",
     ebs: "providers/ebs.md",
     encryption: "encryption.md",
