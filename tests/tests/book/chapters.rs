@@ -24,6 +24,7 @@ chapters! {
     drill: "drill.md",
     ebs: "providers/ebs.md",
     encryption: "encryption.md",
+    external_archive: "external-archive.md",
     grants: "grants.md",
     hardlink: "providers/hardlink.md",
     lvm: "providers/lvm.md",
