@@ -181,10 +181,18 @@ fn ensure_packages(needs: &[Option<&str>]) -> Result<(), Failure> {
     if !missing.iter().all(|package| is_known(package)) {
         succeed(apt_get().args(["--quiet", "update"]))?;
     }
-    harm::refuse_harm(&mut apt_get(), &missing)?;
     // Else Debian starts a server of its own at once, which nobody asked for.
     let _setting = NoServerOfDebian::begin()?;
-    succeed(apt_get().args(["--quiet", "install", "--yes", "--no-remove", "--no-install-recommends"]).args(&missing))
+    // A list of some weeks ago names files that are gone.
+    install(&missing).or_else(|_| {
+        succeed(apt_get().args(["--quiet", "update"]))?;
+        install(&missing)
+    })
+}
+
+fn install(packages: &[&str]) -> Result<(), Failure> {
+    harm::refuse_harm(&mut apt_get(), packages)?;
+    succeed(apt_get().args(["--quiet", "install", "--yes", "--no-remove", "--no-install-recommends"]).args(packages))
 }
 
 fn apt_get() -> Command {
