@@ -565,7 +565,7 @@ fn a_session_of_another_cluster_is_not_ended() {
 }
 
 /// systemd cannot be booted here. This stands in for it: it runs the lines of the units in the book in the order in which systemd
-/// runs them, with its socket for notifications, and kills what a line of the backup's unit leaves behind before it runs the next.
+/// runs them, with its socket for notifications. What systemd does with the processes that a line leaves behind, it does not do.
 #[test]
 fn the_units_of_the_book_hold_backup_mode_for_as_long_as_the_backup_runs() {
     let site = site();
