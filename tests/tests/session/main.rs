@@ -2,6 +2,10 @@
 #![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
 #![allow(clippy::unwrap_used, reason = "a test panics with what is wrong")]
 
+mod publication;
+mod strangers;
+mod voided;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,8 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use stillframe_tests::{
-    Account, Cluster, Finished, Site, SmallDisk, StopMode, copy_tree, is_alive, majors, runs_the_binary, set_mode, tested_major,
-    with_own_mounts,
+    Account, Cluster, Finished, Site, SmallDisk, copy_tree, is_alive, majors, runs_the_binary, tested_major, with_own_mounts,
 };
 
 /// The oldest version, the usual one and the newest: their copies differ in how they are started.
@@ -205,153 +208,6 @@ fn snapshot_fetch_prepares_the_copy_that_the_outside_tool_has_restored() {
 }
 
 #[test]
-fn a_session_that_times_out_is_void_for_ever_and_says_so() {
-    let site = site();
-    let id = begin(&site, &["--timeout", "1"]);
-    site.wait_until_no_session_is_left();
-    wait_until("the owner has ended", || owners(&site).is_empty());
-    assert_void(&site, &id, "timed-out");
-    let none = site.stillframe.succeed(["--json", "session", "begin", "--timeout", "0"]).json();
-    assert_eq!(none["timeout_secs"], Value::Null, "0 is none");
-    site.stillframe.succeed(["session", "abort", none["session_id"].as_str().unwrap()]);
-}
-
-#[test]
-fn an_aborted_session_is_void_and_may_be_aborted_again() {
-    let site = site();
-    let id = begin(&site, &[]);
-    for _ in 0..2 {
-        site.stillframe.succeed(["session", "abort", &id]);
-        site.wait_until_no_session_is_left();
-    }
-    assert_void(&site, &id, "aborted");
-}
-
-#[test]
-fn a_session_whose_server_was_restarted_is_void_and_its_end_prints_no_label() {
-    let mut site = site();
-    let id = begin(&site, &[]);
-    site.cluster.stop(StopMode::Fast);
-    site.cluster.start();
-    let ended = end(&site, &id, &[]);
-    assert_eq!((ended.code(), ended.stdout.as_str()), (Some(4), ""), "{ended}");
-    assert_void(&site, &id, "lost");
-}
-
-#[test]
-fn a_lost_connection_is_noticed_without_anybody_asking() {
-    let site = site();
-    let id = begin(&site, &[]);
-    // This test may; the product never does.
-    site.cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stillframe'");
-    wait_until("the owner has ended", || owners(&site).is_empty());
-    assert_void(&site, &id, "lost");
-}
-
-#[test]
-fn a_killed_owner_leaves_a_void_session() {
-    let site = site();
-    let id = begin(&site, &[]);
-    kill_owner(&site);
-    site.wait_until_no_session_is_left();
-    assert_eq!(state(&site, &id), "killed", "the dead cannot write it");
-    assert_eq!(end(&site, &id, &[]).code(), Some(4));
-    assert_void(&site, &id, "killed");
-}
-
-#[test]
-fn the_next_begin_settles_a_session_whose_owner_was_killed() {
-    let site = site();
-    let killed = begin(&site, &[]);
-    kill_owner(&site);
-    let next = begin(&site, &[]);
-    assert_eq!(site.intents().len(), 1, "that of the next one");
-    assert_eq!(state(&site, &killed), "killed");
-    assert!(end(&site, &next, &[]).is_success());
-    assert_eq!(end(&site, &killed, &[]).code(), Some(4), "a backup that is there is not its backup");
-}
-
-#[test]
-fn the_label_is_printed_even_when_its_wal_is_not_archived_and_another_try_publishes() {
-    let mut site = site();
-    site.reconfigure(|config| config.value("backup", "archive_timeout_secs", 1));
-    break_archiving(&site, true);
-    let id = begin(&site, &[]);
-    let first = end(&site, &id, &["--snapshot-id", "vol-1"]);
-    assert_eq!(first.code(), Some(5), "{first}");
-    assert!(first.stdout.starts_with("START WAL LOCATION") && first.says("is not published"), "{first}");
-    assert_eq!((state(&site, &id).as_str(), site.backups().len(), site.intents().len()), ("stopped", 0, 1));
-    let aborted = site.stillframe.run(["session", "abort", &id]);
-    assert!(aborted.code() == Some(4) && aborted.says("--discard"), "scripts abort whatever failed: {aborted}");
-    let out = site.stillframe.run(["--json", "session", "end", &id]);
-    assert_eq!((out.json()["is_published"].as_bool(), out.code()), (Some(false), Some(5)), "{out}");
-
-    break_archiving(&site, false);
-    site.reconfigure(|config| config.value("backup", "archive_timeout_secs", 300));
-    for _ in 0..2 {
-        let again = end(&site, &id, &[]);
-        assert!(again.is_success() && again.stdout == first.stdout, "{again}");
-    }
-    let name = site.backups().pop().unwrap();
-    assert_eq!(label_of(&site, &name), first.stdout);
-    assert_eq!(site.show(&name)["outside"]["snapshot_ids"][0], "vol-1", "what was said first counts until somebody says otherwise");
-}
-
-#[test]
-fn what_waits_for_its_publication_is_forgotten_on_a_word_of_its_own_only() {
-    let mut site = site();
-    site.reconfigure(|config| config.value("backup", "archive_timeout_secs", 1));
-    break_archiving(&site, true);
-    let id = begin(&site, &[]);
-    assert_eq!(end(&site, &id, &[]).code(), Some(5));
-    assert_eq!(site.stillframe.run(["session", "abort", &id]).code(), Some(4));
-    assert_eq!(site.intents().len(), 1);
-    site.stillframe.succeed(["session", "abort", "--discard", &id]);
-    assert_void(&site, &id, "aborted");
-}
-
-#[test]
-fn an_owner_that_is_killed_after_backup_mode_costs_nothing() {
-    let site = site();
-    break_archiving(&site, true);
-    let id = begin(&site, &[]);
-    let ending = site.stillframe.spawn(["session", "end", &id]);
-    wait_until("backup mode was left", || state(&site, &id) == "stopped");
-    kill_owner(&site);
-    break_archiving(&site, false);
-    let ended = ending.wait();
-    assert!(ended.is_success(), "{ended}");
-    assert_eq!(ended.stdout.matches("START WAL LOCATION").count(), 1, "printed once: {ended}");
-    assert_eq!(ended.stdout, label_of(&site, &site.backups().pop().unwrap()));
-    assert_eq!(state(&site, &id), "published");
-}
-
-#[test]
-fn a_caller_of_end_that_is_killed_costs_nothing_and_a_second_one_waits_for_the_same() {
-    let site = site();
-    break_archiving(&site, true);
-    let id = begin(&site, &[]);
-    let killed = site.stillframe.spawn(["session", "end", &id]);
-    wait_until("backup mode was left", || state(&site, &id) == "stopped");
-    killed.kill9();
-    let others = [site.stillframe.spawn(["session", "end", &id]), site.stillframe.spawn(["session", "end", &id])];
-    let aborted = site.stillframe.run(["session", "abort", &id]);
-    assert_eq!(aborted.code(), Some(4), "{aborted}");
-    break_archiving(&site, false);
-    let labels: BTreeSet<String> = others
-        .map(|other| {
-            let ended = other.wait();
-            assert!(ended.is_success(), "{ended}");
-            ended.stdout
-        })
-        .into();
-    assert_eq!(labels, [label_of(&site, &site.backups()[0])].into());
-    assert_eq!(site.backups().len(), 1);
-    let aborted = site.stillframe.run(["session", "abort", &id]);
-    assert!(aborted.code() == Some(4) && aborted.says("is published as the backup"), "{aborted}");
-}
-
-#[test]
 fn several_sessions_at_once_are_several_backups_and_their_ids_are_unlike() {
     let site = site();
     let ids: Vec<String> = (0..3).map(|_| begin(&site, &[])).collect();
@@ -432,52 +288,6 @@ fn what_is_left_of_a_killed_owner_in_the_way_of_its_socket_harms_nobody() {
     // Another process that got the name of its socket cannot speak for it: the lock is free.
     assert_eq!(end(&site, &id, &[]).code(), Some(4));
     assert_void(&site, &id, "killed");
-}
-
-#[test]
-fn nobody_else_can_look_into_the_sessions() {
-    let site = site();
-    let id = begin(&site, &[]);
-    let directory = site.place("sessions");
-    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&directory), 0o700);
-    let modes: BTreeSet<u32> = fs::read_dir(&directory).unwrap().map(|entry| mode(&entry.unwrap().path())).collect();
-    assert_eq!(modes, [0o600].into(), "record, lock, socket and log");
-    set_mode(&directory, 0o755);
-    let refused = end(&site, &id, &[]);
-    assert!(refused.code() == Some(3) && refused.says("chmod 700"), "{refused}");
-    set_mode(&directory, 0o700);
-    assert!(end(&site, &id, &[]).is_success());
-}
-
-#[test]
-fn another_user_is_refused_even_where_the_files_let_him_in() {
-    let site = site();
-    let id = begin(&site, &[]);
-    let socket = site.place("sessions").join(format!("{id}.sock"));
-    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&site.place("sessions")), mode(&socket)), (0o700, 0o600));
-    // Nobody but root can be somebody else; for others, these modes are all there is to look at.
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    // root is trusted; so the stranger is `nobody`, let in by hand.
-    for path in [site.directory.path(), &site.place("sessions")] {
-        set_mode(path, 0o755);
-    }
-    set_mode(&socket, 0o777);
-    let script = "use IO::Socket::UNIX; $SIG{PIPE} = q(IGNORE); my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die qq(cannot connect: $!); \
-                  print $s qq(\"abort\"\n); $s->flush; my $n = sysread($s, my $answer, 9); print $n // 0;";
-    let mut stranger = Command::new("setpriv");
-    stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/perl", "-e", script]).arg(&socket);
-    let asked = stranger.current_dir("/").output().unwrap();
-    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
-    assert_eq!(String::from_utf8_lossy(&asked.stdout), "0", "no answer");
-    for path in [site.directory.path(), &site.place("sessions")] {
-        set_mode(path, 0o700);
-    }
-    assert_eq!(held(&site), "1");
-    assert!(end(&site, &id, &[]).is_success());
 }
 
 #[test]
