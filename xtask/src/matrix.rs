@@ -58,7 +58,7 @@ struct Row {
 /// Builds everything, runs the tests on each version, and says of each what became of it.
 pub(crate) fn test_on(versions: &Versions, extent: Extent, filter: Option<&str>) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
-    crate::test::build(&workspace, &["--bin", "stillframe"])?;
+    crate::test::build(&workspace)?;
     let executables = Executables::build(&workspace)?;
     // All of them before the first one runs: a name that nothing bears must not be found out after half an hour.
     let plans: Vec<(u32, Plan)> = versions

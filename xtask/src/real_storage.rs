@@ -11,8 +11,8 @@ use clap::ValueEnum;
 
 use crate::failure::Failure;
 use crate::run::{captured, succeed};
-use crate::test::with_binary;
-use crate::workspace::{Workspace, cargo, progress};
+use crate::test::{compile, with_binary};
+use crate::workspace::{Workspace, cargo};
 
 mod module;
 mod packages;
@@ -64,7 +64,7 @@ pub(crate) fn test_real_storage(filter: Option<&str>, expected: &[Expected]) -> 
     let outcomes = thread::scope(|scope| {
         // Compiling the module takes minutes, in which the other parts run.
         let kit = can_run(Part::Zfs).then(|| scope.spawn(|| ZfsKit::prepare(&workspace)));
-        let built = build(&workspace);
+        let built = compile(&workspace);
         let mut outcomes = Vec::new();
         if built.is_ok() {
             for (part, obstacle) in &obstacles {
@@ -127,15 +127,6 @@ fn conclude(outcomes: Vec<(Part, Outcome)>, filter: Option<&str>, expected: &[Ex
     Ok(())
 }
 
-fn build(workspace: &Workspace) -> Result<(), Failure> {
-    workspace.build_components()?;
-    progress("compiling stillframe and the tests", || {
-        succeed(cargo().args(["build", "--quiet", "--package", "stillframe"]).current_dir(&workspace.root))?;
-        let tests = ["test", "--quiet", "--package", PACKAGE, "--tests", "--no-run"];
-        succeed(with_binary(cargo().args(tests), workspace))
-    })
-}
-
 fn run(workspace: &Workspace, part: Part, filter: Option<&str>, kit: Option<&ZfsKit>) -> Outcome {
     let began = Instant::now();
     println!("\n{part}:");
@@ -161,7 +152,7 @@ fn count(workspace: &Workspace, part: Part, filter: Option<&str>) -> Result<usiz
 
 fn runner(workspace: &Workspace, part: Part, filter: Option<&str>, kit: Option<&ZfsKit>) -> Command {
     let mut command = cargo();
-    command.args(["test", "--quiet", "--package", PACKAGE, "--test", part.test_executable(), "--"]).args(filter);
+    command.args(["test", "--quiet", "--workspace", "--test", part.test_executable(), "--"]).args(filter);
     // Ignored tests run as well, so that none can hide.
     command.arg("--include-ignored");
     with_binary(&mut command, workspace);

@@ -1,6 +1,9 @@
 //! `cargo xtask test`: every test there is, none skipped, but for those on real storage, which are a stage of their own.
 
+use std::fmt::Write as _;
+use std::num::NonZero;
 use std::process::Command;
+use std::thread::available_parallelism;
 
 use crate::account::is_root;
 use crate::failure::Failure;
@@ -12,21 +15,26 @@ use crate::workspace::{Workspace, cargo, progress};
 /// Installs what is missing, builds everything and runs all tests; the runner's own lines come last.
 pub(crate) fn test(filter: Option<&str>) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
-    build(&workspace, &[])?;
+    build(&workspace)?;
     if filter.is_none() {
-        succeed(with_binary(cargo().args(["test", "--quiet", "--workspace", "--exclude", REAL_STORAGE, "--doc"]), &workspace))?;
+        succeed(with_binary(cargo().args(["test", "--quiet", "--workspace", "--doc"]), &workspace))?;
     }
     succeed(with_binary(&mut runner(filter), &workspace))
 }
 
-/// Installs what is missing, and builds all components and, of the workspace, what these arguments of Cargo choose: the binary under
-/// test at least.
-pub(crate) fn build(workspace: &Workspace, chosen: &[&str]) -> Result<(), Failure> {
+/// Installs what is missing, and builds everything: all components, and all of the workspace with its tests.
+pub(crate) fn build(workspace: &Workspace) -> Result<(), Failure> {
     for_the_tests()?;
+    compile(workspace)
+}
+
+/// Every stage compiles the same in the same way. Cargo gives dependencies the features that all chosen packages ask for together, and
+/// what is chosen differently is compiled once more, with half of the dependencies.
+pub(crate) fn compile(workspace: &Workspace) -> Result<(), Failure> {
     // The build of the binary makes the bundled components only; the tests use others too.
     workspace.build_components()?;
-    progress("compiling the workspace", || {
-        succeed(cargo().args(["build", "--quiet", "--workspace"]).args(chosen).current_dir(&workspace.root))
+    progress("compiling the workspace and its tests", || {
+        succeed(with_binary(cargo().args(["test", "--quiet", "--workspace", "--no-run"]), workspace))
     })?;
     let binary = workspace.stillframe("debug");
     if binary.is_file() { Ok(()) } else { Err(Failure::new(format!("the build made no `{}`", binary.display()))) }
@@ -36,21 +44,28 @@ pub(crate) fn build(workspace: &Workspace, chosen: &[&str]) -> Result<(), Failur
 fn runner(filter: Option<&str>) -> Command {
     let mut command = cargo();
     if works(cargo().args(["nextest", "--version"])) {
-        command.args(["nextest", "run", "--workspace", "--exclude", REAL_STORAGE, "--no-fail-fast", "--run-ignored", "all"]);
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--run-ignored", "all", "--test-threads", &at_once()]);
+        let mut chosen = format!("not package({REAL_STORAGE})");
         if !is_root() {
             println!("NOT RUN: what mounts disks of a simulated EC2, in `ebs` and `ec2_simulator`; run this as root for it");
             println!("NOT RUN: the torture on btrfs, in `btrfs`; run this as root for it");
             println!("NOT RUN: the pages of the book, in `book`, each on a machine of its own; run this as root for it");
             let mounts = "binary(ebs) or (binary(ec2_simulator) and test(/^disks::/)) or (binary(book) and test(/^chapters::/)) \
                  or (package(stillframe-torture) and binary(btrfs))";
-            command.arg("-E").arg(format!("not ({mounts})"));
+            let _ = write!(chosen, " and not ({mounts})");
         }
-        command.args(filter);
+        command.args(["-E", &chosen]).args(filter);
     } else {
         command.args(["test", "--workspace", "--exclude", REAL_STORAGE, "--lib", "--bins", "--tests", "--no-fail-fast"]);
         command.args(filter).args(["--", "--include-ignored"]);
     }
     command
+}
+
+/// How many tests run at the same time: most wait for a server, a store or a clock for more than half of their time.
+pub(crate) fn at_once() -> String {
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    (2 * processors).to_string()
 }
 
 /// Tells the tests which binary and components to use.

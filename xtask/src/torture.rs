@@ -11,11 +11,11 @@ use crate::account::is_root;
 use crate::failure::Failure;
 use crate::prerequisites::{for_loop_devices, for_the_tests};
 use crate::run::succeed;
-use crate::test::with_binary;
-use crate::workspace::{Workspace, cargo, progress};
+use crate::test::{compile, with_binary};
+use crate::workspace::Workspace;
 
-/// The package, and its program.
-const PACKAGE: &str = "stillframe-torture";
+/// The program.
+const PROGRAM: &str = "stillframe-torture";
 
 /// How long, and what.
 #[derive(Debug, Args)]
@@ -41,10 +41,8 @@ pub(crate) fn torture(options: &Options) -> Result<(), Failure> {
         for_loop_devices()?;
     }
     let workspace = Workspace::find()?;
-    progress("compiling stillframe and the torture", || {
-        succeed(cargo().args(["build", "--quiet", "--package", "stillframe", "--package", PACKAGE]).current_dir(&workspace.root))
-    })?;
-    let mut command = of_its_own(&workspace.target.join("debug").join(PACKAGE));
+    compile(&workspace)?;
+    let mut command = of_its_own(&workspace.target.join("debug").join(PROGRAM));
     command.arg("--minutes").arg(options.minutes.to_string());
     if let Some(seed) = options.seed {
         command.arg("--seed").arg(seed.to_string());

@@ -60,12 +60,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         executable: "recovery",
         name: "a_server_that_somebody_has_paused_before_its_target_is_not_called_complete",
         versions: 12..=18,
-        why: "recovery.conf is read at a start only, so that no delay can be taken back",
-    },
-    Exception {
-        executable: "recovery",
-        name: "a_server_that_somebody_has_paused_before_its_target_is_not_called_complete",
-        versions: 12..=18,
         why: "before 12, a recovery reads its settings once, so that nobody can make it wait and then let it go to the pause",
     },
     Exception {

@@ -11,13 +11,9 @@ use super::plan::Test;
 use super::tally::Tally;
 use super::{PACKAGE, PACKAGE_DIRECTORY};
 use crate::failure::Failure;
-use crate::real_storage::PACKAGE as REAL_STORAGE;
 use crate::run::{captured, line, works};
-use crate::test::with_binary;
+use crate::test::{at_once, with_binary};
 use crate::workspace::{Workspace, cargo, progress};
-
-/// Dependencies with the features that the ordinary run of the tests gives them, so that nothing is compiled once more.
-const SELECTION: [&str; 3] = ["--workspace", "--exclude", REAL_STORAGE];
 
 /// Every executable with tests of the package, and the tests in them.
 pub(crate) struct Executables {
@@ -32,7 +28,7 @@ impl Executables {
     pub(crate) fn build(workspace: &Workspace) -> Result<Self, Failure> {
         let targets = workspace.test_targets_of(PACKAGE)?;
         let mut build = cargo();
-        build.args(["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"]).args(SELECTION);
+        build.args(["test", "--quiet", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
         build.args(targets.iter().flat_map(|target| ["--test", target]));
         let messages = progress("compiling the end-to-end tests", || captured(with_binary(&mut build, workspace)))?;
         let manifest = workspace.root.join(PACKAGE_DIRECTORY).join("Cargo.toml");
@@ -77,7 +73,8 @@ impl Executables {
         };
         let chosen = by_executable.into_iter().map(among).collect::<Vec<_>>().join(" or ");
         let mut command = cargo();
-        command.args(["nextest", "run"]).args(SELECTION).args(["--no-fail-fast", "--run-ignored", "all", "--color", "never"]);
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--run-ignored", "all", "--color", "never"]);
+        command.args(["--test-threads", &at_once()]);
         command.args(self.targets.iter().flat_map(|target| ["--test", target]));
         command.args(["-E", &format!("package(={PACKAGE}) and ({chosen})")]);
         with_binary(&mut command, workspace);
