@@ -20,7 +20,7 @@ use super::target::TargetOptions;
 use super::view::drill::{DrillView, lines};
 use crate::common::Common;
 use crate::config::{Config, ConfigError, host_name};
-use crate::exit::Failure;
+use crate::exit::{Caller, Failure, code};
 use crate::output::print;
 use crate::progress::ProgressOptions;
 use crate::wiring::{InstalledPrograms, World, interrupted, new_token, program};
@@ -134,6 +134,7 @@ fn request(config: &Config, options: &Options, directory: PathBuf) -> Result<Dri
         snapshot_roots: config.providers.values().flat_map(|provider| provider.snapshot_roots().cloned()).collect(),
         copying: copies.map(|(name, _)| name.clone()).collect(),
         restore_command: restore_command(&program(), &config.path),
+        unreachable_code: code(ErrorClass::Transient, Caller::Recovery),
         token: new_token()?,
         hostname: host_name(),
         checks: DrillChecks {

@@ -55,6 +55,8 @@ pub struct DrillRequest {
     pub copying: BTreeSet<ProviderName>,
     /// How the copy gets its WAL.
     pub restore_command: String,
+    /// The exit code of that command when the archive cannot be reached, which ends the server and says nothing about the backup.
+    pub unreachable_code: u8,
     /// Token of the restore.
     pub token: Token,
     /// This host.

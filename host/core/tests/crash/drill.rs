@@ -28,6 +28,7 @@ fn request(world: &World, attempt: u8) -> DrillRequest {
         snapshot_roots: Vec::new(),
         copying: BTreeSet::new(),
         restore_command: "fetch %f %p".to_owned(),
+        unreachable_code: 205,
         token: Token(format!("{attempt:032}").chars().rev().collect()),
         hostname: HOST.to_owned(),
         checks: DrillChecks {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use stillframe_core::catalog::{Catalog, CheckFinding, DrillOutcome};
 use stillframe_core::data_directory::{Inclusion, RecoveryTarget, TargetTimeline};
+use stillframe_core::error::{Classify as _, ErrorClass};
 use stillframe_core::flows::{CheckChoice, DrillError, DrillRequest, DrillTarget, FetchError, drill};
 use stillframe_core::postgres::{Lsn, ShutdownMode, ToolEnd};
 use stillframe_core::store::Store;
@@ -133,6 +134,27 @@ async fn a_recovery_that_did_not_get_to_its_target_is_no_success() {
         assert!(!range.recorded().await.unwrap().is_proof());
         range.assert_nothing_is_left(&format!("{replay:?}")).await;
     }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_reach_the_archive_any_more_says_nothing_about_the_backup() {
+    let end = |code: u8| {
+        format!(
+            "FATAL:  could not restore file \"000000010000000000000024\" from archive: child process exited with exit code {code}"
+        )
+    };
+    let range = Range::new().await;
+    range.drill().await.unwrap();
+    let proven = range.recorded().await;
+    assert!(proven.as_ref().unwrap().is_proof());
+    range.programs.replay(FakeReplay::Ends(end(205)));
+    let error = range.drill().await.unwrap_err();
+    assert!(matches!(&error, DrillError::Unreachable(_)) && error.class() == ErrorClass::Transient, "{error}");
+    assert_eq!(range.recorded().await, proven, "an outage takes no proof away");
+    range.assert_nothing_is_left("the archive went away").await;
+    // A segment that is damaged is another matter.
+    range.programs.replay(FakeReplay::Ends(end(206)));
+    assert!(failure(&range.drill().await.unwrap()).contains("exit code 206"));
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ impl Range {
             snapshot_roots: Vec::new(),
             copying: BTreeSet::new(),
             restore_command: "fetch %f %p".to_owned(),
+            unreachable_code: 205,
             token: Token("0123456789abcdef0123456789abcdef".to_owned()),
             hostname: "db2".to_owned(),
             checks: DrillChecks {

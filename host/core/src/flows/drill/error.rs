@@ -100,6 +100,9 @@ pub enum DrillError {
         /// Where the shutdown lies.
         position: Lsn,
     },
+    /// The archive went away in the middle.
+    #[error("the server of the drill could not reach the archive any more, and ended: {0}")]
+    Unreachable(String),
     /// The server is not what it was started as.
     #[error("the server of the drill is not on its own: its `{setting}` is `{found}`")]
     NotOnItsOwn {
@@ -164,7 +167,7 @@ impl Classify for DrillError {
             Self::File(error) => error.class(),
             Self::Inspect(error) => error.class(),
             Self::Map(error) => error.class(),
-            Self::Interrupted | Self::Busy(_) | Self::NoRoom { .. } => ErrorClass::Transient,
+            Self::Interrupted | Self::Busy(_) | Self::NoRoom { .. } | Self::Unreachable(_) => ErrorClass::Transient,
             Self::OpenDirectory(_) | Self::LongPath { .. } => ErrorClass::Config,
             Self::InsideCluster { .. } | Self::TablespaceOutside { .. } | Self::AtShutdown { .. } => ErrorClass::Refused,
             Self::NotOnItsOwn { .. } => ErrorClass::Internal,
@@ -187,6 +190,10 @@ impl Classify for DrillError {
             Self::Map(error) => return error.hint(),
             Self::NotOnItsOwn { .. } => return None,
             Self::Interrupted => "the backup was not judged, and what an earlier drill found stays recorded".to_owned(),
+            Self::Unreachable(_) => {
+                "the backup was not judged, and what an earlier drill found stays recorded: drill again when the store answers"
+                    .to_owned()
+            }
             Self::Busy(_) => "wait for its end, or name another directory with --directory".to_owned(),
             Self::OpenDirectory(directory) => {
                 format!("make a directory for drills of your own: `install -d -m 700 {}/drill`", directory.display())

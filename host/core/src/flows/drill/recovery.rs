@@ -72,7 +72,7 @@ async fn recover(attempt: &mut Attempt<'_>, plan: &Plan, limits: ServerLimits, b
     loop {
         let Some(server) = attempt.server.as_mut() else { return Ok(()) };
         if let Some(words) = server.ended().await {
-            return Err(Stop::Failed(format!("the server ended before it had reached {}: {words}", plan.words)));
+            return Err(ended(words, plan, attempt.request.unreachable_code));
         }
         if session.is_none() {
             match server.connect(DATABASE).await {
@@ -110,6 +110,15 @@ async fn recover(attempt: &mut Attempt<'_>, plan: &Plan, limits: ServerLimits, b
         attempt.ports.progress.report(&Step { subject, waited, ..Step::begun(Phase::Recover) });
         attempt.ports.clock.sleep(POLL).await;
     }
+}
+
+/// What it means that the server has ended by itself. It is told to speak English, and says with what its command for WAL has ended.
+fn ended(words: String, plan: &Plan, unreachable_code: u8) -> Stop {
+    let is_unreachable = words.lines().any(|line| line.trim_end().ends_with(&format!("exited with exit code {unreachable_code}")));
+    if is_unreachable {
+        return Stop::Error(DrillError::Unreachable(words));
+    }
+    Stop::Failed(format!("the server ended before it had reached {}: {words}", plan.words))
 }
 
 /// Whether recovery has ended, and where it should have.
