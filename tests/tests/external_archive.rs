@@ -224,9 +224,10 @@ fn nothing_is_deleted_in_the_foreign_archive_and_what_is_said_of_such_a_backup_i
     assert_eq!(window.json()["unusable_backups"][0]["reason"], "external-archive", "{window}");
     let answer = site.stillframe.run(["can-restore", &name, "--target-immediate"]);
     assert!(answer.says("kept by WAL-G"), "{answer}");
-    let verified = site.stillframe.run(["wal-verify"]);
-    assert_eq!(verified.code(), Some(3), "{verified}");
-    assert!(verified.says("its WAL is kept by WAL-G") && verified.says("0 are missing"), "{verified}");
+    let elsewhere = site.configured(|config| config.value("external_archive", "url", "file:///nowhere"));
+    let verified = elsewhere.run(["wal-verify"]);
+    assert_eq!(verified.code(), Some(3), "another place is not the one that was recorded: {verified}");
+    assert!(verified.says("its WAL is kept by WAL-G") && verified.says("was not verified"), "{verified}");
     let directory = site.place("d").display().to_string();
     let drilled = site.stillframe.run(["drill", &name, "--directory", &directory]);
     assert_eq!(drilled.code(), Some(4), "{drilled}");
@@ -240,6 +241,52 @@ fn nothing_is_deleted_in_the_foreign_archive_and_what_is_said_of_such_a_backup_i
     let after: Vec<(PathBuf, Vec<u8>)> =
         files(&walg(&site)).into_iter().map(|path| (path.clone(), fs::read(&path).unwrap())).collect();
     assert!(before.len() > 1 && after.starts_with(&before), "what was there is there");
+}
+
+#[test]
+fn the_wal_of_a_backup_is_verified_where_wal_g_keeps_it() {
+    let site = site(tested_major(), |site| Form::Zstd.commands(&object(site)).0, &WAL_G);
+    let name = pushed(&site, &[]);
+    let by_name = site.stillframe.succeed(["wal-verify"]);
+    assert!(by_name.stdout.contains("its own segments are there"), "{by_name}");
+    let read = site.stillframe.succeed(["wal-verify", "--deep"]);
+    assert!(read.stdout.contains("its own segments were read there"), "{read}");
+    let checked = site.stillframe.run(["--json", "check", "--no-round-trip", "--provider", "hardlink"]).json();
+    let wal = |checked: &serde_json::Value| {
+        let findings = checked["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["subject"] == "wal").unwrap()["verdict"].clone()
+    };
+    assert_eq!(wal(&checked), "ok", "{checked}");
+
+    let segment = site.show(&name)["first_wal_file"].as_str().unwrap().to_owned();
+    let object = walg(&site).join("wal_005").join(format!("{segment}.zst"));
+    let body = fs::read(&object).unwrap();
+    Account::unprivileged().write(&object, &body[..body.len() / 2]);
+    site.stillframe.succeed(["wal-verify"]);
+    let damaged = site.stillframe.run(["wal-verify", "--deep"]);
+    assert_eq!(damaged.code(), Some(6), "{damaged}");
+    assert!(damaged.stdout.contains("what is there is damaged"), "{damaged}");
+    fs::remove_file(&object).unwrap();
+    for depth in [&["wal-verify"][..], &["wal-verify", "--deep"]] {
+        let missing = site.stillframe.run(depth);
+        assert_eq!(missing.code(), Some(4), "{missing}");
+        assert!(missing.stdout.contains(&format!("missing there: {segment}")), "{missing}");
+    }
+    let checked = site.stillframe.run(["--json", "check", "--no-round-trip", "--provider", "hardlink"]).json();
+    assert_ne!(wal(&checked), "ok", "{checked}");
+}
+
+#[test]
+fn a_segment_that_is_still_being_written_is_waited_for() {
+    let slowly = |site: &Site| {
+        let object = object(site);
+        format!(
+            "zstd -q -f %p -o {object}.all && head -c 200 {object}.all > {object}.zst && sleep 2 && mv {object}.all {object}.zst"
+        )
+    };
+    let site = site(tested_major(), slowly, &WAL_G);
+    let name = pushed(&site, &[]);
+    assert_eq!(site.show(&name)["external_archive"]["proof"], "contents");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout, LeaseRequest, process_space};
+use stillframe_core::catalog::{ArchiveSettings, BackupName, Layout, LeaseRequest, external_layout, process_space};
 use stillframe_core::clock::{Clock, SystemClock};
 use stillframe_core::flows::{Ports, Primary, Progress, ProviderChoice, ProviderSource, Pusher};
 use stillframe_core::postgres::Connection;
@@ -24,6 +24,7 @@ use stillframe_core::spool::AheadSettings;
 use stillframe_core::store::{Store, StoreError};
 use stillframe_postgres::{ConnectSettings, Environment};
 use stillframe_runtime::{Runtime, RuntimeSettings};
+use stillframe_store::open_foreign;
 
 use crate::common::Common;
 use crate::config::{Config, ConfigError, Origin, ProviderConfig, SessionPlace, Variables, host_name};
@@ -97,6 +98,14 @@ impl World {
     /// Who pushes WAL from this data directory.
     pub fn pusher<'a>(&'a self, data_directory: &'a Path) -> Result<Pusher<'a>, ConfigError> {
         Ok(Pusher { data_directory, name: self.config.archive.instance()?, guarding: self.config.archive.guard })
+    }
+
+    /// The place in which another tool keeps WAL, for reading; none when none is configured whose layout is known.
+    pub async fn external_archive(&self) -> Result<Option<Arc<dyn Store>>, StoreError> {
+        match self.config.external.as_ref().and_then(|external| external.place.as_ref()) {
+            Some(settings) => Ok(Some(open_foreign(settings, &external_layout()).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Connects to the server of the cluster.

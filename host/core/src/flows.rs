@@ -74,8 +74,8 @@ pub use wal_push::{Pusher, WalPushError, WalPushed, wal_push};
 pub use wal_scan::SEGMENTS_TO_READ;
 pub use wal_show::{BackupKind, BackupOnTimeline, TimelineInventory, WalInventory, wal_show};
 pub use wal_verify::{
-    BackupCheck, ContentProblem, ContentReport, Depth, HistoryProblem, IncrementCheck, KeptState, ReadingProgress, ServerPosition,
-    VerifyError, VerifyReport, VerifyRequest, wal_verify,
+    BackupCheck, ContentProblem, ContentReport, Depth, ExternalCheck, HistoryProblem, IncrementCheck, KeptState, ReadingProgress,
+    ServerPosition, VerifyError, VerifyReport, VerifyRequest, wal_verify,
 };
 pub use window::{WindowReport, WindowTimes, window};
 

@@ -1,20 +1,24 @@
 //! The other records of a catalog, each as it lies in a store: a line with the name of its object, and its content.
 //!
 //! `intent`, `mark`, `state`, `lock`, `drill`, `standalone` and `condemned` lie beside a sentinel, an `intent` of its own without
-//! one; a `restore`, a `claim`, a `lease` and the `identity` are the cluster's.
+//! one; an `increment` is one of a backup that is there; a `restore`, a `claim`, a `lease` and the `identity` are the cluster's.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stillframe_core::catalog::{Catalog, CatalogContents, Claims, Lease, LeaseRequest, Restores};
+use stillframe_core::catalog::{Catalog, CatalogContents, Claims, Increments, Lease, LeaseRequest, Restores};
 use stillframe_core::postgres::TimelineId;
 use stillframe_core::provider::Token;
+use stillframe_core::store::{PutOutcome, Store as _};
 use stillframe_core::testing::{ManualClock, MemoryStore, published_backup};
 
 use crate::Verdict;
 use crate::input::Input;
 use crate::sentinel::intent;
 use crate::store::{BACKUP, layout, put, settled};
+
+/// The restore point of all seeds.
+const POINT: &str = "before the upgrade";
 
 /// A record is read, or told to be unreadable, and then nothing may be deleted; what was read is written and read again as it was.
 pub fn target(data: &[u8]) -> Verdict {
@@ -23,6 +27,7 @@ pub fn target(data: &[u8]) -> Verdict {
     let content = input.rest();
     match kind.as_ref() {
         "announced" => announced(content),
+        "increment" => increment(content),
         "restore" => restore(content),
         "claim" => claim(content),
         "lease" => lease(content),
@@ -77,6 +82,25 @@ fn announced(content: &[u8]) -> Verdict {
     settled(catalog.begin(intent)).expect("an intent that was read can be written");
     let again = settled(catalog.contents()).expect("a store in memory can be listed").intents;
     assert_eq!(again.first(), Some(intent), "an intent that is written is read otherwise");
+    Verdict::Accepted
+}
+
+/// A restore point, of which a listing, a deletion and a restore make what it says.
+fn increment(content: &[u8]) -> Verdict {
+    let (store, layout) = (MemoryStore::default(), layout());
+    let increments = Increments::new(&store, &layout);
+    let place = increments.key(&POINT.parse().expect("the name is legal"));
+    settled(store.put(&place, content.to_vec().into())).expect("a store in memory takes it");
+    let (found, unreadable) = settled(increments.all()).expect("a store in memory can be listed");
+    assert_eq!(found.len() + unreadable.len(), 1, "an increment was passed over");
+    let Some(increment) = found.first() else { return Verdict::Refused };
+    assert_eq!(increment.name.as_str(), POINT, "a record of another name was accepted");
+    assert!(increment.from <= increment.to, "it ends before it begins");
+    assert!(increment.replay.iter().all(|range| range.first <= range.last), "a range of fewer segments than one");
+    settled(increments.remove(&increment.name)).expect("a store in memory deletes");
+    let written = settled(increments.add(increment)).expect("an increment that was read can be written");
+    assert_eq!(written, PutOutcome::Created);
+    assert_eq!(settled(increments.all()).expect("a store in memory can be listed").0, found, "an increment is read otherwise");
     Verdict::Accepted
 }
 

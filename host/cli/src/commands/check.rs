@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use stillframe_core::error::chain;
 use stillframe_core::flows::ProviderChoice;
 use stillframe_core::flows::check::{CheckRequest, CheckedServer, Failed, Finding, RoundTrip, Subject, Verdict, check, worst};
 use stillframe_core::paths::{KernelFiles, LocalPaths, Locator};
@@ -125,7 +126,12 @@ async fn look(common: &Common, options: &Options) -> Result<Vec<Finding>, Failur
     let primary = if is_standby { world.connect_to_primary().await } else { Ok(None) };
     let primary = primary.map_err(|failure| failed(&failure)).transpose();
     let server = CheckedServer { connection, primary, locator: locator.as_ref().map(|locator| locator as &dyn Locator) };
-    Ok(check(&world.ports(), server, &request).await)
+    // Backups whose WAL lies there are told of as not verified then.
+    let external = world.external_archive().await.unwrap_or_else(|error| {
+        tracing::warn!("the external archive is not looked at: {}", chain(&error));
+        None
+    });
+    Ok(check(&world.ports(), server, external.as_deref(), &request).await)
 }
 
 fn failed(failure: &Failure) -> Failed {

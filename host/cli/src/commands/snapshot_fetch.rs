@@ -21,7 +21,7 @@ use super::view::{BackupView, RestoreView};
 use crate::common::Common;
 use crate::config::{Config, host_name};
 use crate::exit::Failure;
-use crate::output::print;
+use crate::output::{count, print};
 use crate::parse;
 use crate::progress::ProgressOptions;
 use crate::wiring::{World, interrupted, new_token, program};
@@ -301,10 +301,15 @@ fn describe(report: &FetchReport, request: &FetchRequest) -> String {
         report.restore.as_ref().map(release_note).or_else(|| report.recovery.as_ref().map(recovery_note)).unwrap_or_default();
     let salvaged = report.salvaged.as_ref().map(salvage_note).unwrap_or_default();
     let locked = request.precautions.lock_out.as_ref().map(|role| lock_note(role, &request.destination)).unwrap_or_default();
+    let start = if request.destination.join("postgresql.conf").exists() {
+        format!("for instance with `pg_ctl -D {destination} start`")
+    } else {
+        "with the `postgresql.conf` that it has elsewhere, on Debian by `pg_ctlcluster`".to_owned()
+    };
     format!(
         "{} is {how} in {destination}{salvaged}\n\
-         next: start the server there, for instance with `pg_ctl -D {destination} start`; it recovers by itself, and `stillframe \
-         recovery status {destination} --wait 3600` tells when it is done{locked}{warning}{release}",
+         next: start the server there, {start}; it recovers by itself, and `stillframe recovery status {destination} --wait 3600` tells \
+         when it is done{locked}{warning}{release}",
         report.backup.sentinel.name,
     )
 }
@@ -313,7 +318,7 @@ fn describe(report: &FetchReport, request: &FetchRequest) -> String {
 fn salvage_note(salvaged: &SalvagedWal) -> String {
     let left = match salvaged.left.len() {
         0 => String::new(),
-        count => format!("; {count} files are on another timeline, damaged or behind a gap, and were left"),
+        left => format!("; {} on another timeline, damaged or behind a gap: left there", count(left, "file")),
     };
     let Some((from, last)) = salvaged.span else {
         return format!("\nsalvaged: nothing that this recovery replays is missing in the archive{left}");
@@ -321,10 +326,12 @@ fn salvage_note(salvaged: &SalvagedWal) -> String {
     let (archived, files) = (salvaged.archived, salvaged.files.len());
     let is_complete = archived + usize::from(salvaged.ends_in_partial) >= files;
     let later = if is_complete { "" } else { " and `stillframe wal-verify` finds nothing missing" };
-    let (count, partial) = (salvaged.segments(), if salvaged.ends_in_partial { ", the last of them unfinished" } else { "" });
+    let partial = if salvaged.ends_in_partial { ", still being written at the end" } else { "" };
+    let segments = count(salvaged.segments(), "segment");
     format!(
-        "\nsalvaged: {count} segments from {from} on{partial}; the last record in them begins at {last}{left}\n\
-         note: {archived} of {files} files were archived as well; keep the old directory until the recovery is accepted{later}"
+        "\nsalvaged: {segments} from {from} on{partial}; the last record in them begins at {last}{left}\n\
+         note: archived as well: {archived} of {}; keep the old directory until the recovery is accepted{later}",
+        count(files, "file"),
     )
 }
 

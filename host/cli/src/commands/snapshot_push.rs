@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use stillframe_core::catalog::{Backup, ExternalKind, Permanence, external_layout};
+use stillframe_core::catalog::{Backup, ExternalKind, Permanence};
 use stillframe_core::data_directory::LocalStoppedServer;
 use stillframe_core::flows::{
     ColdServer, ExternalWal, Isolation, Ports, PushRequest, Readiness, Server, Unproven, snapshot_push, snapshot_push_cold,
@@ -13,11 +13,10 @@ use stillframe_core::flows::{
 use stillframe_core::paths::{KernelFiles, LocalPaths};
 use stillframe_core::provider::ProviderName;
 use stillframe_core::store::Store;
-use stillframe_store::open_foreign;
 
 use super::view::BackupView;
 use crate::common::Common;
-use crate::config::{Config, ConfigError, SessionPlace, host_name};
+use crate::config::{ConfigError, SessionPlace, host_name};
 use crate::exit::Failure;
 use crate::output::print;
 use crate::progress::ProgressOptions;
@@ -102,7 +101,7 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         let backup = snapshot_push_cold(&ports, server, &request, interrupted(LEFT)).await?;
         return Ok(published(json, &backup));
     }
-    let external = if options.external_archive { Some(external(&world.config).await?) } else { None };
+    let external = if options.external_archive { Some(external(&world).await?) } else { None };
     let mut connection = world.connect().await?;
     let primary = world.primary_of(&mut *connection, options.session.unwrap_or(world.config.session_place)).await?;
     let server = Server { connection, primary, locator: &locator };
@@ -118,13 +117,9 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
 }
 
 /// Who keeps the WAL, and the place for reading.
-async fn external(config: &Config) -> Result<(ExternalKind, Option<Arc<dyn Store>>), Failure> {
-    let external = config.external.as_ref().ok_or(ConfigError::Missing { key: "external_archive.kind" })?;
-    let place = match &external.place {
-        Some(settings) => Some(open_foreign(settings, &external_layout()).await?),
-        None => None,
-    };
-    Ok((external.kind, place))
+async fn external(world: &World) -> Result<(ExternalKind, Option<Arc<dyn Store>>), Failure> {
+    let external = world.config.external.as_ref().ok_or(ConfigError::Missing { key: "external_archive.kind" })?;
+    Ok((external.kind, world.external_archive().await?))
 }
 
 fn published(json: bool, backup: &Backup) -> ExitCode {

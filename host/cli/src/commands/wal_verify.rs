@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use stillframe_core::catalog::ExternalArchive;
 use stillframe_core::flows::{
     AnyBackupName, BackupCheck, ContentReport, Depth, HistoryProblem, IncrementCheck, KeptState, ReadingProgress, SegmentSizeFound,
     ServerPosition, VerifyReport, VerifyRequest, wal_verify,
@@ -25,7 +24,8 @@ use crate::wiring::World;
     after_help = "Looks at each backup's own WAL, and from the oldest ordinary backup on at everything up to the newest archived \
     segment of every timeline that continues it. Gaps that no backup can reach are no alarm.\n\
     Exit codes: 0 all there; 4 files are missing, or the newest timeline is not the server's, or there is no backup; 6 files or records are damaged; \
-    5 the store failed, nothing is known; 3 not everything could be verified (no private key, or no known segment size).\n\
+    5 the store failed, nothing is known; 3 not everything could be verified (no private key, no known segment size, or WAL in another \
+    tool's place that `[external_archive]` does not name).\n\
     WAL-G: `wal-verify integrity` is this command, `wal-verify timeline` is this command with --allow-lag."
 )]
 pub struct Options {
@@ -82,6 +82,10 @@ struct BackupView {
     kept_wal: Option<&'static str>,
     /// Who keeps its WAL, when another tool does; null for any other.
     external_archive: Option<String>,
+    /// What was found of its own segments there; null for any other.
+    external_wal: Option<&'static str>,
+    /// What is wrong with WAL that is not in the archive; null if nothing is.
+    reason: Option<String>,
     missing: Vec<RangeView>,
     missing_left_out: usize,
 }
@@ -131,8 +135,10 @@ pub async fn run(common: &Common, options: &Options, json: bool) -> Result<ExitC
         server,
         depth: if options.deep { Depth::Contents { workers: options.workers.into() } } else { Depth::Names },
     };
+    let external = world.external_archive().await?;
     let is_terminal = std::io::stderr().is_terminal();
-    let report = wal_verify(&world.ports(), &request, &|progress| show_progress(is_terminal, progress)).await?;
+    let report =
+        wal_verify(&world.ports(), &request, external.as_deref(), &|progress| show_progress(is_terminal, progress)).await?;
     let view = view(&report);
     print(json, &view, || describe(&view, report.segment_size));
     report.verdict().map_err(|error| Failure::from(error).beside_a_result())?;
@@ -207,10 +213,32 @@ fn backup_view(check: &BackupCheck) -> BackupView {
         kind: check.kind.as_str(),
         is_whole: check.is_whole(),
         kept_wal: check.kept.as_ref().map(kept_state),
-        external_archive: check.external.as_ref().map(ExternalArchive::describe),
+        external_archive: check.external.as_ref().map(|external| external.archive.describe()),
+        external_wal: check.external.as_ref().map(|external| external.state.as_ref().map_or("not-verified", kept_state)),
+        reason: reason(check),
         wal: check.range.map(|range| RangeView::new(range, check.segment_size)),
         missing,
         missing_left_out,
+    }
+}
+
+/// What was found in another tool's place.
+fn in_words(state: &str) -> &'static str {
+    match state {
+        "present" => "its own segments are there",
+        "proven" => "its own segments were read there",
+        "missing" => "not all of its own segments are there",
+        "damaged" => "what is there is damaged",
+        _ => "was not verified",
+    }
+}
+
+/// What is wrong with WAL that is not in the archive.
+fn reason(check: &BackupCheck) -> Option<String> {
+    let external = || check.external.as_ref().and_then(|external| external.state.as_ref());
+    match check.kept.as_ref().or_else(external)? {
+        KeptState::Damaged(reason) | KeptState::NotVerified(reason) => Some(reason.clone()),
+        KeptState::Present | KeptState::Proven | KeptState::Missing => None,
     }
 }
 
@@ -263,9 +291,14 @@ fn describe(view: &VerifyView, size: SegmentSizeFound) -> String {
             None => "its record does not tell where it ends",
         };
         let verdict = backup.kept_wal.map_or_else(|| verdict.to_owned(), |kept| format!("cold, the WAL that it keeps is {kept}"));
-        let elsewhere = backup.external_archive.as_ref().map(|place| format!("its WAL is kept by {place}, and was not verified"));
+        let elsewhere = backup.external_archive.as_ref().zip(backup.external_wal);
+        let elsewhere = elsewhere.map(|(place, state)| format!("its WAL is kept by {place}, and {}", in_words(state)));
         let verdict = elsewhere.unwrap_or(verdict);
-        lines.push(format!("backup {}: {verdict}", backup.backup_name));
+        let reason = backup.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        lines.push(format!("backup {}: {verdict}{reason}", backup.backup_name));
+        if backup.external_wal.is_some() {
+            lines.extend(backup.missing.iter().map(|range| format!("missing there: {}", range.describe())));
+        }
     }
     let verdict = |is_whole| if is_whole { "whole" } else { "WAL up to it is missing" };
     lines.extend(view.restore_points.iter().map(|point| format!("restore point {}: {}", point.name, verdict(point.is_whole))));

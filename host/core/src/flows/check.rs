@@ -16,6 +16,7 @@ use crate::paths::Locator;
 use crate::postgres::Connection;
 use crate::provider::Token;
 use crate::retention::RetentionRule;
+use crate::store::Store;
 
 pub use finding::{Failed, Finding, Subject, Verdict};
 
@@ -57,7 +58,14 @@ pub struct CheckedServer<'a> {
 }
 
 /// Looks at everything, in the order in which the parts rest on each other.
-pub async fn check(ports: &Ports<'_>, server: CheckedServer<'_>, request: &CheckRequest) -> Vec<Finding> {
+///
+/// `external` is the place in which another tool keeps the WAL of some backups, for reading; none when there is none.
+pub async fn check(
+    ports: &Ports<'_>,
+    server: CheckedServer<'_>,
+    external: Option<&dyn Store>,
+    request: &CheckRequest,
+) -> Vec<Finding> {
     let mut findings = storage::check_store(ports).await;
     let mut connection = match server.connection {
         Ok(connection) => Some(connection),
@@ -91,7 +99,7 @@ pub async fn check(ports: &Ports<'_>, server: CheckedServer<'_>, request: &Check
         };
         findings.push(finding);
     }
-    backups::check_backups(ports, request, facts.as_ref(), &mut findings).await;
+    backups::check_backups(ports, request, external, facts.as_ref(), &mut findings).await;
     findings
 }
 

@@ -199,7 +199,15 @@ async fn cut_and_ask(
         Primary::EndsSegment(primary) => (None, Some(primary)),
         Primary::InBackupMode(primary) => (Some(primary), None),
     };
-    let (cut, session) = cut::cut(ports, server.connection, in_backup_mode, request, prepared).await?;
+    let cutting = cut::cut(ports, server.connection, in_backup_mode, request, prepared);
+    let (ends_segment, cut) = match ends_segment {
+        Some(mut primary) => {
+            let cut = standby::awake_during(&mut *primary, ports.clock, cutting).await;
+            (Some(primary), cut)
+        }
+        None => (None, cutting.await),
+    };
+    let (cut, session) = cut?;
     let (asked, role) = archiver::choose(ports, session, ends_segment, request, prepared).await?;
     Ok((cut, asked, role))
 }

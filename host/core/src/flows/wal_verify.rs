@@ -6,6 +6,7 @@
 
 mod contents;
 mod error;
+mod external;
 mod kept;
 mod need;
 
@@ -17,6 +18,7 @@ use crate::catalog::{BackupName, CatalogError, ExternalArchive, RestorePointName
 use crate::flows::archive_map::{ArchiveMap, SegmentSizeFound, SizeSource};
 use crate::flows::{AnyBackupName, BackupKind, Ports};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId, WalRange, WalSegmentSize};
+use crate::store::Store;
 use crate::window::{TimelineOrigin, ranges};
 use need::{Base, Own};
 
@@ -107,8 +109,17 @@ pub struct BackupCheck {
     pub missing: Vec<WalRange>,
     /// What was found of the WAL that it keeps for itself; none of a backup whose WAL is in the archive.
     pub kept: Option<KeptState>,
-    /// Who keeps its WAL, when another tool does: then nothing of it is verified here.
-    pub external: Option<ExternalArchive>,
+    /// What was found of the WAL that another tool keeps; none of a backup whose WAL is ours.
+    pub external: Option<ExternalCheck>,
+}
+
+/// What was found of WAL that another tool keeps.
+#[derive(Debug, Clone)]
+pub struct ExternalCheck {
+    /// Which tool, and where.
+    pub archive: ExternalArchive,
+    /// What is there of the backup's own segments; none where nobody reads the place.
+    pub state: Option<KeptState>,
 }
 
 impl BackupCheck {
@@ -120,10 +131,10 @@ impl BackupCheck {
     /// Whether nothing that it needs for itself is known to be missing or damaged; none when its record does not tell what that is.
     #[must_use]
     pub fn is_whole(&self) -> Option<bool> {
-        match &self.kept {
-            Some(kept) => Some(matches!(kept, KeptState::Present | KeptState::Proven | KeptState::NotVerified(_))),
-            None if self.external.is_some() => None,
-            None => self.range.map(|_| self.missing.is_empty()),
+        match (&self.kept, &self.external) {
+            (Some(kept), _) => Some(kept.is_good()),
+            (None, Some(external)) => external.state.as_ref().map(KeptState::is_good),
+            (None, None) => self.range.map(|_| self.missing.is_empty()),
         }
     }
 }
@@ -151,9 +162,12 @@ pub struct HistoryProblem {
 }
 
 /// Verifies; changes nothing. What is wrong stands in the report, whose [`VerifyReport::verdict`] decides the exit code.
+///
+/// `external` is the place in which another tool keeps the WAL of some backups, for reading; none when there is none.
 pub async fn wal_verify(
     ports: &Ports<'_>,
     request: &VerifyRequest,
+    external: Option<&dyn Store>,
     progress: &(dyn Fn(ReadingProgress) + Send + Sync),
 ) -> Result<VerifyReport, VerifyError> {
     let given = request.segment_size.or(request.server.map(|server| server.segment_size));
@@ -189,6 +203,7 @@ pub async fn wal_verify(
     let own_gaps = backups.iter().filter(same_size).flat_map(|check| check.missing.clone());
     let gaps_to_increments = increments.iter().flat_map(|check| check.missing.clone());
     let missing = ranges::union(gaps.chain(own_gaps).chain(gaps_to_increments).collect());
+    external::look(external, &map, &mut backups, request.depth).await?;
     let contents = match request.depth {
         Depth::Names => None,
         Depth::Contents { workers } => Some(contents::read(ports, &map, &all, cluster, workers, progress).await),
@@ -215,7 +230,8 @@ impl VerifyReport {
     /// Segments that are needed and are not archived.
     #[must_use]
     pub fn missing_count(&self) -> u64 {
-        let foreign = self.backups.iter().filter(|check| check.segment_size != self.segment_size.size);
+        let is_apart = |check: &&BackupCheck| check.external.is_some() || check.segment_size != self.segment_size.size;
+        let foreign = self.backups.iter().filter(is_apart);
         ranges::count(&self.missing) + foreign.map(|check| ranges::count(&check.missing)).sum::<u64>()
     }
 
@@ -227,8 +243,14 @@ impl VerifyReport {
         let kept = |is_meant: fn(&KeptState) -> bool| {
             self.backups.iter().filter_map(|check| check.kept.as_ref()).filter(|kept| is_meant(kept)).count() as u64
         };
+        let external = |is_meant: fn(&Option<KeptState>) -> bool| {
+            self.backups.iter().filter_map(|check| check.external.as_ref()).filter(|external| is_meant(&external.state)).count()
+                as u64
+        };
         let damaged_kept = kept(|kept| matches!(kept, KeptState::Damaged(_)));
-        let damaged = self.contents.as_ref().map_or(0, |contents| contents.damaged) + damaged_histories + damaged_kept;
+        let damaged_external = external(|state| matches!(state, Some(KeptState::Damaged(_))));
+        let damaged_objects = self.contents.as_ref().map_or(0, |contents| contents.damaged);
+        let damaged = damaged_objects + damaged_histories + damaged_kept + damaged_external;
         if damaged > 0 {
             return Err(VerifyError::Damaged { count: damaged, missing: self.missing_count() });
         }
@@ -249,7 +271,7 @@ impl VerifyReport {
         }
         let unreadable_histories = histories(|origin| matches!(origin, TimelineOrigin::Unreadable(_))) as u64;
         let not_verified = self.contents.as_ref().map_or(0, |contents| contents.not_verified) + unreadable_histories;
-        let external = self.backups.iter().filter(|check| check.external.is_some()).count() as u64;
+        let external = external(|state| matches!(state, None | Some(KeptState::NotVerified(_))));
         if external > 0 && not_verified == 0 {
             return Err(VerifyError::External { count: external });
         }

@@ -25,7 +25,7 @@ fn request() -> CheckRequest {
 async fn checked(house: &House, store: &dyn Store, request: &CheckRequest) -> Vec<Finding> {
     let server = CheckedServer { connection: Ok(house.server.connect()), primary: None, locator: Some(&FakeLocator) };
     let ports = Ports { progress: &NoProgress, ..house.ports(store) };
-    check(&ports, server, request).await
+    check(&ports, server, None, request).await
 }
 
 fn of(findings: &[Finding], subject: Subject) -> Vec<(Verdict, &str)> {
@@ -87,7 +87,7 @@ async fn a_server_that_does_not_answer_leaves_the_store_and_the_backups_to_be_lo
     house.push(&house.request(1)).await.unwrap();
     let failed = Failed { message: "cannot connect".to_owned(), hint: None };
     let server = CheckedServer { connection: Err(failed), primary: None, locator: Some(&FakeLocator) };
-    let findings = check(&house.ports(&house.store), server, &request()).await;
+    let findings = check(&house.ports(&house.store), server, None, &request()).await;
     assert_eq!(of(&findings, Subject::Server), [(Verdict::Critical, "cannot connect")]);
     assert_eq!(of(&findings, Subject::Backups)[0].0, Verdict::Ok);
     assert_eq!(of(&findings, Subject::Wal)[0].0, Verdict::Ok);
@@ -171,7 +171,7 @@ async fn checked_standby(house: &House, primary: Option<Result<Box<dyn Connectio
         facts.replayed = Some(facts.wal_position);
     });
     let server = CheckedServer { connection: Ok(house.server.connect()), primary, locator: Some(&FakeLocator) };
-    check(&house.ports(&house.store), server, &request()).await
+    check(&house.ports(&house.store), server, None, &request()).await
 }
 
 #[tokio::test]

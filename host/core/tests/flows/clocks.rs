@@ -207,7 +207,7 @@ async fn check_judges_the_age_of_the_newest_backup_and_does_not_guess_where_a_cl
             max_backup_age: Some(Duration::from_hours(3)),
             retention: None,
         };
-        let findings = check(&house.ports(&house.store), server, &request).await;
+        let findings = check(&house.ports(&house.store), server, None, &request).await;
         let of_backups = findings.into_iter().find(|finding| finding.subject == Subject::Backups).unwrap();
         (of_backups.verdict, of_backups.message)
     };

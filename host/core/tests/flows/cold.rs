@@ -242,7 +242,7 @@ async fn wal_verify_looks_for_what_a_cold_backup_keeps_and_misses_nothing_in_the
     let key = kept_key(&backup.sentinel);
     let verify = async |depth| {
         let request = VerifyRequest { depth, ..VerifyRequest::default() };
-        let report = wal_verify(&house.ports(&house.store), &request, &|_| {}).await.unwrap();
+        let report = wal_verify(&house.ports(&house.store), &request, None, &|_| {}).await.unwrap();
         let verdict = report.verdict().map_err(|error| error.class());
         (report.backups[0].kept.clone(), report.missing_count(), verdict)
     };

@@ -140,7 +140,7 @@ async fn a_backup_that_was_permanent_stands_alone_where_wal_behind_it_has_gone_a
         let marked = backup_mark(&ports, permanent, ORDINARY).await.unwrap();
         assert_eq!((marked.permanence, marked.is_standalone), (ORDINARY, wal_goes));
         assert_eq!(house.contents().await.find(permanent).unwrap().is_standalone, wal_goes);
-        let verified = wal_verify(&ports, &VerifyRequest::default(), &|_| {}).await.unwrap();
+        let verified = wal_verify(&ports, &VerifyRequest::default(), None, &|_| {}).await.unwrap();
         verified.verdict().expect("nobody is alarmed for WAL that was given up");
     }
 }

@@ -3,16 +3,29 @@
 //! What could go wrong: a backup whose WAL was never archived; a segment of another cluster taken for its own; a write or a deletion in
 //! the other tool's place; a restore that looks for the WAL in our archive.
 
+use async_trait::async_trait;
 use stillframe_core::catalog::{Backup, ExternalKind, ExternalProof};
+use stillframe_core::error::{Classify as _, ErrorClass};
 use stillframe_core::flows::{
-    ExternalWal, PushError, Unproven, VerifyRequest, WindowTimes, snapshot_push_external, wal_verify, window,
+    Depth, ExternalWal, KeptState, PushError, Unproven, VerifyError, VerifyRequest, WindowTimes, snapshot_push_external,
+    wal_verify, window,
 };
 use stillframe_core::retention::RetentionRule;
 use stillframe_core::store::{Key, Store};
-use stillframe_core::testing::{FaultyStore, MemoryStore, wal_segment};
+use stillframe_core::testing::{FaultyStore, InjectedFault, MemoryStore, Operation, WatchedStore, Watcher, wal_segment};
 use stillframe_core::window::Unusable;
 
 use crate::house::{House, segment, segment_key};
+
+/// Nothing is answered.
+struct Silent;
+
+#[async_trait]
+impl Watcher for Silent {
+    async fn before(&self, _operation: Operation, _target: &str) -> Result<(), InjectedFault> {
+        Err(InjectedFault)
+    }
+}
 
 fn foreign_key(number: u32, suffix: &str) -> Key {
     Key::parse(&format!("external/wal_005/{}{suffix}", segment(number))).unwrap()
@@ -105,7 +118,36 @@ async fn nothing_here_tells_how_far_such_a_backup_is_recovered() {
     let report = window(&ports, None, WindowTimes::LeftOut).await.unwrap();
     assert!(report.window.intervals.is_empty(), "{:?}", report.window.intervals);
     assert!(matches!(&report.window.unusable[..], [only] if matches!(only.reason, Unusable::External(_))));
-    let verified = wal_verify(&ports, &VerifyRequest::default(), &|_| {}).await.unwrap();
+    let verified = wal_verify(&ports, &VerifyRequest::default(), None, &|_| {}).await.unwrap();
     assert_eq!(verified.missing_count(), 0, "nothing of it belongs here");
     assert!(verified.verdict().is_err(), "and nothing of it was verified");
+}
+
+#[tokio::test]
+async fn its_wal_is_verified_in_the_foreign_place_and_only_there() {
+    let (house, foreign) = house_with_a_foreign_place().await;
+    push(&house, Some(&foreign), Unproven::Refused).await.unwrap();
+    let ports = house.ports(&house.store);
+    let names = VerifyRequest::default();
+    let deep = VerifyRequest { depth: Depth::Contents { workers: 1 }, ..VerifyRequest::default() };
+    for (request, expected) in [(&names, KeptState::Present), (&deep, KeptState::Proven)] {
+        let report = wal_verify(&ports, request, Some(&foreign), &|_| {}).await.unwrap();
+        assert_eq!(report.backups[0].external.as_ref().unwrap().state, Some(expected));
+        report.verdict().unwrap();
+    }
+    let silent = WatchedStore::new(&foreign, Silent);
+    for request in [&names, &deep] {
+        let error = wal_verify(&ports, request, Some(&silent), &|_| {}).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Transient, "an outage is no gap: {error}");
+    }
+    // What lies in ours under the same name is not what it needs.
+    let body = foreign.get(&foreign_key(3, ".zst")).await.unwrap().unwrap();
+    foreign.delete(&foreign_key(3, ".zst")).await.unwrap();
+    house.store.put(&segment_key(3), body.clone()).await.unwrap();
+    foreign.put(&foreign_key(4, ".zst"), body).await.unwrap();
+    for request in [&names, &deep] {
+        let report = wal_verify(&ports, request, Some(&foreign), &|_| {}).await.unwrap();
+        assert_eq!(report.missing_count(), 1);
+        assert!(matches!(report.verdict(), Err(VerifyError::Missing { count: 1 })));
+    }
 }

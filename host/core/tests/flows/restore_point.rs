@@ -187,12 +187,12 @@ async fn what_an_increment_needs_survives_every_rule_as_long_as_its_parent_does(
         ["000000010000000000000003", "00000001000000000000000E", "00000001000000000000000F", "000000010000000000000010"]
     );
     assert_eq!(house.contents().await.backups[0].sentinel.name, parent.sentinel.name);
-    let verified = wal_verify(&house.ports(&house.store), &VerifyRequest::default(), &|_| ()).await.unwrap();
+    let verified = wal_verify(&house.ports(&house.store), &VerifyRequest::default(), None, &|_| ()).await.unwrap();
     assert!(verified.verdict().is_ok(), "{verified:?}");
     house.store.delete(&segment_key(12)).await.unwrap();
     for depth in [Depth::Names, Depth::Contents { workers: 1 }] {
         let request = VerifyRequest { depth, ..VerifyRequest::default() };
-        let alarmed = wal_verify(&house.ports(&house.store), &request, &|_| ()).await.unwrap();
+        let alarmed = wal_verify(&house.ports(&house.store), &request, None, &|_| ()).await.unwrap();
         assert_eq!((alarmed.missing_count(), alarmed.increments[0].missing.len()), (1, 1));
         assert!(alarmed.verdict().is_err());
     }

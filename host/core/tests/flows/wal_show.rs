@@ -165,7 +165,7 @@ async fn a_million_names_take_no_quadratic_time() {
     let inventory = wal_show(&house.ports(&store), size).await.unwrap();
     assert_eq!((inventory.timelines[0].segments, inventory.timelines[0].gaps.len() as u64), (NAMES, NAMES - 1));
     let request = VerifyRequest { segment_size: size, ..VerifyRequest::default() };
-    let report = wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap();
+    let report = wal_verify(&house.ports(&store), &request, None, &|_| {}).await.unwrap();
     assert_eq!(report.harmless.len() as u64, NAMES - 1);
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
 }

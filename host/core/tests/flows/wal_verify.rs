@@ -15,7 +15,7 @@ use crate::walg::walg_backup;
 const DEEP: Depth = Depth::Contents { workers: 3 };
 
 async fn verify(house: &House, request: &VerifyRequest) -> Result<VerifyReport, VerifyError> {
-    wal_verify(&house.ports(&house.store), request, &|_| {}).await
+    wal_verify(&house.ports(&house.store), request, None, &|_| {}).await
 }
 
 async fn plainly(house: &House) -> VerifyReport {
@@ -245,13 +245,13 @@ async fn deep_reading_asks_for_each_object_once_even_for_want_of_a_key() {
     house.backup_at(1, 3, Permanence::Ordinary).await;
     let store = telling(&house.store);
     let request = VerifyRequest { depth: DEEP, ..VerifyRequest::default() };
-    wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap().verdict().unwrap();
+    wal_verify(&house.ports(&store), &request, None, &|_| {}).await.unwrap().verdict().unwrap();
     let gets = |object: &str| store.files("get").iter().filter(|name| **name == object).count();
     assert_eq!(gets("000000010000000000000003"), 1);
     let by_age = include_bytes!("../../../../tests/vectors/stillframe/000000010000000000000003.zst.age");
     remove(&house, 3).await;
     house.put_wal("000000010000000000000003.zst.age", &by_age[..]).await;
-    let report = wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap();
+    let report = wal_verify(&house.ports(&store), &request, None, &|_| {}).await.unwrap();
     assert!(matches!(report.verdict(), Err(VerifyError::NotVerified { count: 1 })), "{report:?}");
     assert_eq!(gets("000000010000000000000003.zst.age"), 1);
 }
@@ -284,13 +284,13 @@ async fn a_store_that_fails_is_never_a_gap() {
     let (house, _) = full_house().await;
     let store = unreadable(&house.store, "00000000000F.zst");
     let request = VerifyRequest { depth: DEEP, ..VerifyRequest::default() };
-    let report = wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap();
+    let report = wal_verify(&house.ports(&store), &request, None, &|_| {}).await.unwrap();
     assert_eq!(class(&report), Some(ErrorClass::Transient));
     let contents = report.contents.as_ref().unwrap();
     assert!(report.missing.is_empty() && contents.damaged == 0 && contents.vanished == 0 && contents.stopped_by.is_some());
     // And what was found for certain before outweighs it.
     remove(&house, 13).await;
-    let report = wal_verify(&house.ports(&store), &request, &|_| {}).await.unwrap();
+    let report = wal_verify(&house.ports(&store), &request, None, &|_| {}).await.unwrap();
     assert_eq!(class(&report), Some(ErrorClass::Refused));
 }
 

@@ -237,6 +237,10 @@ pub(crate) fn is_needed(file: WalFileName, kept: &[&Backup], running: &[&Intent]
     if kept.iter().any(|backup| backup.sentinel.wal_range().contains(segment)) {
         return true;
     }
+    let mut increments = kept.iter().flat_map(|backup| &backup.increments);
+    if increments.any(|increment| increment.replay.iter().any(|range| range.contains(segment))) {
+        return true;
+    }
     let mut bases: Vec<&&Backup> = kept
         .iter()
         .filter(|backup| backup.permanence == Permanence::Ordinary && !backup.is_standalone && !backup.has_failed())

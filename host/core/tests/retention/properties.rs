@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use stillframe_core::catalog::{Backup, BackupName, BackupState, DrillRecord, Intent, Permanence};
 use stillframe_core::postgres::{TimelineHistory, TimelineId, WalFileName, WalSegment};
-use stillframe_core::retention::{DeletePlan, Reason, RemoveReason, RetentionPolicy, RetentionRule, plan};
+use stillframe_core::retention::{DeletePlan, Reason, RemoveReason, RetentionPolicy, RetentionRule, WalReason, plan};
 
 use crate::model;
 use crate::world::{Event, Moment, SIZE, World, events, quiet_events};
@@ -173,6 +173,10 @@ proptest! {
             let range = backup.sentinel.wal_range();
             prop_assert!(range.segments().all(|segment| after.files.contains(&segment.file_name(SIZE))), "published_backup_is_restorable");
         }
+        for increment in after.backups.iter().flat_map(|backup| &backup.increments) {
+            let mut segments = increment.replay.iter().flat_map(|range| range.segments());
+            prop_assert!(segments.all(|segment| after.files.contains(&segment.file_name(SIZE))), "and so is each of its increments");
+        }
         let since = world.now - jiff::SignedDuration::try_from(Duration::from_hours(hours)).unwrap();
         for moment in world.moments.iter().filter(|moment| moment.time >= since) {
             let before = world.backups.iter().any(|backup| leads_to(backup, moment, &world));
@@ -210,12 +214,14 @@ fn the_worlds_are_not_all_alike() {
     // What the properties are about must happen: plans that take, that make stand alone, and reasons of every kind.
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut standalone = 0;
+    let (mut standalone, mut held_by_an_increment) = (0, 0);
     for _ in 0..400 {
         let events = events().new_tree(&mut runner).unwrap().current();
         let policy = policies().new_tree(&mut runner).unwrap().current();
         let plan = planned(&policy, &World::live(&events));
         standalone += plan.standalone_backups().count();
+        let is_held = |reason: &WalReason| matches!(reason, WalReason::PartOfIncrement(_));
+        held_by_an_increment += plan.wal.iter().filter(|decision| decision.kept_for.is_some_and(is_held)).count();
         for decision in &plan.backups {
             let word = format!("{:?}", decision.reason);
             *reasons
@@ -242,4 +248,5 @@ fn the_worlds_are_not_all_alike() {
         assert!(reasons.keys().any(|reason| reason.contains(wanted)), "{wanted}: {reasons:?}");
     }
     assert!(standalone > 50, "{standalone}");
+    assert!(held_by_an_increment > 50, "{held_by_an_increment}");
 }

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use stillframe_core::catalog::{
-    ArchivedFile, Backup, BackupLock, BackupState, CatalogContents, DrillOutcome, DrillRecord, Intent, Permanence, RestoreRecord,
-    WalGContents,
+    ArchivedFile, Backup, BackupLock, BackupState, CatalogContents, DrillOutcome, DrillRecord, Increment, Intent, Permanence,
+    RestoreRecord, WalGContents,
 };
-use stillframe_core::postgres::{Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalSegment, WalSegmentSize};
+use stillframe_core::postgres::{
+    Lsn, SystemIdentifier, TimelineHistory, TimelineId, WalFileName, WalRange, WalSegment, WalSegmentSize,
+};
 use stillframe_core::provider::{LockMode, Token};
 use stillframe_core::retention::{Ancestry, Holdings};
 use stillframe_core::store::Key;
@@ -31,6 +33,8 @@ pub(crate) enum Event {
     Work { hours: i64, segments: u64 },
     /// A backup is taken, over so many segments and hours.
     Backup { hours: i64, segments: u64, traits: Traits },
+    /// A restore point is made, and catalogued as an increment of the newest backup that leads to it.
+    Mark,
     /// A standby is promoted where the primary is.
     Failover,
     /// The cluster is recovered to so many segments ago.
@@ -126,6 +130,7 @@ impl World {
             match event {
                 Event::Work { hours, segments } => world.write(&mut server, *hours, *segments),
                 Event::Backup { hours, segments, traits } => world.back_up(&mut server, *hours, *segments, traits),
+                Event::Mark => world.mark(&mut server),
                 Event::Failover | Event::Recover { .. } | Event::RecoverToStop => {
                     let back = if let Event::Recover { back } = event { *back } else { 0 };
                     left.push((server.timeline, server.path.clone(), server.position));
@@ -222,6 +227,41 @@ impl World {
             }
             self.backups.push(backup);
         }
+    }
+
+    fn mark(&mut self, server: &mut Server) {
+        let to = server.position + 0x100;
+        let mut way = server.path.clone();
+        way.push((server.timeline, u64::MAX));
+        let leads_here = |backup: &&mut Backup| {
+            let it = &backup.sentinel;
+            let end = way.iter().find(|(timeline, _)| *timeline == it.timeline).map(|(_, end)| *end);
+            it.system_identifier == server.cluster && it.stop_lsn.0 <= to && end.is_some_and(|end| it.stop_lsn.0 <= end)
+        };
+        let Some(parent) = self.backups.iter_mut().rev().find(leads_here) else { return };
+        let end = WalSegment::ending_at(server.timeline, Lsn(to), SIZE);
+        let on = |number: u64| way.iter().find(|(_, end)| number < end / SIZE.bytes()).map_or(server.timeline, |(on, _)| *on);
+        let mut replay: Vec<WalRange> = Vec::new();
+        for number in parent.sentinel.wal_range().first..=end.number {
+            match replay.last_mut() {
+                Some(range) if range.timeline == on(number) => range.last = number,
+                _ => replay.push(WalRange { timeline: on(number), first: number, last: number }),
+            }
+        }
+        parent.increments.push(Increment {
+            name: format!("point {}", parent.increments.len()).parse().unwrap(),
+            parent: parent.sentinel.name.clone(),
+            timeline: server.timeline,
+            from: parent.sentinel.stop_lsn,
+            to: Lsn(to),
+            segments: replay.iter().map(|range| range.last - range.first + 1).sum(),
+            size_bytes: 1000,
+            replay,
+            segment_size: SIZE,
+            system_identifier: server.cluster,
+            created_at: at(server.hours + server.off),
+        });
+        self.switch(server);
     }
 
     fn announce(&mut self, server: &Server) {
@@ -330,6 +370,7 @@ pub(crate) fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => (0i64..60, 0u64..4).prop_map(|(hours, segments)| Event::Work { hours, segments }),
         8 => backup.prop_map(|(hours, segments, traits)| Event::Backup { hours, segments, traits }),
+        2 => Just(Event::Mark),
         1 => Just(Event::Failover),
         1 => (0u64..12).prop_map(|back| Event::Recover { back }),
         1 => Just(Event::RecoverToStop),
@@ -349,6 +390,7 @@ pub(crate) fn quiet_events() -> impl Strategy<Value = Vec<Event>> {
         6 => (0i64..60, 0u64..4).prop_map(|(hours, segments)| Event::Work { hours, segments }),
         8 => (0i64..5, 0u64..4)
             .prop_map(|(hours, segments)| Event::Backup { hours, segments, traits: Traits { state: 2, ..Traits::default() } }),
+        2 => Just(Event::Mark),
         1 => Just(Event::Failover),
         1 => (0u64..12).prop_map(|back| Event::Recover { back }),
         1 => Just(Event::RecoverToStop),

@@ -8,9 +8,10 @@ use super::{CheckRequest, Finding, Subject, Verdict};
 use crate::catalog::age::oldest_first;
 use crate::catalog::{Backup, BackupState, CatalogContents, DrillOutcome};
 use crate::error::{Classify, ErrorClass};
-use crate::flows::{Ports, VerifyRequest, plan_delete, settle_states, wal_verify};
+use crate::flows::{Ports, VerifyError, VerifyRequest, plan_delete, settle_states, wal_verify};
 use crate::postgres::ServerFacts;
 use crate::retention::RetentionRule;
+use crate::store::Store;
 
 /// Restores that were made longer ago are told of: they cost storage, and keep their snapshots.
 const OLD_RESTORE: Duration = Duration::from_hours(7 * 24);
@@ -22,6 +23,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 pub(super) async fn check_backups(
     ports: &Ports<'_>,
     request: &CheckRequest,
+    external: Option<&dyn Store>,
     facts: Option<&ServerFacts>,
     findings: &mut Vec<Finding>,
 ) {
@@ -38,7 +40,7 @@ pub(super) async fn check_backups(
         findings.push(finding.with_hint("`stillframe reconcile` shows what is left of them"));
     }
     if !contents.backups.is_empty() {
-        findings.push(check_wal(ports).await);
+        findings.push(check_wal(ports, external).await);
     }
     if let Some(rule) = &request.retention {
         findings.push(check_retention(ports, rule).await);
@@ -89,10 +91,12 @@ fn defect(backup: &Backup) -> Option<Finding> {
     None
 }
 
-async fn check_wal(ports: &Ports<'_>) -> Finding {
-    match wal_verify(ports, &VerifyRequest::default(), &|_| {}).await {
+async fn check_wal(ports: &Ports<'_>, external: Option<&dyn Store>) -> Finding {
+    match wal_verify(ports, &VerifyRequest::default(), external, &|_| {}).await {
         Ok(report) => match report.verdict() {
             Ok(()) => Finding::ok(Subject::Wal, "every backup has its WAL, and recovery from them has no gap"),
+            // Nothing is wrong with it, and nobody here can do anything about it.
+            Err(error @ VerifyError::External { .. }) => Finding::skipped(Subject::Wal, error.to_string()),
             Err(error) if error.class() == ErrorClass::Config => {
                 Finding { verdict: Verdict::Warning, ..Finding::failed(Subject::Wal, &error) }
             }

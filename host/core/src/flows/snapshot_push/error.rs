@@ -49,6 +49,9 @@ pub enum PushError {
     /// Its WAL is in an archive that cannot be read here, and no server says how far it is archived.
     #[error("nobody tells whether the WAL of a standby is archived where it cannot be read")]
     NobodyTells,
+    /// What another tool keeps cannot be read.
+    #[error("what the other tool has archived cannot be read")]
+    ExternalUnreadable(#[source] ArchiveError),
     /// No provider is named for a directory.
     #[error("no provider is named for `{}`", path.display())]
     NoProvider {
@@ -147,7 +150,7 @@ impl Classify for PushError {
             Self::Provider(error) => error.class(),
             Self::Catalog(error) => error.class(),
             Self::Lease(error) => error.class(),
-            Self::Archive(error) => error.class(),
+            Self::Archive(error) | Self::ExternalUnreadable(error) => error.class(),
             Self::Path(error) => error.class(),
             Self::Cold(error) => error.class(),
             Self::Standby(error) => error.class(),
@@ -183,6 +186,9 @@ impl Classify for PushError {
                 Some("set archive_mode = on and archive_command = 'stillframe wal-push %p', then restart the server".to_owned())
             }
             Self::NobodyTells => Some("set `primary_conninfo`, whose archiver is asked then; or add --unproven".to_owned()),
+            Self::ExternalUnreadable(_) => Some(
+                "see with that tool whether it is whole; if the tool encrypts, which cannot be read here, add --unproven".to_owned(),
+            ),
             Self::NoProvider { .. } => Some(
                 "name one for it under `[paths]`, or one for all others with --provider or `provider` under `[backup]`".to_owned(),
             ),

@@ -14,7 +14,7 @@ use crate::catalog::{
     ArchiveError, ArchiveSettings, Backup, ExternalArchive, ExternalKind, ExternalProof, Layout, Sentinel, WalArchive,
     external_layout,
 };
-use crate::error::chain;
+use crate::error::{Classify as _, ErrorClass, chain};
 use crate::flows::Ports;
 use crate::store::Store;
 
@@ -94,6 +94,9 @@ async fn take(
             tracing::warn!("published without proof that its WAL is archived: {}", chain(&error));
             ExternalProof::Unproven
         }
+        (Err(PushError::Archive(error)), Some(_)) if error.class() == ErrorClass::Corrupt && !is_of_another(&error) => {
+            return Err(PushError::ExternalUnreadable(error));
+        }
         (Err(error), _) => return Err(error),
     };
     wait::until_ready(ports, &mut cut, request, prepared).await?;
@@ -106,8 +109,13 @@ async fn take(
 /// be read and is another one is no doubt.
 fn is_mere_doubt(error: &PushError) -> bool {
     match error {
-        PushError::Archive(ArchiveError::Header { .. } | ArchiveError::ForeignCluster { .. }) => false,
+        PushError::Archive(error) if is_of_another(error) => false,
         PushError::NotArchived { .. } | PushError::NotArchivedByServer { .. } | PushError::Archive(_) => true,
         _ => false,
     }
+}
+
+/// Whether the segment can be read, and is another one.
+fn is_of_another(error: &ArchiveError) -> bool {
+    matches!(error, ArchiveError::Header { .. } | ArchiveError::ForeignCluster { .. })
 }

@@ -3,12 +3,14 @@
 //! A restore point in a foreign cluster, or a label of one that the standby does not follow, would do harm and prove nothing. So both
 //! are asked, the standby first: whatever it has replayed, its primary has written before.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::clock::Clock;
 use crate::error::{Classify, ErrorClass};
-use crate::postgres::{ArchiveMode, Connection, Lsn, ServerFacts, SystemIdentifier, TimelineId};
+use crate::postgres::{ArchiveMode, BackupSession, Connection, Lsn, ServerFacts, SystemIdentifier, TimelineId};
 
 /// What the primary of a standby does for a backup.
 pub enum Primary {
@@ -111,6 +113,32 @@ impl Classify for StandbyError {
     }
 }
 
+/// Works, and lets nothing on the way take the session on the primary for an idle one meanwhile. A session that is lost all the same is
+/// found when the primary is asked for something.
+pub(super) async fn awake_during<Done>(primary: &mut dyn Connection, clock: &dyn Clock, work: impl Future<Output = Done>) -> Done {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = clock.sleep(BackupSession::PING_INTERVAL) => {}
+        }
+        let mut ping = primary.ping();
+        let is_lost = tokio::select! {
+            lives = &mut ping => lives.is_err(),
+            done = &mut work => {
+                // An answer that nobody takes costs the session.
+                let _found_when_it_is_asked = ping.await;
+                return done;
+            }
+        };
+        drop(ping);
+        if is_lost {
+            return work.await;
+        }
+    }
+}
+
 /// Proves that the standby replays what this primary writes. The standby was asked first.
 pub(in crate::flows) fn prove(standby: &ServerFacts, primary: &ServerFacts) -> Result<(), StandbyError> {
     if !standby.in_recovery {
@@ -152,4 +180,33 @@ pub(super) fn of_both(standby: &ServerFacts, primary: &ServerFacts) -> ServerFac
 /// Whether the archiver of a server has to archive the WAL of a backup: of a primary that archives nothing, a standby may.
 pub(in crate::flows) fn must_archive(primary: &ServerFacts) -> bool {
     primary.archive_mode != ArchiveMode::Off && primary.archiver_is_set
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::testing::{FakeServer, ManualClock};
+
+    /// Work that takes as long as so many pings.
+    async fn work(clock: &ManualClock, pings: u32) -> &'static str {
+        for _ in 0..pings {
+            clock.sleep(BackupSession::PING_INTERVAL).await;
+            tokio::task::yield_now().await;
+        }
+        "done"
+    }
+
+    #[tokio::test]
+    async fn the_session_on_the_primary_is_no_idle_one_however_long_the_cut_takes_and_its_loss_does_not_end_the_cut() {
+        let (server, clock) = (FakeServer::new(Timestamp::UNIX_EPOCH), ManualClock::new(Timestamp::UNIX_EPOCH));
+        let mut primary = server.connect();
+        assert_eq!(awake_during(&mut *primary, &clock, work(&clock, 10)).await, "done");
+        assert!(server.calls() >= 5, "{}", server.calls());
+        primary.facts().await.unwrap();
+        server.lose_at(server.calls() + 2);
+        assert_eq!(awake_during(&mut *primary, &clock, work(&clock, 10)).await, "done");
+        primary.facts().await.unwrap_err();
+    }
 }

@@ -11,7 +11,7 @@ use crate::catalog::{ArchiveError, WalArchive};
 use crate::error::{Classify, ErrorClass, chain};
 use crate::flows::{Phase, Ports, Step};
 use crate::postgres::{
-    ArchiverStatus, Connection, Lsn, ServerFacts, SystemIdentifier, WalFileName, WalRange, WalSegment, WalSegmentSize,
+    ArchiverStatus, Connection, HeaderError, Lsn, ServerFacts, SystemIdentifier, WalFileName, WalRange, WalSegment, WalSegmentSize,
 };
 use crate::provider::{Member, MemberState, SetReference, SnapshotSet, total_bytes};
 
@@ -20,6 +20,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// How often in a row the archiver must be seen calm: what it is refused, it says within these looks.
 const CALM_LOOKS: u32 = 5;
+
+/// How long another tool may take to finish an object that is there already.
+const UNFINISHED: Duration = Duration::from_secs(10);
 
 /// The WAL of a backup that shall come into the archive.
 pub(in crate::flows) struct Awaited {
@@ -91,8 +94,11 @@ pub(super) async fn until_proven(
     ports.progress.report(&Step { done: Some(0), total: Some(total), ..Step::begun(Phase::Archive) });
     let mut wait = Wait::new(ports, deadline);
     let mut calm_looks = 0;
+    let mut unreadable_since = None;
     loop {
-        take_archived(evidence, &mut missing, awaited, wait.is_over(ports)).await?;
+        let patience =
+            Patience { now: ports.clock.uptime(), unreadable_since: &mut unreadable_since, is_over: wait.is_over(ports) };
+        take_archived(evidence, &mut missing, awaited, patience).await?;
         let status = archiver::status(ports, connection.as_deref_mut()).await;
         let position = evidence.position(role, status.as_ref(), range, size);
         let last_failed = status.filter(|status| status.is_failing).and_then(|status| status.last_failed_wal);
@@ -120,19 +126,34 @@ pub(super) async fn until_proven(
     }
 }
 
+/// How long somebody has waited for what.
+struct Patience<'a> {
+    now: Duration,
+    /// Since when the next segment is there and cannot be read.
+    unreadable_since: &'a mut Option<Duration>,
+    is_over: bool,
+}
+
 /// Reads what is there, up to the first segment that is not.
 async fn take_archived(
     evidence: &Evidence<'_>,
     missing: &mut VecDeque<WalSegment>,
     awaited: &Awaited,
-    is_over: bool,
+    patience: Patience<'_>,
 ) -> Result<(), PushError> {
+    let Patience { now, unreadable_since, is_over } = patience;
     let (Evidence::Contents(archive) | Evidence::Foreign(archive)) = evidence else { return Ok(()) };
     while let Some(next) = missing.front() {
         match archive.holds_segment(*next, awaited.size, awaited.cluster).await {
-            Ok(true) => {}
+            Ok(true) => *unreadable_since = None,
             Ok(false) => break,
             Err(ArchiveError::UnknownForm { .. }) if matches!(evidence, Evidence::Foreign(_)) && !is_over => break,
+            Err(error) if matches!(evidence, Evidence::Foreign(_)) && !is_over && may_be_unfinished(&error) => {
+                if now.saturating_sub(*unreadable_since.get_or_insert(now)) >= UNFINISHED {
+                    return Err(error.into());
+                }
+                break;
+            }
             // The archive has until the deadline, and so has its store.
             Err(error) if error.class() == ErrorClass::Transient && !is_over => {
                 tracing::warn!("cannot look into the archive: {}", chain(&error));
@@ -143,6 +164,16 @@ async fn take_archived(
         missing.pop_front();
     }
     Ok(())
+}
+
+/// Whether an object of another tool looks as one does that is still being written.
+fn may_be_unfinished(error: &ArchiveError) -> bool {
+    let is_short = |source: &HeaderError| matches!(source, HeaderError::Length { .. } | HeaderError::NotWal);
+    match error {
+        ArchiveError::Damaged { .. } => true,
+        ArchiveError::Header { source, .. } => is_short(source),
+        _ => false,
+    }
 }
 
 /// Whether the archiver has done the last segment of the backup for certain: it takes them in their order.

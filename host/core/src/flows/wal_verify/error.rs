@@ -71,7 +71,7 @@ pub enum VerifyError {
         advice: Option<String>,
     },
     /// Backups have their WAL elsewhere.
-    #[error("the WAL of {count} backups is kept by another tool, and was not verified")]
+    #[error("{}", unverified(*.count))]
     External {
         /// How many.
         count: u64,
@@ -130,10 +130,20 @@ impl Classify for VerifyError {
                     .to_owned(),
             ),
             Self::Unreadable { advice, .. } | Self::Stopped { advice, .. } => advice.clone(),
-            Self::External { .. } => Some("verify it with that tool; `backup-show` tells which it is".to_owned()),
+            Self::External { .. } => Some(
+                "verify it with that tool, which `backup-show` names; what WAL-G keeps is read where `[external_archive]` names its place"
+                    .to_owned(),
+            ),
             Self::NotVerified { .. } => {
                 Some("verify where the private key is: set `identity_file` or `identity_command` in [archive]".to_owned())
             }
         }
+    }
+}
+
+fn unverified(backups: u64) -> String {
+    match backups {
+        1 => "the WAL of one backup is kept by another tool, and was not verified".to_owned(),
+        count => format!("the WAL of {count} backups is kept by another tool, and was not verified"),
     }
 }

@@ -6,7 +6,7 @@ use crate::flows::archive_map::ArchiveMap;
 use crate::flows::snapshot_fetch::cold::{KeptWalError, read_kept};
 use crate::flows::{Ports, archive_map::MapError};
 
-/// What was found of the WAL that a backup keeps for itself.
+/// What was found of WAL that is not in the archive: a backup keeps it for itself, or another tool does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeptState {
     /// It is there; it was not read.
@@ -19,6 +19,13 @@ pub enum KeptState {
     Damaged(String),
     /// It could not be read for want of a key.
     NotVerified(String),
+}
+
+impl KeptState {
+    /// Whether nothing of it is known to be missing or damaged.
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self, Self::Present | Self::Proven | Self::NotVerified(_))
+    }
 }
 
 /// Looks at it; none of a backup whose WAL is in the archive.

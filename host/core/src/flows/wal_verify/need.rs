@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{BackupCheck, HistoryProblem, IncrementCheck, ServerPosition, VerifyError, VerifyRequest};
+use super::{BackupCheck, ExternalCheck, HistoryProblem, IncrementCheck, ServerPosition, VerifyError, VerifyRequest};
 use crate::catalog::{Backup, ExternalArchive, Increment, Permanence, WalGBackup};
 use crate::flows::archive_map::{ArchiveMap, TimelineFiles};
 use crate::flows::{AnyBackupName, BackupKind};
@@ -153,7 +153,7 @@ pub(super) fn check_own(map: &ArchiveMap, own: &Own) -> BackupCheck {
         segment_size: own.segment_size,
         missing,
         kept: None,
-        external: own.external.clone(),
+        external: own.external.clone().map(|archive| ExternalCheck { archive, state: None }),
     }
 }
 
