@@ -206,8 +206,12 @@ pub fn is_guest() -> bool {
 
 /// How providers must be run here.
 pub fn engine() -> &'static str {
-    let is_emulated = env::var(VARIABLE).is_ok_and(|kind| kind == Kind::Emulator.name());
-    if is_emulated { Kind::Emulator.engine() } else { Kind::UserModeLinux.engine() }
+    if is_emulated() { Kind::Emulator.engine() } else { Kind::UserModeLinux.engine() }
+}
+
+/// Whether the processor is an emulated one.
+pub(crate) fn is_emulated() -> bool {
+    env::var(VARIABLE).is_ok_and(|kind| kind == Kind::Emulator.name())
 }
 
 /// A guest that runs; dropped, it is killed.

@@ -4,8 +4,13 @@ use std::process::{Child, Command, Stdio};
 
 use stillframe_tests::{Account, Cluster, Row, bound_command, spawn};
 
+use crate::guest::is_emulated;
+
 /// Transactions per second. A slow guest shall have time for something else, and segments shall fill up all the same.
-const RATE: &str = "60";
+const RATE: u32 = 60;
+
+/// The same on an emulated processor, of which that many would take all.
+const EMULATED_RATE: u32 = 12;
 
 /// pgbench at work; dropped, it is ended.
 #[derive(Debug)]
@@ -31,7 +36,8 @@ impl Load {
     pub fn begin(cluster: &Cluster) -> Self {
         let before = cluster.value("SELECT count(*) FROM pgbench_history");
         let mut command = bound_command(cluster.postgres().program("pgbench"), "KILL");
-        command.args(["--no-vacuum", "--client=2", "--time=86400", &format!("--rate={RATE}")]);
+        let rate = if is_emulated() { EMULATED_RATE } else { RATE };
+        command.args(["--no-vacuum", "--client=2", "--time=86400", &format!("--rate={rate}")]);
         as_user(&mut command, cluster).stdout(Stdio::null()).stderr(Stdio::null());
         let load = Self { pgbench: spawn(command) };
         cluster.wait_until(&format!("SELECT count(*) > {before} FROM pgbench_history"));
