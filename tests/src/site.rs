@@ -142,6 +142,14 @@ impl Site {
         self.stillframe.with_config(change(self.config.clone()).write(&directory))
     }
 
+    /// Names the programs of the server for drills, where they are not those of a distribution, which are found by their version.
+    pub fn name_programs_of_drills(&mut self) {
+        let programs = self.cluster.postgres().binaries.clone();
+        if !programs.starts_with("/usr/lib/postgresql") {
+            self.reconfigure(|config| config.value("drill", "bindir", programs.display().to_string()));
+        }
+    }
+
     /// Changes the configuration of the installation itself, which the server's commands read as well.
     pub fn reconfigure(&mut self, change: impl FnOnce(ConfigFile) -> ConfigFile) {
         self.config = change(self.config.clone());

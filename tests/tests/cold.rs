@@ -197,6 +197,7 @@ fn a_drill_of_a_cold_backup_is_held_once_the_server_has_gone_on() {
     let mut site = Site::start(tested_major());
     let directory = site.place("d").display().to_string();
     site.reconfigure(|config| config.value("drill", "directory", directory));
+    site.name_programs_of_drills();
     site.cluster.sql(ROWS);
     site.cluster.stop(StopMode::Fast);
     let name = site.backup(&["--cold"]);

@@ -23,11 +23,7 @@ fn site_of(major: u32, change: impl FnOnce(stillframe_tests::ClusterBuilder) -> 
     let mut site = Site::builder(major).cluster(change).start();
     let scripts = site.place("checks");
     Account::unprivileged().create_directory(&scripts);
-    let programs = site.cluster.postgres().binaries.clone();
-    if !programs.starts_with("/usr/lib/postgresql") {
-        // Only a distribution's servers are found by their version.
-        site.reconfigure(|config| config.value("drill", "bindir", programs.display().to_string()));
-    }
+    site.name_programs_of_drills();
     let (directory, pattern) = (site.place("d").display().to_string(), scripts.join("*.sql").display().to_string());
     site.reconfigure(|config| {
         config.value("drill", "directory", directory).value("drill", "sql", toml::Value::Array(vec![pattern.into()]))

@@ -217,7 +217,8 @@ fn another_tool_is_believed_by_the_word_of_the_archiver_only_and_that_is_said() 
 
 #[test]
 fn nothing_is_deleted_in_the_foreign_archive_and_what_is_said_of_such_a_backup_is_true() {
-    let site = site(tested_major(), |site| Form::Zstd.commands(&object(site)).0, &WAL_G);
+    let mut site = site(tested_major(), |site| Form::Zstd.commands(&object(site)).0, &WAL_G);
+    site.name_programs_of_drills();
     let name = pushed(&site, &[]);
     let window = site.stillframe.run(["--json", "window"]);
     assert_eq!(window.code(), Some(1), "nothing can be recovered from what is here: {window}");

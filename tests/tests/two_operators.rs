@@ -248,7 +248,8 @@ fn of_two_releases_of_one_restore_both_succeed_and_nothing_is_left() {
 
 #[test]
 fn of_two_drills_in_one_directory_one_is_held_and_the_other_says_whose_it_is() {
-    let place = Place::start();
+    let mut place = Place::start();
+    place.site.name_programs_of_drills();
     place.site.backup(&[]);
     place.site.switch_wal();
     let directory = place.site.place("drills").display().to_string();

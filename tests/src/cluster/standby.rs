@@ -29,7 +29,7 @@ pub(super) fn create(primary: &Cluster) -> Cluster {
         builder::append_settings(&data_directory, &[("primary_conninfo".to_owned(), upstream)]);
         account.write(&data_directory.join("standby.signal"), "");
     } else {
-        let settings = format!("standby_mode = on\nprimary_conninfo = '{upstream}'\n");
+        let settings = format!("standby_mode = on\nrecovery_target_timeline = 'latest'\nprimary_conninfo = '{upstream}'\n");
         account.write(&data_directory.join("recovery.conf"), settings);
     }
     builder::append_settings(&data_directory, &[("hot_standby".to_owned(), "on".to_owned())]);

@@ -27,7 +27,7 @@ fn a_push_with_room_for_less_than_it_needs_leaves_no_snapshot_that_nobody_knows(
         let mut failed = BTreeSet::new();
         // Each object takes a page and an inode, and each directory an inode: one more each time, so that another write fails.
         let pages = [0, 1, 2, 4].map(|pages| (pages * 4, 1_000));
-        let inodes = [0, 1, 3, 5].map(|inodes| (WIDE_KIB, inodes));
+        let inodes = [0, 1, 2, 4].map(|inodes| (WIDE_KIB, inodes));
         for (kib, inodes) in pages.into_iter().chain(inodes) {
             let what = format!("{kib} KiB and {inodes} inodes are left");
             disk.leave(kib, inodes);
