@@ -108,7 +108,7 @@ fn push_and_in_the_middle(standby: &StandbyHost, session: &str, act: impl FnOnce
 
 #[test]
 fn a_backup_of_a_standby_under_load_restores_to_what_the_primary_had_wherever_the_session_was() {
-    for major in MAJORS {
+    for major in majors(&MAJORS) {
         let site = Site::start(major);
         fill(&site.cluster);
         let standby = StandbyHost::start(&site, &site.cluster);
