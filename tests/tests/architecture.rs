@@ -239,7 +239,12 @@ fn no_end_to_end_test_chooses_its_version_of_postgresql_itself() {
             for place in ["::builder(", "Site::start(", "for major in ["] {
                 let is_fixed = line.split(place).skip(1).any(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
                 let is_list = line.contains("for major in ") && !line.contains("majors(") && !line.contains('"');
-                assert!(!is_fixed && !is_list, "{}:{}: take `tested_major()` or `majors(&[…])`: {line}", path.display(), number + 1);
+                assert!(
+                    !is_fixed && !is_list,
+                    "{}:{}: take `tested_major()` or `majors(&[…])`: {line}",
+                    path.display(),
+                    number + 1
+                );
             }
             asked += line.matches("tested_major()").count();
         }

@@ -383,6 +383,7 @@ fn a_change_of_the_timeline_that_a_standby_follows_aborts_and_undoes() {
 #[test]
 fn check_and_config_show_tell_of_the_primary_of_a_standby() {
     let site = Site::start(tested_major());
+    site.switch_wal();
     let standby = StandbyHost::start_with(&site, &site.cluster, &[("archive_mode", "off")], |config| config);
     standby.catch_up(&site.cluster);
     let finding = |finished: &stillframe_tests::Finished, subject: &str| {
