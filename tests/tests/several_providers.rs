@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use stillframe_tests::{Account, ScratchDirectory, Site, tested_major};
+use stillframe_tests::{Account, ClusterBuilder, ScratchDirectory, Site, StandbyHost, table_checksums, tested_major};
 
 /// Names of the sets in the directory of a provider.
 fn sets(root: &Path) -> Vec<String> {
@@ -65,6 +65,51 @@ fn directories_of_two_providers_are_one_backup_that_is_restored_and_deleted_as_a
     assert!(refused.stderr.contains("cannot lock") && refused.stderr.contains("backup-mark"), "{refused}");
     site.stillframe.succeed(["delete", "target", &name, "--confirm"]);
     assert!(sets(&root).is_empty() && sets(&site.place("snapshots")).is_empty() && site.backups().is_empty());
+}
+
+#[test]
+fn a_standby_with_directories_of_two_providers_is_cut_with_pg_control_last_and_restored_as_a_whole() {
+    let elsewhere = ScratchDirectory::create();
+    let root = elsewhere.join("second snapshots");
+    Account::unprivileged().create_directory(&root);
+    let cluster = |cluster: ClusterBuilder| cluster.wal_at(elsewhere.join("wal")).tablespaces(1);
+    let site = Site::builder(tested_major()).cluster(cluster).start();
+    site.cluster.sql("CREATE TABLE here (i int); CREATE TABLE there (i int) TABLESPACE ts1");
+    let mut standby = StandbyHost::start(&site, &site.cluster);
+    let location = standby.cluster.value("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'ts1'");
+    assert_ne!(Path::new(&location), site.cluster.scratch().join("ts1"), "two servers must not share it");
+    standby.stillframe = site.configured(|config| {
+        let config = config.cluster("main", &standby.cluster).value("cluster", "primary_conninfo", site.cluster.conninfo());
+        let config = config.value("provider.second", "plugin", "hardlink");
+        let config = config.value("provider.second", "root", root.display().to_string());
+        config.value("paths", "wal", "second").value("paths", &location, "second")
+    });
+    site.cluster.sql("INSERT INTO here SELECT generate_series(1, 100); INSERT INTO there SELECT generate_series(1, 200)");
+    standby.catch_up(&site.cluster);
+    let backups = ["server", "primary"].map(|session| (session, standby.backup(session)));
+    site.cluster.sql("INSERT INTO there VALUES (0)");
+    site.switch_wal();
+    for (session, name) in &backups {
+        let shown = site.show(name);
+        assert_eq!(shown["providers"], serde_json::json!(["second", "hardlink"]), "{session}: pg_control is cut last");
+        assert_eq!(shown["from_standby"], true);
+        let mapping = format!("{location}={}", site.place(&format!("{session} moved")).display());
+        let new_wal = site.place(&format!("{session} wal")).display().to_string();
+        let arguments = [name.as_str(), "--tablespace-mapping", &mapping, "--wal-directory", &new_wal, "--archiving", "off"];
+        let finished =
+            standby.stillframe.run([&["snapshot-fetch", &site.place(session).display().to_string()], &arguments[..]].concat());
+        assert!(finished.is_success(), "{session}: {finished}");
+        let restored = site.recover(session);
+        assert_eq!(
+            restored.value("SELECT (SELECT count(*) FROM here) || ' ' || (SELECT count(*) FROM there)"),
+            "100 201",
+            "{session}"
+        );
+        assert_eq!(table_checksums(&restored), table_checksums(&site.cluster), "{session}");
+        restored.sql("INSERT INTO there VALUES (0); CHECKPOINT");
+    }
+    standby.catch_up(&site.cluster);
+    assert_eq!(standby.cluster.value("SELECT count(*) FROM there"), "201", "the standby is untouched");
 }
 
 #[test]

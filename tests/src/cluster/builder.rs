@@ -178,11 +178,15 @@ impl ClusterBuilder {
 fn move_wal(data_directory: &Path, wal_directory: &Path) {
     let inside = data_directory.join("pg_wal");
     template::copy_tree(&inside, wal_directory);
+    fs::remove_dir_all(&inside).unwrap_or_else(|error| panic!("cannot move {}: {error}", inside.display()));
+    link(wal_directory, &inside);
+}
+
+/// Makes a link that belongs to the servers' user.
+pub(super) fn link(target: &Path, path: &Path) {
     let account = Account::unprivileged();
-    let moved = fs::remove_dir_all(&inside)
-        .and_then(|()| symlink(wal_directory, &inside))
-        .and_then(|()| lchown(&inside, Some(account.uid), Some(account.gid)));
-    moved.unwrap_or_else(|error| panic!("cannot move {} to {}: {error}", inside.display(), wal_directory.display()));
+    let made = symlink(target, path).and_then(|()| lchown(path, Some(account.uid), Some(account.gid)));
+    made.unwrap_or_else(|error| panic!("cannot link {} to {}: {error}", path.display(), target.display()));
 }
 
 pub(super) fn append_settings(data_directory: &Path, settings: &[(String, String)]) {
