@@ -21,6 +21,7 @@ mod policy;
 mod readiness;
 mod reconcile;
 mod recoveries;
+mod recovery_accept;
 mod restore_elsewhere;
 mod restore_point;
 mod restore_refusals;
