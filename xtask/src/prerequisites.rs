@@ -78,6 +78,8 @@ pub(crate) fn for_the_tests() -> Result<(), Failure> {
         need(!is_root() || is_on_path("mkfs.xfs"), || "xfsprogs"),
         need(!is_root() || is_on_path("mkfs.ext4"), || "e2fsprogs"),
         need(!is_root() || is_on_path("sudo"), || "sudo"),
+        // An outside tool whose recipe is in the book, which only root follows.
+        need(!is_root() || is_on_path("restic"), || "restic"),
     ])
 }
 
