@@ -252,6 +252,8 @@ fn a_server_behind_a_bind_mount_is_accepted_by_the_path_that_it_uses_itself() {
         archive_one(&site);
         let accepted = site.stillframe.succeed(["--json", "archive", "accept"]).json();
         assert_eq!(accepted["data_directory"], live.canonicalize().unwrap().to_str().unwrap(), "{accepted}");
+        let again = site.stillframe.succeed(["archive", "accept"]).stdout;
+        assert!(again.contains("it did so before") && !again.contains("refused"), "{again}");
         archive_one(&site);
         assert_eq!(site.cluster.value("SELECT failed_count FROM pg_stat_archiver"), "0", "{}", site.cluster.log());
     });

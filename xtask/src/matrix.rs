@@ -72,7 +72,7 @@ pub(crate) fn test_on(versions: &Versions, extent: Extent, filter: Option<&str>)
 }
 
 fn run(workspace: &Workspace, executables: &Executables, version: u32, plan: Plan) -> Result<Row, Failure> {
-    println!("\nPostgreSQL {version}: {} tests", plan.tests.len());
+    println!("\nPostgreSQL {version}: {}", counted(plan.tests.len(), "test"));
     for (test, why) in &plan.not_here {
         println!("  not on this version: {test}: {why}");
     }
@@ -124,7 +124,7 @@ impl Row {
         } else if tally.run != planned {
             Some(format!("{} tests have run instead of {planned}", tally.run))
         } else if self.failed() > 0 || !tally.is_success {
-            Some(format!("{} tests failed", self.failed()))
+            Some(format!("{} failed", counted(self.failed(), "test")))
         } else if !self.starts.contains_key(&version) {
             Some("no server of this version was started".to_owned())
         } else if !others.is_empty() {
@@ -133,6 +133,10 @@ impl Row {
             None
         }
     }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The closing lines, and whether it was a success.
@@ -152,10 +156,8 @@ fn conclude(rows: &[Row], seconds: f64) -> Result<(), Failure> {
         wrong.extend(complaint.map(|complaint| format!("PostgreSQL {version}: {complaint}")));
     }
     println!("skipped: what cannot mean anything on a version, as said above for each");
-    let (run, versions) = (passed + failed, rows.len());
-    println!(
-        "     Summary [{seconds:>8.1}s] {run} tests on {versions} versions: {passed} passed, {failed} failed, {skipped} skipped"
-    );
+    let (run, versions) = (counted(passed + failed, "test"), counted(rows.len(), "version"));
+    println!("     Summary [{seconds:>8.1}s] {run} on {versions}: {passed} passed, {failed} failed, {skipped} skipped");
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(wrong.join("; "))) }
 }
 

@@ -71,6 +71,7 @@ fn view(accepted: &Accepted) -> View {
 fn describe(accepted: &Accepted) -> String {
     let before = match &accepted.replaced {
         Replaced::Nothing => "nobody did so before".to_owned(),
+        Replaced::Claim(claim) if claim.place == accepted.claim.place => "it did so before".to_owned(),
         Replaced::Claim(claim) => format!("before it was {}, which is refused from now on", claim.place),
         Replaced::Damaged(error) => format!("who did so before cannot be read: {error}"),
     };
