@@ -236,6 +236,19 @@ fn a_living_daemon_keeps_its_socket_and_a_dead_ones_is_replaced() {
 }
 
 #[test]
+fn a_daemon_that_is_told_to_end_as_soon_as_it_is_ready_ends_in_order() {
+    let site = site();
+    let socket = site.place("daemon.sock");
+    for round in 0..30 {
+        let daemon = daemon(&site.stillframe, &socket);
+        daemon.terminate();
+        let ended = daemon.wait();
+        assert_eq!(ended.code(), Some(0), "round {round}: {ended}");
+        assert!(!socket.exists(), "round {round}");
+    }
+}
+
+#[test]
 fn a_daemon_of_another_server_is_not_used() {
     let site = site();
     let other = Site::builder(tested_major()).cluster(|cluster| cluster.small_segments().fresh_initdb()).start();

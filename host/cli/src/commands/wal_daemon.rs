@@ -9,7 +9,7 @@ use clap::Args;
 use crate::common::{Common, NoResult};
 use crate::daemon::{ConfigurationId, Limits, WalService, serve};
 use crate::exit::Failure;
-use crate::wiring::{World, terminated};
+use crate::wiring::{World, termination};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -25,6 +25,6 @@ pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure
     let world = World::open(common).await?;
     let data_directory = world.config.pgdata()?.to_owned();
     let service = Arc::new(WalService::new(world, data_directory, configuration));
-    serve(&options.socket, service, Limits::default(), terminated()).await?;
+    serve(&options.socket, service, Limits::default(), termination()).await?;
     Ok(ExitCode::SUCCESS)
 }

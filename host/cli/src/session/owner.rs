@@ -25,7 +25,7 @@ use super::{directory, home, settle_killed};
 use crate::common::Common;
 use crate::config::{SessionPlace, host_name};
 use crate::exit::Failure;
-use crate::wiring::{World, lease_request, terminated};
+use crate::wiring::{World, lease_request, termination};
 
 /// Begins the session that the order describes, says so through `announce`, and holds it to its end.
 pub async fn own(common: &Common, order: Order, announce: impl FnOnce(&Begun) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
@@ -55,8 +55,9 @@ pub async fn own(common: &Common, order: Order, announce: impl FnOnce(&Begun) ->
 /// Turns true at the signal to end.
 fn watch_for_the_end() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
+    let told = termination();
     tokio::spawn(async move {
-        terminated().await;
+        told.await;
         sender.send_replace(true);
     });
     receiver

@@ -25,9 +25,19 @@ impl Signals {
 
 /// Resolves at SIGINT or SIGTERM. Until it is first polled, a signal ends the process as usual.
 pub async fn terminated() {
-    match Signals::take() {
-        Some(mut signals) => signals.next().await,
-        None => std::future::pending().await,
+    termination().await;
+}
+
+/// Resolves at SIGINT or SIGTERM, of which none ends the process by itself from this call on.
+///
+/// For who announces that he is there: whoever hears of it may tell him to end at once.
+pub fn termination() -> impl Future<Output = ()> {
+    let signals = Signals::take();
+    async {
+        match signals {
+            Some(mut signals) => signals.next().await,
+            None => std::future::pending().await,
+        }
     }
 }
 
