@@ -53,7 +53,8 @@ fn what_was_restored_in_its_place_is_proven_to_be_the_backup() {
     let live = liars.site.cluster.data_directory().to_owned();
     prepare("no-control", &tree, &|to| fs::remove_file(to.join("global/pg_control")).unwrap());
     prepare("no-version", &tree, &|to| fs::remove_file(to.join("PG_VERSION")).unwrap());
-    prepare("another-version", &tree, &|to| fs::write(to.join("PG_VERSION"), "14\n").unwrap());
+    let other = tested_major() - 1;
+    prepare("another-version", &tree, &|to| fs::write(to.join("PG_VERSION"), format!("{other}\n")).unwrap());
     prepare("another-cluster", foreign.data_directory(), &|_| {});
     prepare("another-moment", &liars.directory(&later).join("trees/data"), &|_| {});
     prepare("torn-control", &tree, &|to| fs::write(to.join("global/pg_control"), vec![0; 8192]).unwrap());
@@ -72,7 +73,7 @@ fn what_was_restored_in_its_place_is_proven_to_be_the_backup() {
         ("restores-half", "", 4, "lacks `base`"),
         ("restores-another", "no-control", 4, "lacks `global/pg_control`"),
         ("restores-another", "no-version", 4, "lacks `PG_VERSION`"),
-        ("restores-another", "another-version", 4, "is of PostgreSQL 14"),
+        ("restores-another", "another-version", 4, &format!("is of PostgreSQL {other}")),
         ("restores-another", "another-cluster", 4, "belongs to the cluster"),
         ("restores-another", "another-moment", 4, "was not cut by this backup"),
         ("restores-another", "torn-control", 6, "pg_control"),
