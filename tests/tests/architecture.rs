@@ -236,16 +236,13 @@ fn no_end_to_end_test_chooses_its_version_of_postgresql_itself() {
     for path in files(&root().join("tests/tests"), "rs") {
         let text = fs::read_to_string(&path).unwrap();
         for (number, line) in text.lines().enumerate() {
-            for place in ["::builder(", "Site::start(", "for major in ["] {
-                let is_fixed = line.split(place).skip(1).any(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
-                let is_list = line.contains("for major in ") && !line.contains("majors(") && !line.contains('"');
-                assert!(
-                    !is_fixed && !is_list,
-                    "{}:{}: take `tested_major()` or `majors(&[…])`: {line}",
-                    path.display(),
-                    number + 1
-                );
-            }
+            let begins_with_a_number = |rest: &str| rest.starts_with(|letter: char| letter.is_ascii_digit());
+            let calls = ["::builder(", "Site::start(", "for major in ["];
+            let is_fixed = calls.iter().any(|call| line.split(call).skip(1).any(begins_with_a_number));
+            // A list with a name; in quotes it is this rule.
+            let is_list = line.contains("for major in ") && !line.contains("majors(") && !line.contains('"');
+            let place = format!("{}:{}", path.display(), number + 1);
+            assert!(!is_fixed && !is_list, "{place}: take `tested_major()` or `majors(&[…])`: {line}");
             asked += line.matches("tested_major()").count();
         }
     }

@@ -33,7 +33,7 @@ use crate::progress::ShownProgress;
 
 use credentials::OperatorCredentials;
 pub use server::InstalledPrograms;
-pub use signals::{interrupted, terminated, termination};
+pub use signals::{interrupted, termination};
 
 /// Everything that a command needs.
 pub struct World {

@@ -10,7 +10,7 @@ use stillframe_core::postgres::PgControl;
 use crate::common::{Common, NoResult};
 use crate::config::{Config, ConfigError};
 use crate::exit::Failure;
-use crate::wiring::{World, terminated};
+use crate::wiring::{World, termination};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -31,7 +31,9 @@ pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure
     let pusher = world.pusher(&data_directory)?;
     let archiving = world.archiving_now()?;
     let ports = Ports { archiving: &archiving, ..world.ports() };
-    match wal_push(&ports, &world.ahead(), &pusher, &options.path, terminated()).await? {
+    // Until this file is archived, a signal ends the process as usual.
+    let stop = async { termination().await };
+    match wal_push(&ports, &world.ahead(), &pusher, &options.path, stop).await? {
         WalPushed::Stored => tracing::debug!(path = %options.path.display(), "archived"),
         WalPushed::Before => tracing::debug!(path = %options.path.display(), "was archived by an earlier call"),
         WalPushed::Parked => tracing::debug!(path = %options.path.display(), "is kept beside the archive"),

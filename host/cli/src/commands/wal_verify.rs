@@ -235,8 +235,7 @@ fn in_words(state: &str) -> &'static str {
 
 /// What is wrong with WAL that is not in the archive.
 fn reason(check: &BackupCheck) -> Option<String> {
-    let external = || check.external.as_ref().and_then(|external| external.state.as_ref());
-    match check.kept.as_ref().or_else(external)? {
+    match check.elsewhere()? {
         KeptState::Damaged(reason) | KeptState::NotVerified(reason) => Some(reason.clone()),
         KeptState::Present | KeptState::Proven | KeptState::Missing => None,
     }

@@ -23,14 +23,10 @@ impl Signals {
     }
 }
 
-/// Resolves at SIGINT or SIGTERM. Until it is first polled, a signal ends the process as usual.
-pub async fn terminated() {
-    termination().await;
-}
-
-/// Resolves at SIGINT or SIGTERM, of which none ends the process by itself from this call on.
+/// Resolves at SIGINT or SIGTERM, of which none ends the process by itself from this call on, polled or not.
 ///
-/// For who announces that he is there: whoever hears of it may tell him to end at once.
+/// Who announces that he is there calls it before: whoever hears of it may tell him to end at once. Who would rather be ended as usual
+/// until he waits for it, calls it in a block that is polled then.
 pub fn termination() -> impl Future<Output = ()> {
     let signals = Signals::take();
     async {

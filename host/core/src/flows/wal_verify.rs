@@ -128,14 +128,19 @@ impl BackupCheck {
         self.range.filter(|_| self.kept.is_none() && self.external.is_none())
     }
 
+    /// What was found of its own segments where they are not in the archive; none where they are, or where nobody reads them.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<&KeptState> {
+        self.kept.as_ref().or_else(|| self.external.as_ref()?.state.as_ref())
+    }
+
     /// Whether nothing that it needs for itself is known to be missing or damaged; none when its record does not tell what that is.
     #[must_use]
     pub fn is_whole(&self) -> Option<bool> {
-        match (&self.kept, &self.external) {
-            (Some(kept), _) => Some(kept.is_good()),
-            (None, Some(external)) => external.state.as_ref().map(KeptState::is_good),
-            (None, None) => self.range.map(|_| self.missing.is_empty()),
+        if self.kept.is_some() || self.external.is_some() {
+            return self.elsewhere().map(KeptState::is_good);
         }
+        self.range.map(|_| self.missing.is_empty())
     }
 }
 
@@ -243,14 +248,10 @@ impl VerifyReport {
         let kept = |is_meant: fn(&KeptState) -> bool| {
             self.backups.iter().filter_map(|check| check.kept.as_ref()).filter(|kept| is_meant(kept)).count() as u64
         };
-        let external = |is_meant: fn(&Option<KeptState>) -> bool| {
-            self.backups.iter().filter_map(|check| check.external.as_ref()).filter(|external| is_meant(&external.state)).count()
-                as u64
-        };
-        let damaged_kept = kept(|kept| matches!(kept, KeptState::Damaged(_)));
-        let damaged_external = external(|state| matches!(state, Some(KeptState::Damaged(_))));
+        let elsewhere = self.backups.iter().filter_map(BackupCheck::elsewhere);
+        let damaged_elsewhere = elsewhere.filter(|state| matches!(state, KeptState::Damaged(_))).count() as u64;
         let damaged_objects = self.contents.as_ref().map_or(0, |contents| contents.damaged);
-        let damaged = damaged_objects + damaged_histories + damaged_kept + damaged_external;
+        let damaged = damaged_objects + damaged_histories + damaged_elsewhere;
         if damaged > 0 {
             return Err(VerifyError::Damaged { count: damaged, missing: self.missing_count() });
         }
@@ -271,7 +272,8 @@ impl VerifyReport {
         }
         let unreadable_histories = histories(|origin| matches!(origin, TimelineOrigin::Unreadable(_))) as u64;
         let not_verified = self.contents.as_ref().map_or(0, |contents| contents.not_verified) + unreadable_histories;
-        let external = external(|state| matches!(state, None | Some(KeptState::NotVerified(_))));
+        let is_unverified = |external: &&ExternalCheck| matches!(external.state, None | Some(KeptState::NotVerified(_)));
+        let external = self.backups.iter().filter_map(|check| check.external.as_ref()).filter(is_unverified).count() as u64;
         if external > 0 && not_verified == 0 {
             return Err(VerifyError::External { count: external });
         }

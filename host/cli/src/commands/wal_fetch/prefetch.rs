@@ -10,7 +10,7 @@ use stillframe_core::postgres::{WalFileName, WalSegmentSize};
 
 use crate::common::{Common, NoResult};
 use crate::exit::Failure;
-use crate::wiring::{World, terminated};
+use crate::wiring::{World, termination};
 
 /// How often it looks whether the server still runs. Nobody unmounts its directory quicker.
 const LOOK: Duration = Duration::from_millis(50);
@@ -38,7 +38,7 @@ pub async fn run(common: &Common, options: &Options) -> Result<ExitCode, Failure
         PrefetchRequest { served: options.served, segment_size: options.segment_size, destination: options.destination.clone() };
     let stop = async {
         tokio::select! {
-            () = terminated() => {}
+            () = termination() => {}
             () = gone => {}
         }
     };

@@ -1,5 +1,7 @@
 //! The WAL of backups that another tool keeps: looked for in the place of that tool, as far as this configuration reads it.
 
+use std::collections::BTreeMap;
+
 use super::{BackupCheck, Depth, KeptState, VerifyError};
 use crate::catalog::{ArchiveError, ArchiveSettings, Layout, Sentinel, WalArchive, external_layout};
 use crate::error::{Classify, ErrorClass, chain};
@@ -20,20 +22,25 @@ pub(super) async fn look(
     let is_there = |check: &&mut BackupCheck| {
         check.external.as_ref().is_some_and(|external| external.archive.place.as_deref() == Some(url.as_str()))
     };
-    let mut checks: Vec<&mut BackupCheck> = checks.iter_mut().filter(is_there).collect();
+    let checks: Vec<&mut BackupCheck> = checks.iter_mut().filter(is_there).collect();
+    // A place without these backups need not even answer.
+    if checks.is_empty() {
+        return Ok(());
+    }
+    let backups = map.contents.backups.iter().map(|backup| (backup.sentinel.name.as_str(), &backup.sentinel));
+    let sentinels: BTreeMap<&str, &Sentinel> = backups.collect();
     let (layout, settings): (Layout, ArchiveSettings) = (external_layout(), ArchiveSettings::default());
     let archive = WalArchive::new(place, &layout, &settings);
     let listed = match depth {
-        // A place without these backups need not even answer.
-        Depth::Names if !checks.is_empty() => Some(list(&archive).await?),
-        Depth::Names | Depth::Contents { .. } => None,
+        Depth::Names => Some(list(&archive).await?),
+        Depth::Contents { .. } => None,
     };
-    for check in &mut checks {
-        let Some(backup) = map.contents.backups.iter().find(|backup| backup.sentinel.name.as_str() == check.name) else { continue };
+    for check in checks {
+        let Some(sentinel) = sentinels.get(check.name.as_str()) else { continue };
         let (state, missing) = match &listed {
-            Some(Ok(names)) => named(names, &backup.sentinel),
+            Some(Ok(names)) => named(names, sentinel),
             Some(Err(unread)) => (unread.clone(), Vec::new()),
-            None => read(&archive, &backup.sentinel).await?,
+            None => read(&archive, sentinel).await?,
         };
         if let Some(external) = &mut check.external {
             external.state = Some(state);
